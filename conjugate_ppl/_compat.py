@@ -1,0 +1,199 @@
+"""Everything that depends on the version of JAX, NumPyro or ArviZ, and nothing else.
+
+The rest of the package sees only what is defined here. Facts per version:
+
+* jax <= 0.10: `make_jaxpr` gives a ClosedJaxpr with `.jaxpr` and `.consts`; jax 0.11 merged the two
+  classes (`.jaxpr` may return the object itself, `.consts` stays).
+* `jit_p` is named "jit" since jax 0.7 and "pjit" before; scan's parameters were renamed in 0.11, so
+  loops are only ever evaluated whole, never looked into.
+* Sub-expressions are evaluated by binding first-order primitives, or, where a primitive carries
+  functions (custom derivatives, loops), by `jax.core.eval_jaxpr` on a jaxpr of that one equation.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro
+from jax.extend.core import Literal
+from numpyro import handlers, primitives
+
+__all__ = [
+    "Literal",
+    "body_of",
+    "constants_of",
+    "evaluate_equation",
+    "is_concrete",
+    "is_random_primitive",
+    "make_jaxpr",
+    "open_jaxpr",
+    "outer_names",
+    "outer_scales",
+    "source_line",
+]
+
+# Equations that stand for a function written elsewhere: name -> parameter that holds its body.
+_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+            "remat": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr"}
+# The same with a derivative of the author's own: the body is the truth about the value.
+_CUSTOM = {"custom_jvp_call": ("call_jaxpr", "jvp_jaxpr_fun"),
+           "custom_vjp_call": ("call_jaxpr", "fun_jaxpr"),
+           "custom_vjp_call_jaxpr": ("fun_jaxpr", "call_jaxpr")}
+
+
+def make_jaxpr(function: Callable[..., Any], *args: Any) -> Any:
+    """The jaxpr of `function`, with everything it closes over as constants."""
+    return jax.make_jaxpr(function)(*args)
+
+
+def open_jaxpr(jaxpr: Any) -> Any:
+    """The open jaxpr (`invars`, `constvars`, `eqns`, `outvars`) of an open or closed one."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def constants_of(jaxpr: Any) -> Sequence[Any]:
+    """The values of the `constvars` of a closed jaxpr; none for an open one."""
+    return tuple(getattr(jaxpr, "consts", ()))
+
+
+def body_of(equation: Any) -> tuple[Any, bool] | None:
+    """The jaxpr an equation calls and whether its derivative is custom; None if it calls none.
+
+    Only bodies whose inputs line up one to one with the equation's are returned.
+    """
+    name = equation.primitive.name
+    keys: tuple[str, ...]
+    if name in _INLINED:
+        keys, custom = (_INLINED[name], "jaxpr", "call_jaxpr"), False
+    elif name in _CUSTOM:
+        keys, custom = _CUSTOM[name], True
+    else:
+        return None
+    for key in keys:
+        body = equation.params.get(key)
+        if body is not None and hasattr(open_jaxpr(body), "eqns"):
+            inner = open_jaxpr(body)
+            if len(inner.invars) == len(equation.invars) and len(inner.outvars) == len(
+                equation.outvars
+            ):
+                return body, custom
+    return None
+
+
+def evaluate_equation(equation: Any, args: Sequence[Any], jaxpr: Any) -> list[Any]:
+    """Run one equation, as JAX itself would, on `args` (one per input, literals included)."""
+    nested = any(
+        hasattr(open_jaxpr(v), "eqns") or callable(v)
+        for p in equation.params.values()
+        for v in (p if isinstance(p, (tuple, list)) else (p,))
+    )
+    if not nested:
+        out = equation.primitive.bind(*args, **equation.params)
+        return list(out) if equation.primitive.multiple_results else [out]
+    variables = list(dict.fromkeys(v for v in equation.invars if not isinstance(v, Literal)))
+    values = {v: a for v, a in zip(equation.invars, args, strict=True) if not isinstance(v, Literal)}
+    single = open_jaxpr(jaxpr).replace(
+        constvars=[], invars=variables, outvars=list(equation.outvars), eqns=[equation]
+    )
+    return list(jax.core.eval_jaxpr(single, [], *[values[v] for v in variables]))
+
+
+def is_random_primitive(name: str) -> bool:
+    """Whether a primitive makes random bits: a model that holds one draws hidden noise."""
+    return name.startswith("random_") or name.startswith("threefry") or name == "rng_bit_generator"
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether the numbers of `value` are known now (not a tracer)."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    here = os.path.dirname(os.path.abspath(__file__))
+    roots = [os.path.dirname(os.path.abspath(m.__file__)) for m in (jax, numpyro, np) if m.__file__]
+    roots += [os.path.dirname(roots[0]) + os.sep + "jaxlib", here, sysconfig.get_path("stdlib")]
+    return tuple(r + os.sep for r in roots)
+
+
+def _is_library(path: str) -> bool:
+    stdlib = sysconfig.get_path("stdlib") + os.sep
+    if path.startswith(stdlib):
+        return True
+    return any(path.startswith(f) for f in _library_folders()) or path.startswith("<frozen")
+
+
+def source_line(equation: Any) -> str:
+    """`file.py:12` of the innermost line of the user's own code behind an equation, or ""."""
+    traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
+    for frame in getattr(traceback, "frames", None) or ():
+        path = frame.file_name
+        if not _is_library(path):
+            line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
+            return f"{os.path.basename(path)}:{line}"
+    return ""
+
+
+def calling_line() -> str:
+    """`file.py:12` of the innermost line of the user's own code on the Python stack, or ""."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not _is_library(path):
+            return f"{os.path.basename(path)}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _handlers_outside(inside: Any) -> Iterator[Any]:
+    """The active NumPyro handlers, innermost first, that enclose the handler `inside`."""
+    stack = list(primitives._PYRO_STACK)
+    if inside in stack:
+        stack = stack[: stack.index(inside)]
+    yield from reversed(stack)
+
+
+def outer_names(inside: Any, names: Sequence[str]) -> dict[str, str]:
+    """Which of `names` an enclosing handler sets from outside: {name: handler's name}.
+
+    Knows substitute, condition, do, replay, reparam and lift by their tables of names, and follows
+    the renaming of scope.
+    """
+    current = {n: n for n in names}
+    found: dict[str, str] = {}
+    for handler in _handlers_outside(inside):
+        if isinstance(handler, handlers.scope):
+            current = {n: f"{handler.prefix}{handler.divider}{c}" for n, c in current.items()}
+            continue
+        if isinstance(handler, handlers.replay):
+            table: Any = handler.trace
+        elif isinstance(handler, handlers.reparam):
+            table = handler.config if isinstance(handler.config, dict) else None
+        elif isinstance(handler, handlers.lift):
+            table = handler.prior if isinstance(handler.prior, dict) else None
+        elif isinstance(handler, (handlers.substitute, handlers.condition, handlers.do)):
+            table = handler.data
+        else:
+            continue
+        for name, renamed in current.items():
+            if table and renamed in table:
+                found.setdefault(name, type(handler).__name__)
+    return found
+
+
+def outer_scales(inside: Any) -> list[str]:
+    """Names of enclosing handlers that would change weights or shapes of the collapsed density."""
+    out = []
+    for handler in _handlers_outside(inside):
+        if isinstance(handler, handlers.scale) or isinstance(handler, primitives.plate):
+            out.append(type(handler).__name__)
+        elif isinstance(handler, handlers.mask) and not isinstance(handler.mask, bool):
+            out.append("mask")
+    return out

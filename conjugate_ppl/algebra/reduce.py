@@ -1,0 +1,273 @@
+"""From rows to statistics: the coefficients of a log density, added up per element once.
+
+A scalar sum of monomials is split by the part that belongs to a block of latents (at most two of its
+elements a monomial) and the part that does not, the weight. Monomials with the same elements and the
+same weight are added on the host in float64, so that what is left has the size of the latents and not
+of the data. Where that cannot be done ahead (a weight that differs from row to row through a matrix of
+kept latents, or traced data) the sum stays an Einstein sum for run time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values, raised
+from conjugate_ppl.algebra.value import Atom, Term, array_module
+from conjugate_ppl.algebra.variables import Variable
+
+__all__ = ["Entries", "Reduced", "Weights", "reduce_terms"]
+
+_BUDGET = 1 << 25  # monomials that are written out one by one on the host
+
+Signature = tuple[tuple[Variable, Any], ...]
+
+
+class Weights:
+    """The distinct products of kept variables that multiply a block's monomials.
+
+    Number 0 is the constant 1. `evaluate` gives all of them as one vector.
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[Signature, np.ndarray]] = [((), np.zeros((1, 0), np.int64))]
+        self.count = 1
+
+    def add(self, signature: Signature, selections: np.ndarray) -> np.ndarray:
+        """Numbers of the weights whose selections are the rows of `selections`."""
+        if not signature:
+            return np.zeros(len(selections), np.int64)
+        rows, inverse = np.unique(selections, axis=0, return_inverse=True)
+        numbers = self.count + inverse.reshape(-1)
+        self._groups.append((signature, rows))
+        self.count += len(rows)
+        return numbers
+
+    def merge(self) -> np.ndarray:
+        """Give equal weights one number; returns old number -> new number."""
+        table: dict[Any, int] = {}
+        groups: dict[Signature, list[np.ndarray]] = {}
+        order: list[tuple[Signature, np.ndarray]] = []
+        for signature, rows in self._groups:
+            groups.setdefault(signature, []).append(rows)
+            order.append((signature, rows))
+        merged = {s: np.unique(np.concatenate(r), axis=0) for s, r in groups.items()}
+        offset = 0
+        for s, rows in merged.items():
+            for k, row in enumerate(rows):
+                table[(s, tuple(row))] = offset + k
+            offset += len(rows)
+        new = [table[(s, tuple(row))] for s, rows in order for row in rows]
+        self._groups = list(merged.items())
+        self.count = offset
+        return np.asarray(new, np.int64)
+
+    def positive(self, numbers: np.ndarray) -> bool:
+        """Whether the weights of these numbers are proved positive."""
+        start, wanted = 0, set(np.unique(numbers).tolist())
+        for signature, rows in self._groups:
+            hit = wanted & set(range(start, start + len(rows)))
+            if hit and not all(v.positive for v, _ in signature):
+                return False
+            start += len(rows)
+        return True
+
+    def signature(self, number: int) -> Signature:
+        """The variables and powers of one weight."""
+        start = 0
+        for signature, rows in self._groups:
+            if number < start + len(rows):
+                return signature
+            start += len(rows)
+        raise IndexError(number)
+
+    def evaluate(self, values: Values) -> Any:
+        """All weights, shape (count,)."""
+        out = []
+        for signature, rows in self._groups:
+            total: Any = jnp.ones(len(rows), values.dtype)
+            for k, (variable, power) in enumerate(signature):
+                x = raised(values.variable(variable), power)
+                total = total * (x[0] if variable.size == 1 else x[rows[:, k]])
+            out.append(total)
+        return jnp.concatenate(out) if len(out) > 1 else out[0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entries:
+    """Monomials with the same number of block elements, added up.
+
+    `positions` has one array of element numbers per block atom; `weights` numbers the weight and
+    `coefficients` the known factor of each.
+    """
+
+    positions: tuple[np.ndarray, ...]
+    weights: np.ndarray
+    coefficients: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Late:
+    """A sum that is evaluated at run time: its term, and which atoms are the block's."""
+
+    term: Term
+    slots: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def evaluate(self, values: Values) -> tuple[tuple[Any, ...], Any]:
+        """Positions of the block's elements (one array a slot), and the coefficient of each."""
+        term = self.term
+        selections = [term.atoms[k].selection for k in self.slots]
+        n = len(term.hidden)
+        axes = [i for i in range(n) if any(np.shape(s)[i] > 1 for s in selections)]
+        arrays = values.factors(term, self.slots)
+        operands: list[Any] = []
+        sizes = dict(enumerate(term.hidden))
+        factor, seen = 1.0, set()
+        for a in arrays:
+            own = [i for i in range(n) if np.shape(a)[i] > 1]
+            seen.update(own)
+            operands += [jnp.reshape(a, [np.shape(a)[i] for i in own]), own]
+        for i in range(n):
+            if i not in seen and i not in axes:
+                factor *= sizes[i]
+        out = [i for i in axes if i in seen]
+        total = jnp.einsum(*operands, out, precision="highest") * factor
+        full = [sizes[i] if i in seen else 1 for i in axes]
+        shape = [sizes[i] for i in axes]
+        coefficient = jnp.broadcast_to(jnp.reshape(total, full), shape).reshape(-1)
+        positions = []
+        for s, offset in zip(selections, self.offsets, strict=True):
+            xp = array_module(s)
+            s = xp.reshape(s, [np.shape(s)[i] for i in axes])
+            positions.append(xp.broadcast_to(s, shape).reshape(-1) + offset)
+        return tuple(positions), coefficient
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reduced:
+    """A scalar sum of monomials by the number of block elements in each."""
+
+    weights: Weights
+    entries: dict[int, Entries]
+    late: dict[int, tuple[Late, ...]]
+
+    def vector(self, values: Values, omega: Any, size: int) -> Any:
+        """The coefficients of single elements, added per element: shape (size,)."""
+        out = jnp.zeros(size, values.dtype)
+        found = self.entries.get(1)
+        if found is not None and len(found.weights):
+            c = values.number(found.coefficients)
+            c = c if self.weights.count == 1 else c * omega[found.weights]
+            out = out.at[found.positions[0]].add(c)
+        for late in self.late.get(1, ()):
+            (position,), c = late.evaluate(values)
+            out = out.at[position].add(c)
+        return out
+
+    def constant(self, values: Values, omega: Any) -> Any:
+        """What does not depend on the block."""
+        total: Any = jnp.zeros((), values.dtype)
+        found = self.entries.get(0)
+        if found is not None and len(found.weights):
+            total = total + jnp.dot(values.number(found.coefficients), omega[found.weights],
+                                    precision="highest")
+        for late in self.late.get(0, ()):
+            total = total + jnp.sum(late.evaluate(values)[1])
+        return total
+
+
+def expand(term: Term, place: Callable[[Variable], int | None]) -> tuple[Term, tuple[int, ...]]:
+    """Write squares of block variables as two atoms; returns the block's atoms too."""
+    atoms: list[Atom] = []
+    slots: list[int] = []
+    for atom in term.atoms:
+        if place(atom.variable) is None:
+            atoms.append(atom)
+            continue
+        for _ in range(int(atom.power)):
+            slots.append(len(atoms))
+            atoms.append(Atom(atom.variable, atom.power / atom.power, atom.selection))
+    return dataclasses.replace(term, atoms=tuple(atoms)), tuple(slots)
+
+
+def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Reduced:
+    """Add up scalar terms; `place` gives the first element number of a block variable, or None."""
+    weights = Weights()
+    parts: dict[int, list[tuple[Any, ...]]] = {}
+    late: dict[int, list[Late]] = {}
+    for term in terms:
+        term, slots = expand(term, place)
+        offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
+        kept = [k for k in range(len(term.atoms)) if k not in slots]
+        written = _write_out(term)
+        if written is None:
+            late.setdefault(len(slots), []).append(Late(term, slots, offsets))
+            continue
+        coefficients, selections = written
+        signature = tuple((term.atoms[k].variable, term.atoms[k].power) for k in kept)
+        columns = np.stack([selections[k] for k in kept], 1) if kept else \
+            np.zeros((len(coefficients), 0), np.int64)
+        numbers = weights.add(signature, columns)
+        positions = [selections[k] + o for k, o in zip(slots, offsets, strict=True)]
+        if len(positions) == 2:
+            positions = [np.minimum(*positions), np.maximum(*positions)]
+        parts.setdefault(len(slots), []).append((positions, numbers, coefficients))
+    renumber = weights.merge()
+    entries = {}
+    for degree, pieces in parts.items():
+        numbers = renumber[np.concatenate([p[1] for p in pieces])]
+        keys = [np.concatenate([p[0][k] for p in pieces]) for k in range(degree)]
+        columns, total = _add_up([numbers, *keys], np.concatenate([p[2] for p in pieces]))
+        entries[degree] = Entries(tuple(columns[1:]), columns[0], total)
+    return Reduced(weights, entries, {k: tuple(v) for k, v in late.items()})
+
+
+def _write_out(term: Term) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """One row a monomial: coefficients and the selections of every atom; None if not possible now."""
+    if not all(isinstance(a, np.ndarray) for a in term.arrays):
+        return None
+    axes = [i for i, n in enumerate(term.hidden)]
+    shape = np.broadcast_shapes(*(np.shape(a) for a in term.arrays)) if term.arrays else ()
+    count = int(np.prod(shape))
+    if count > _BUDGET:
+        return None
+    missing = 1
+    for i in axes:
+        if shape[i] == 1:
+            missing *= term.hidden[i]
+    coefficient = term.coefficient() * float(missing)
+    flat = np.broadcast_to(coefficient, shape).reshape(-1)
+    columns = [np.broadcast_to(a.selection, shape).reshape(-1) for a in term.atoms]
+    columns, flat = _add_up(columns, flat)
+    return flat, columns
+
+
+def _add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows with equal columns become one, their numbers added."""
+    if not columns:
+        return [], np.asarray([numbers.sum()])
+    if not len(numbers):
+        return columns, numbers
+    key = np.zeros(len(numbers), np.int64)
+    spans = [int(c.max()) + 1 for c in columns]
+    size = 1
+    for c, n in zip(columns, spans, strict=True):
+        key = key * n + c
+        size *= n
+    if size < 4 * len(numbers) + 1024:
+        total = np.bincount(key, weights=numbers, minlength=size)
+        found = np.flatnonzero(np.bincount(key, minlength=size))
+        total = total[found]
+    else:
+        found, inverse = np.unique(key, return_inverse=True)
+        total = np.bincount(inverse.reshape(-1), weights=numbers, minlength=len(found))
+    out = []
+    for n in reversed(spans):
+        out.append(found % n)
+        found = found // n
+    return out[::-1], total

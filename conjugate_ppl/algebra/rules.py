@@ -1,0 +1,442 @@
+"""What each primitive does to sums of monomials: one entry a primitive.
+
+A rule gets the walk, the equation and its operands (`Value`s, or known arrays) and returns the result,
+or raises `Unknown` with the reason in words a user understands. A primitive without an entry is
+unknown. Nothing here may guess: a rule returns only what is equal for every value of the latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conjugate_ppl.algebra import movement
+from conjugate_ppl.algebra.value import (
+    Atom,
+    Term,
+    Value,
+    add,
+    array_module,
+    collect,
+    merge_atoms,
+    move,
+    multiply,
+    permute,
+    reduce_sum,
+    reshape,
+    spread,
+    where,
+)
+from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log
+
+if TYPE_CHECKING:
+    from conjugate_ppl.algebra.walk import Walk
+    from conjugate_ppl.graph import Equation
+
+__all__ = ["RULES", "Unknown"]
+
+Rule = Callable[..., Any]
+
+
+class Unknown(Exception):
+    """The algebra cannot say what a primitive does to these operands; the message says why."""
+
+
+def value_of(x: Any) -> Value:
+    """A known array, or a value, as a value."""
+    return x if isinstance(x, Value) else Value.known(x)
+
+
+def _full(x: Any, shape: tuple[int, ...]) -> Value:
+    """An operand brought to the result's shape (size 1, or fewer axes, stand for any size)."""
+    v = value_of(x)
+    if v.shape == shape:
+        return v
+    return spread(v, shape, range(len(shape) - len(v.shape), len(shape)))
+
+
+def _shape(*operands: Any) -> tuple[int, ...]:
+    return np.broadcast_shapes(
+        *(x.shape if isinstance(x, Value) else np.shape(x) for x in operands))
+
+
+# -- arithmetic -----------------------------------------------------------------------------------
+
+
+def _add(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = _shape(x, y)
+    return add(_full(x, shape), _full(y, shape))
+
+
+def _sub(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = _shape(x, y)
+    return add(_full(x, shape), _full(y, shape), -1)
+
+
+def _neg(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return Value(x.shape, tuple(t.scaled(-1.0) for t in x.terms))
+
+
+def _mul(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = _shape(x, y)
+    return multiply(_full(x, shape), _full(y, shape))
+
+
+def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = _shape(x, y)
+    return multiply(_full(x, shape), power(walk, _full(y, shape), Fraction(-1)))
+
+
+def _monomial(walk: Walk, x: Value, what: str) -> Term:
+    """The single term of `x`, simplified by the relations that are known (1 - p of a probability)."""
+    x = simplify(walk, x)
+    term = x.single
+    if term is None:
+        raise Unknown(f"{what} of a sum")
+    return term
+
+
+def simplify(walk: Walk, x: Value) -> Value:
+    """`1 - p` as the variable it is, `1 + p/(1-p)` as `1/(1-p)`, and back."""
+    if len(x.terms) != 2 or any(t.hidden for t in x.terms):
+        return x
+    one = [t for t in x.terms if not t.atoms]
+    other = [t for t in x.terms if t.atoms]
+    if len(one) != 1 or not _is_constant(one[0], 1.0):
+        return x
+    term = other[0]
+    if len(term.atoms) == 1 and term.atoms[0].power == 1 and _is_constant(term, -1.0):
+        base = term.atoms[0].variable
+        if isinstance(base, Complement) or (isinstance(base, Latent)
+                                            and base.support in ("unit", "simplex")):
+            flipped = walk.variables.complement(base)
+            atom = Atom(flipped, Fraction(1), term.atoms[0].selection)
+            return Value(x.shape, (Term(term.rank, (), one[0].coefficients, (atom,)),))
+    if len(term.atoms) == 2 and _is_constant(term, 1.0):
+        up = next((a for a in term.atoms if a.power == 1), None)
+        down = next((a for a in term.atoms if a.power == -1), None)
+        if up and down and walk.variables.complement(up.variable) is down.variable and np.all(
+                up.selection == down.selection):
+            return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
+    return x
+
+
+def _is_constant(term: Term, number: float) -> bool:
+    c = term.coefficient()
+    return isinstance(c, np.ndarray) and bool(np.all(c == number))
+
+
+def power(walk: Walk, x: Value, p: Fraction) -> Value:
+    """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
+    term = _monomial(walk, x, "a power")
+    c = term.coefficient()
+    if not isinstance(c, np.ndarray):
+        raise Unknown("a power of traced data")
+    if p.denominator != 1:
+        if not all(a.variable.positive for a in term.atoms):
+            raise Unknown("a root of what is not proved positive")
+        if not (c > 0).all():
+            raise Unknown("a root of data that are not positive")
+    if p < 0 and not (c != 0).all():
+        raise Unknown("a division by data that hold a zero")
+    exponent = int(p) if p.denominator == 1 and p >= 0 else float(p)
+    atoms = tuple(Atom(a.variable, a.power * p, a.selection) for a in term.atoms)
+    coefficient = 1.0 / c if p == -1 else c**exponent
+    return Value(x.shape, (Term(term.rank, (), (coefficient,), atoms),))
+
+
+def _integer_pow(walk: Walk, eqn: Equation, x: Value) -> Value:
+    y = eqn.params["y"]
+    if y == 2:
+        return multiply(x, x)
+    return power(walk, x, Fraction(y))
+
+
+def _square(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return multiply(x, x)
+
+
+def _root(p: Fraction) -> Rule:
+    return lambda walk, eqn, x: power(walk, x, p)
+
+
+def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    if isinstance(y, Value) or not isinstance(y, np.ndarray):
+        raise Unknown("a power whose exponent depends on a latent or on traced data")
+    exponents = np.unique(y)
+    if exponents.size != 1 or not np.isfinite(exponents[0]):
+        raise Unknown("a power whose exponent differs from element to element")
+    p = Fraction(float(exponents[0]))
+    if p == 2:
+        return multiply(value_of(x), value_of(x))
+    return power(walk, value_of(x), p)
+
+
+def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
+    term = _monomial(walk, x, "a logarithm")
+    c = term.coefficient()
+    if not isinstance(c, np.ndarray):
+        raise Unknown("a logarithm of traced data times a latent")
+    if not (c > 0).all():
+        raise Unknown("a logarithm of data that are not positive")
+    out = [Term(term.rank, (), (np.log(c),), ())]
+    for atom in term.atoms:
+        factor = np.full((1,) * term.rank, float(atom.power))
+        base = atom.variable
+        if isinstance(base, Elementwise) and base.primitive == "exp":
+            if base.power != 1:
+                raise Unknown("a logarithm of an exponential of a power")
+            inner, factor = base.base, factor * base.coefficient
+        elif base.positive:
+            inner = walk.variables.log(base)
+        else:
+            raise Unknown("a logarithm of what is not proved positive")
+        out.append(Term(term.rank, (), (factor,), (Atom(inner, Fraction(1), atom.selection),)))
+    return collect(x.shape, out)
+
+
+def _log1p(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return _log(walk, eqn, add(_full(np.ones(()), x.shape), x))
+
+
+def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
+    """exp of a sum of logarithms (with one exponent each) is a monomial."""
+    coefficient: Any = np.ones((1,) * len(x.shape))
+    atoms: list[Atom] = []
+    for term in x.terms:
+        if not term.atoms and not term.hidden:
+            c = term.coefficient()
+            coefficient = coefficient * array_module(c).exp(c)
+            continue
+        if term.hidden or len(term.atoms) != 1 or term.atoms[0].power != 1:
+            raise Unknown("an exponential")
+        variable = term.atoms[0].variable
+        if not isinstance(variable, Log):
+            raise Unknown("an exponential")
+        c = term.coefficient()
+        if not isinstance(c, np.ndarray) or np.unique(c).size != 1:
+            raise Unknown("an exponential whose exponent differs from element to element")
+        atoms.append(Atom(variable.base, Fraction(float(c.flat[0])), term.atoms[0].selection))
+    return Value(x.shape, (Term(len(x.shape), (), (coefficient,), merge_atoms(atoms)),))
+
+
+def _logistic(walk: Walk, eqn: Equation, x: Value) -> Value:
+    """1 / (1 + exp(-x))"""
+    odds = _exp(walk, eqn, _neg(walk, eqn, x))
+    return power(walk, add(_full(np.ones(()), x.shape), odds), Fraction(-1))
+
+
+# -- sums and products ----------------------------------------------------------------------------
+
+
+def _reduce_sum(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return reduce_sum(x, eqn.params["axes"])
+
+
+def _dot_general(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    return dot(value_of(x), value_of(y), eqn.params["dimension_numbers"])
+
+
+def dot(x: Value, y: Value, dimension_numbers: Any) -> Value:
+    """`lax.dot_general`: spread both over batch, free and contracted axes, multiply, sum."""
+    (xc, yc), (xb, yb) = dimension_numbers
+    xf = [i for i in range(len(x.shape)) if i not in (*xc, *xb)]
+    yf = [i for i in range(len(y.shape)) if i not in (*yc, *yb)]
+    nb, nx, ny = len(xb), len(xf), len(yf)
+    shape = (*(x.shape[i] for i in xb), *(x.shape[i] for i in xf), *(y.shape[i] for i in yf),
+             *(x.shape[i] for i in xc))
+    x = permute(x, [*xb, *xf, *xc])
+    y = permute(y, [*yb, *yf, *yc])
+    last = range(nb + nx + ny, len(shape))
+    x = spread(x, shape, [*range(nb + nx), *last])
+    y = spread(y, shape, [*range(nb), *range(nb + nx, nb + nx + ny), *last])
+    return reduce_sum(multiply(x, y), list(last))
+
+
+def _cumsum(walk: Walk, eqn: Equation, x: Value) -> Value:
+    axis, n = eqn.params["axis"], x.shape[eqn.params["axis"]]
+    lower = np.tril(np.ones((n, n)))
+    matrix = lower.T if eqn.params["reverse"] else lower
+    out = dot(x, Value.known(matrix), (((axis,), (1,)), ((), ())))
+    rank = len(x.shape)
+    order = [*range(rank - 1)]
+    order.insert(axis, rank - 1)
+    return permute(out, order)
+
+
+def _triangular_solve(walk: Walk, eqn: Equation, a: Any, b: Any) -> Value:
+    """Solving with a matrix that is free of the candidates is a product with its inverse."""
+    p = eqn.params
+    inverse = walk.triangular_inverse(eqn, a)
+    n = len(inverse.shape)
+    batch = tuple(range(n - 2))
+    inner = n - 2 if p["transpose_a"] else n - 1
+    b = value_of(b)
+    if p["left_side"]:
+        return dot(inverse, b, (((inner,), (n - 2,)), (batch, batch)))
+    return dot(b, inverse, (((n - 1,), (n - 2 if inner == n - 1 else n - 1,)), (batch, batch)))
+
+
+# -- movement -------------------------------------------------------------------------------------
+
+
+def _move(name: str) -> Rule:
+    function = movement.MOVES[name]
+
+    def rule(walk: Walk, eqn: Equation, x: Any, *known: Any) -> Value:
+        if not isinstance(x, Value) or any(isinstance(k, Value) for k in known):
+            raise Unknown("an index that depends on a latent")
+        if not all(isinstance(k, np.ndarray) for k in known):
+            return walk.traced_movement(eqn, x, known)
+        try:
+            return move(x, movement.sources(function, eqn.params, x.shape, *known))
+        except movement.Unreadable as error:
+            raise Unknown(str(error)) from None
+
+    return rule
+
+
+def _broadcast_in_dim(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return spread(x, tuple(eqn.params["shape"]), eqn.params["broadcast_dimensions"])
+
+
+def _reshape(walk: Walk, eqn: Equation, x: Value) -> Value:
+    if eqn.params.get("dimensions") is not None:
+        x = permute(x, eqn.params["dimensions"])
+    return reshape(x, tuple(eqn.params["new_sizes"]))
+
+
+def _axes_of_one(walk: Walk, eqn: Equation, x: Value) -> Value:
+    struct = walk.graph.shapes[eqn.outputs[0]]
+    return reshape(x, tuple(struct))
+
+
+def _transpose(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return permute(x, eqn.params["permutation"])
+
+
+def _copy(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return x
+
+
+def _convert(walk: Walk, eqn: Equation, x: Value) -> Value:
+    if np.dtype(eqn.params["new_dtype"]).kind != "f" and str(
+            eqn.params["new_dtype"]) != "bfloat16":
+        raise Unknown("a conversion of a latent to whole numbers")
+    if any(walk.graph.dtypes[i].kind != "f" for i in eqn.inputs):
+        raise Unknown("a conversion of something that is not a real number")
+    return x
+
+
+def _concatenate(walk: Walk, eqn: Equation, *xs: Any) -> Value:
+    axis = eqn.params["dimension"]
+    shapes = [x.shape if isinstance(x, Value) else np.shape(x) for x in xs]
+    terms: list[Term] = []
+    for k, x in enumerate(xs):
+        v = value_of(x)
+        blocks = [np.full(s, -1) for s in shapes]
+        blocks[k] = np.arange(int(np.prod(shapes[k]))).reshape(shapes[k])
+        terms += move(v, np.concatenate(blocks, axis)).terms
+    return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
+
+
+def _pad(walk: Walk, eqn: Equation, x: Any, fill: Any) -> Value:
+    if not isinstance(x, Value) or not isinstance(fill, np.ndarray):
+        raise Unknown("padding with a latent")
+    number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
+    source = movement.pad(eqn.params, number, np.asarray(-1))
+    out = move(x, source)
+    if fill != 0:
+        out = add(out, Value.known(np.where(source < 0, fill, 0.0)))
+    return out
+
+
+def _several(name: str) -> Rule:
+    function = movement.SPLITS[name]
+
+    def rule(walk: Walk, eqn: Equation, x: Value) -> list[Value]:
+        number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
+        return [move(x, s) for s in function(eqn.params, number)]
+
+    return rule
+
+
+def _select_n(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
+    if not isinstance(which, np.ndarray):
+        raise Unknown("a choice between cases that depends on a latent or on traced data")
+    shape = _shape(*cases, which)
+    which = np.broadcast_to(which.astype(int), shape)
+    terms: list[Term] = []
+    for k, case in enumerate(cases):
+        terms += where(which == k, _full(case, shape)).terms
+    return collect(shape, terms)
+
+
+def _dynamic_update_slice(walk: Walk, eqn: Equation, x: Any, update: Any, *starts: Any) -> Value:
+    if not all(isinstance(s, np.ndarray) for s in starts):
+        raise Unknown("an update at an index that depends on a latent or on traced data")
+    x, update = value_of(x), value_of(update)
+    at = [int(np.clip(int(s), 0, n - k))
+          for s, n, k in zip(starts, x.shape, update.shape, strict=True)]
+    place = tuple(slice(a, a + k) for a, k in zip(at, update.shape, strict=True))
+    keep = np.ones(x.shape, bool)
+    keep[place] = False
+    source = np.full(x.shape, -1)
+    source[place] = np.arange(int(np.prod(update.shape))).reshape(update.shape)
+    return collect(x.shape, [*where(keep, x).terms, *move(update, source).terms])
+
+
+def elementwise(walk: Walk, eqn: Equation, x: Any) -> Value:
+    """A function of one monomial in one variable, element by element: a new variable.
+
+    f(v[selection]) = f(v)[selection], so rows that read the same element share one value.
+    """
+    term = x.single if isinstance(x, Value) else None
+    if term is None or len(term.atoms) != 1:
+        raise Unknown("")
+    atom = term.atoms[0]
+    c = term.coefficient()
+    if not isinstance(c, np.ndarray) or np.unique(c).size != 1:
+        raise Unknown("")
+    number, p = float(c.flat[0]), float(atom.power)
+    key = (eqn.primitive, tuple(sorted((k, repr(v)) for k, v in eqn.params.items())),
+           atom.variable, number, p)
+    name = f"{eqn.primitive}({atom.variable.name})"
+    variable = walk.variables.once(key, lambda: Elementwise(
+        name, atom.variable.size, eqn.primitive in ("exp", "logistic"), atom.variable.roots,
+        eqn.primitive, atom.variable, number, p, eqn))
+    one = np.ones((1,) * term.rank)
+    return Value(x.shape, (Term(term.rank, (), (one,), (Atom(variable, Fraction(1),
+                                                             atom.selection),)),))
+
+
+ELEMENTWISE: frozenset[str] = frozenset({
+    "exp", "log", "log1p", "expm1", "tanh", "logistic", "sin", "cos", "sqrt", "rsqrt", "abs",
+    "erf", "erfc", "erf_inv", "lgamma", "digamma", "cbrt", "exp2", "sign", "tan", "sinh", "cosh",
+    "integer_pow", "bessel_i0e", "bessel_i1e",
+})
+"""Primitives of one operand that act element by element."""
+
+RULES: dict[str, Rule] = {
+    "add": _add, "add_any": _add, "sub": _sub, "neg": _neg, "mul": _mul, "div": _div,
+    "integer_pow": _integer_pow, "square": _square, "pow": _pow,
+    "sqrt": _root(Fraction(1, 2)), "rsqrt": _root(Fraction(-1, 2)),
+    "log": _log, "log1p": _log1p, "exp": _exp, "logistic": _logistic,
+    "reduce_sum": _reduce_sum, "dot_general": _dot_general, "cumsum": _cumsum,
+    "triangular_solve": _triangular_solve,
+    "broadcast_in_dim": _broadcast_in_dim, "reshape": _reshape, "squeeze": _axes_of_one,
+    "expand_dims": _axes_of_one, "transpose": _transpose, "copy": _copy, "copy_p": _copy,
+    "convert_element_type": _convert, "concatenate": _concatenate, "pad": _pad,
+    "select_n": _select_n, "dynamic_update_slice": _dynamic_update_slice,
+    "split": _several("split"), "unstack": _several("unstack"),
+    **{name: _move(name) for name in ("rev", "slice", "dynamic_slice", "gather")},
+}
+"""Primitive name -> rule(walk, equation, *operands)."""
+
+
+def operands_known(xs: Sequence[Any]) -> bool:
+    """Whether no operand depends on a latent."""
+    return not any(isinstance(x, Value) for x in xs)

@@ -1,0 +1,112 @@
+"""Evaluating the algebra's results at given values of the sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.value import Term, Value
+from conjugate_ppl.algebra.variables import Variable
+from conjugate_ppl.graph import Graph
+
+__all__ = ["Values"]
+
+
+class Values:
+    """The values of some sites, and everything computed from them, each once.
+
+    `dtype` is the floating type of the results: known numbers, float64 until now, are rounded to it.
+    """
+
+    xp = jnp
+
+    def __init__(self, graph: Graph, inputs: Mapping[str, int], sites: Mapping[str, Any]) -> None:
+        self._graph = graph
+        self._numbers = inputs
+        self._sites = {n: jnp.asarray(v) for n, v in sites.items()}
+        self.dtype = jnp.result_type(float)
+        self._memo: dict[int, Any] = {}
+        self._variables: dict[Variable, Any] = {}
+
+    def site(self, name: str) -> Any:
+        """The value of a site."""
+        return self._sites[name]
+
+    def has(self, name: str) -> bool:
+        """Whether a site's value is given."""
+        return name in self._sites
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Shape of a site's value, given or not."""
+        return self._graph.shapes[self._numbers[name]]
+
+    def with_sites(self, more: Mapping[str, Any]) -> Values:
+        """These values and some more sites."""
+        return Values(self._graph, self._numbers, {**self._sites, **more})
+
+    def number(self, array: Any) -> Any:
+        """A known array in the working type."""
+        return jnp.asarray(array, self.dtype) if isinstance(array, (np.ndarray, float)) else array
+
+    def evaluate(self, number: int) -> Any:
+        """The value of a number of the graph."""
+        inputs = {self._numbers[n]: v for n, v in self._sites.items() if n in self._numbers}
+        return self._graph.evaluate([number], inputs, self._memo)[0]
+
+    def variable(self, variable: Variable) -> Any:
+        """The elements of a variable, shape (size,)."""
+        if variable not in self._variables:
+            self._variables[variable] = variable.elements(self)
+        return self._variables[variable]
+
+    def factors(self, term: Term, skip: tuple[int, ...] = ()) -> list[Any]:
+        """The arrays whose Einstein sum a term is, its atoms at the positions `skip` left out."""
+        out = [self.number(c) for c in term.coefficients]
+        for k, atom in enumerate(term.atoms):
+            if k not in skip:
+                out.append(raised(self.variable(atom.variable), atom.power)[atom.selection])
+        return out
+
+    def value(self, value: Value) -> Any:
+        """The array that a value is."""
+        total: Any = jnp.zeros(value.shape, self.dtype)
+        for term in value.terms:
+            total = total + einsum(self.factors(term), term.rank, value.shape, term.hidden)
+        return total
+
+
+def raised(x: Any, power: Any) -> Any:
+    """x ** power for a rational power, by the cheapest exact form."""
+    if power == 1:
+        return x
+    if power.denominator == 1:
+        return x ** int(power)
+    if power == 0.5:
+        return jnp.sqrt(x)
+    return x ** float(power)
+
+
+def einsum(arrays: list[Any], rank: int, shape: tuple[int, ...], hidden: tuple[int, ...]) -> Any:
+    """Multiply arrays over own and hidden axes (size 1 broadcasts) and sum the hidden ones."""
+    total = rank + len(hidden)
+    sizes = (*shape, *hidden)
+    operands: list[Any] = []
+    present: set[int] = set()
+    factor = 1.0
+    for a in arrays:
+        axes = [i for i in range(total) if jnp.shape(a)[i] > 1]
+        present.update(axes)
+        operands += [jnp.reshape(a, [jnp.shape(a)[i] for i in axes]), axes]
+    for i in range(rank, total):
+        if i not in present:
+            factor *= sizes[i]
+    out = [i for i in range(rank) if i in present]
+    result = jnp.einsum(*operands, out, precision="highest", optimize="optimal"
+                        if len(arrays) < 6 else True)
+    if factor != 1.0:
+        result = result * factor
+    place = [sizes[i] if i in present else 1 for i in range(rank)]
+    return jnp.broadcast_to(jnp.reshape(result, place), shape)

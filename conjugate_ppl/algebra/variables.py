@@ -1,0 +1,140 @@
+"""What monomials are made of: the latents, and what is computed from them elementwise.
+
+A variable is a flat vector of elements. It knows which sites it depends on (`roots`), whether all of
+its elements are positive by proof, and how to compute them from the values of the sites.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from conjugate_ppl.algebra.runtime import Values
+
+__all__ = ["Complement", "Elementwise", "Latent", "Log", "Opaque", "Variable"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Variable:
+    """A vector of `size` elements, computed from the sites in `roots`."""
+
+    name: str
+    size: int
+    positive: bool
+    roots: frozenset[str]
+
+    def elements(self, values: Values) -> Any:
+        """The elements, shape (size,), given the values of the sites."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Latent(Variable):
+    """The elements of one latent site, less a constant `origin` (zero unless it was moved)."""
+
+    support: str = "real"
+    origin: np.ndarray | None = None
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return self.name
+
+    def elements(self, values: Values) -> Any:
+        flat = values.site(self.name).reshape(-1)
+        return flat if self.origin is None else flat - values.number(self.origin)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opaque(Variable):
+    """Something computed from sites in a way the algebra does not look into.
+
+    `reason` and `equation` say what was in the way, for the explanation of a declined site.
+    """
+
+    number: int = -1
+    reason: str = ""
+    equation: Any = None
+
+    def elements(self, values: Values) -> Any:
+        return values.evaluate(self.number).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Computed(Variable):
+    """Elements computed by a Python function of the values: what an elimination leaves behind."""
+
+    function: Callable[[Values], Any] = lambda values: None
+
+    def elements(self, values: Values) -> Any:
+        return self.function(values).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Elementwise(Variable):
+    """A unary primitive applied to each element of `coefficient * base ** power`."""
+
+    primitive: str = ""
+    base: Variable = None  # type: ignore[assignment]
+    coefficient: float = 1.0
+    power: float = 1.0
+    equation: Any = None
+
+    def elements(self, values: Values) -> Any:
+        x = values.variable(self.base)
+        x = self.coefficient * (x if self.power == 1 else x**self.power)
+        return self.equation.raw.primitive.bind(x, **self.equation.params)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Log(Variable):
+    """Natural logarithm of a positive variable."""
+
+    base: Variable = None  # type: ignore[assignment]
+
+    def elements(self, values: Values) -> Any:
+        return values.xp.log(values.variable(self.base))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Complement(Variable):
+    """One minus a variable that lies between 0 and 1."""
+
+    base: Variable = None  # type: ignore[assignment]
+
+    def elements(self, values: Values) -> Any:
+        return 1 - values.variable(self.base)
+
+
+class Variables:
+    """Makes each variable once, so that equal variables are the same object."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Variable] = {}
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], Variable]) -> Variable:
+        """The variable made under `key` before, or a new one."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def log(self, base: Variable) -> Variable:
+        """log(base)"""
+        return self.once(("log", base),
+                         lambda: Log(f"log {base.name}", base.size, False, base.roots, base))
+
+    def complement(self, base: Variable) -> Variable:
+        """1 - base"""
+        if isinstance(base, Complement):
+            return base.base
+        return self.once(("complement", base), lambda: Complement(
+            f"(1 - {base.name})", base.size, True, base.roots, base))
+
+
+def sites_of(variables: Sequence[Variable]) -> frozenset[str]:
+    """All the sites that any of `variables` depends on."""
+    return frozenset().union(*(v.roots for v in variables))

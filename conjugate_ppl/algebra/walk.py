@@ -1,0 +1,196 @@
+"""The pass over a model's equations: every number becomes a known array or a sum of monomials.
+
+Guarantee: the value returned for a number is equal to what JAX computes for it, at every value of the
+latents. What no rule covers becomes an opaque variable that remembers what it depends on and why, so
+that a pass always ends; whether a latent can be collapsed is judged afterwards, on the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from conjugate_ppl import _compat
+from conjugate_ppl.algebra.host import HOST, known
+from conjugate_ppl.algebra.movement import MOVES
+from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, Unknown, elementwise
+from conjugate_ppl.algebra.value import Value, move
+from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
+from conjugate_ppl.graph import Equation, Graph
+
+__all__ = ["HIDDEN_NOISE", "Walk"]
+
+HIDDEN_NOISE = "<hidden noise>"
+"""The root of what a model draws without a sample site."""
+
+
+class Walk:
+    """One pass over `graph`.
+
+    `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
+    depends on none of them may be folded into one opaque array where that is smaller.
+    """
+
+    def __init__(self, graph: Graph, inputs: Mapping[int, Value], candidates: Iterable[str],
+                 variables: Variables | None = None) -> None:
+        self.graph = graph
+        self.candidates = frozenset(candidates)
+        self.variables = variables or Variables()
+        self._env: dict[int, Any] = dict(inputs)
+
+    def run(self, numbers: Iterable[int]) -> list[Value]:
+        """The values of `numbers` (always as `Value`, also where nothing is unknown)."""
+        numbers = list(numbers)
+        needed = self.graph.needed_for(numbers)
+        for equation in self.graph.equations:
+            if any(n in needed and n not in self._env for n in equation.outputs):
+                self._step(equation)
+        return [self.value(n) for n in numbers]
+
+    def set(self, number: int, value: Value) -> None:
+        """Give the value of an input."""
+        self._env[number] = value
+
+    def value(self, number: int) -> Value:
+        """The value of a number that has been reached."""
+        x = self._read(number)
+        return x if isinstance(x, Value) else Value.known(x)
+
+    def _read(self, number: int) -> Any:
+        if number not in self._env:
+            constant = self.graph.constants[number]
+            self._env[number] = known(constant) if _compat.is_concrete(constant) else constant
+        return self._env[number]
+
+    def _step(self, equation: Equation) -> None:
+        operands = [self._read(i) for i in equation.inputs]
+        if _compat.is_random_primitive(equation.primitive):
+            results = self._opaque(equation, "noise drawn without a sample site", HIDDEN_NOISE)
+        elif not any(isinstance(x, Value) for x in operands):
+            results = self._fold(equation, operands)
+        else:
+            results = self._symbolic(equation, operands)
+        self._env.update(zip(equation.outputs, results, strict=True))
+
+    def _fold(self, equation: Equation, operands: list[Any]) -> list[Any]:
+        """All operands known: compute."""
+        concrete = all(isinstance(x, np.ndarray) for x in operands)
+        name = equation.primitive
+        function = HOST.get(name) or MOVES.get(name)
+        if concrete and function is not None:
+            with np.errstate(all="ignore"):
+                try:
+                    return [known(function(equation.params, *operands))]
+                except Exception:  # noqa: BLE001  an unusual form of the primitive: JAX knows it
+                    pass
+        if concrete:
+            with jax.ensure_compile_time_eval():
+                raw = self.graph.evaluate(equation.outputs, {}, {
+                    i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
+            return [known(r) for r in raw]
+        return self.graph.evaluate(equation.outputs, {}, {
+            i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
+
+    def _native(self, x: Any, number: int) -> Any:
+        return x.astype(self.graph.dtypes[number]) if isinstance(x, np.ndarray) else x
+
+    def _symbolic(self, equation: Equation, operands: list[Any]) -> list[Any]:
+        roots = frozenset().union(*(x.roots for x in operands if isinstance(x, Value)))
+        hidden = not (roots & self.candidates)
+        if equation.body:
+            if hidden:
+                return self._opaque(equation, "")
+            for inner in equation.body:
+                self._step(inner)
+            return [self._read(n) for n in equation.body_outputs]
+        rule = RULES.get(equation.primitive)
+        reason = f"`{equation.primitive}` has no rule"
+        if rule is not None:
+            try:
+                out = rule(self, equation, *operands)
+                results = out if isinstance(out, list) else [out]
+                if hidden and any(_is_tangled(v) for v in results):
+                    return self._opaque(equation, "")
+                return results
+            except Unknown as error:
+                reason = str(error) or reason
+        if equation.primitive in ELEMENTWISE and len(operands) == 1:
+            try:
+                return [elementwise(self, equation, operands[0])]
+            except Unknown:
+                pass
+        return self._opaque(equation, reason)
+
+    def _opaque(self, equation: Equation, reason: str, *extra: str) -> list[Any]:
+        roots = frozenset(extra)
+        for i in equation.inputs:
+            x = self._read(i)
+            if isinstance(x, Value):
+                roots |= x.roots
+        out = []
+        for number in equation.outputs:
+            shape = self.graph.shapes[number]
+            positive = equation.primitive == "exp"
+            variable = self.variables.once(("opaque", number), lambda n=number, s=shape, p=positive: (
+                Opaque(f"{equation.primitive}#{n}", int(np.prod(s)), p, roots, n, reason, equation)))
+            out.append(Value.of(variable, shape))
+        return out
+
+    def traced_movement(self, equation: Equation, x: Value, indices: tuple[Any, ...]) -> Value:
+        """Data movement by indices that are known only at run time: the source map is traced too."""
+        numbers = np.arange(int(np.prod(x.shape)), dtype=np.int32).reshape(x.shape)
+        mode = str(equation.params.get("mode", "")).upper()
+        if "FILL" in mode:
+            raise Unknown("a look-up by traced indices that may be out of range")
+        params = dict(equation.params)
+        (source,) = [equation.raw.primitive.bind(jax.numpy.asarray(numbers), *indices, **params)]
+        return move(x, source)
+
+    def triangular_inverse(self, equation: Equation, matrix: Any) -> Value:
+        """The inverse of the triangular operand of an equation, known or as a variable."""
+        p = equation.params
+        lower, unit = p["lower"], p["unit_diagonal"]
+        if isinstance(matrix, np.ndarray):
+            part = np.tril(matrix) if lower else np.triu(matrix)
+            if unit:
+                part = part - part * np.eye(part.shape[-1]) + np.eye(part.shape[-1])
+            return Value.known(np.linalg.inv(part))
+        if not isinstance(matrix, Value):
+            raise Unknown("solving with a traced matrix")
+        if matrix.roots & self.candidates:
+            raise Unknown("solving with a matrix that depends on the latent")
+        number = equation.inputs[0]
+
+        def compute(values: Any) -> Any:
+            a = values.evaluate(number)
+            eye = jax.numpy.broadcast_to(jax.numpy.eye(a.shape[-1], dtype=a.dtype), a.shape)
+            return jax.lax.linalg.triangular_solve(a, eye, left_side=True, lower=lower,
+                                                   unit_diagonal=unit)
+
+        def make() -> Variable:
+            return Computed(f"inverse#{number}", int(np.prod(matrix.shape)), False, matrix.roots,
+                            compute)
+
+        return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
+
+
+def _is_tangled(value: Value) -> bool:
+    """Whether a value sums over products: smaller as one array than as monomials."""
+    return any(t.hidden and (len(t.atoms) > 1 or any(a.power != 1 for a in t.atoms))
+               for t in value.terms)
+
+
+def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Variables,
+                 origin: np.ndarray | None = None) -> Value:
+    """A site as a value: its elements, each less an origin where one is given."""
+    variable = variables.once(("latent", site), lambda: Latent(
+        site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
+        support, None if origin is None else origin.reshape(-1)))
+    value = Value.of(variable, shape)
+    if origin is None:
+        return value
+    known_part = Value.known(origin.reshape(shape))
+    return Value(shape, known_part.terms + value.terms)

@@ -1,0 +1,395 @@
+"""`collapse`: a NumPyro model with its conjugate latents integrated out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.infer.util import log_density
+from numpyro.primitives import Messenger
+
+from conjugate_ppl import _compat
+from conjugate_ppl.errors import ModelError, PlanError
+from conjugate_ppl.planning.decision import Plan
+from conjugate_ppl.planning.execute import Execution, prepare
+from conjugate_ppl.planning.validate import check_observed
+
+__all__ = ["CollapsedModel", "collapse", "explain"]
+
+Model = Callable[..., Any]
+FACTOR = "collapsed_log_marginal"
+
+
+def collapse(model: Model, *, keep: Collection[str] = (), only: Collection[str] | None = None,
+             require: Collection[str] = ()) -> CollapsedModel:
+    """The model with every latent integrated out that can be, exactly.
+
+    The result is a NumPyro model of the remaining latents, for anything that takes one. Its density
+    is the exact marginal density of `model`.
+
+    Args:
+        model: a NumPyro model, of any arguments.
+        keep: names of latents that must not be collapsed.
+        only: names of the only latents that may be collapsed (default: all).
+        require: names of latents whose being declined is an error.
+
+    Returns:
+        A callable with methods `recover`, `conditional_log_prob`, `conditionals`, `log_evidence`.
+
+    Raises:
+        PlanError: when it is called, for names that are no latents of the model, or a required site
+            that is declined.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist
+        >>> import conjugate_ppl as cj
+        >>> def model(y):
+        ...     tau = numpyro.sample("tau", dist.HalfCauchy(5.0))
+        ...     with numpyro.plate("groups", 3):
+        ...         theta = numpyro.sample("theta", dist.Normal(0.0, tau))
+        ...         numpyro.sample("y", dist.Normal(theta, 1.0), obs=y)
+        >>> collapsed = cj.collapse(model)
+        >>> y = jnp.array([0.3, -1.2, 2.0])
+        >>> sorted(collapsed.recover(jax.random.key(0), {"tau": jnp.ones(5)}, y))
+        ['theta']
+    """
+    return CollapsedModel(model, keep=keep, only=only, require=require)
+
+
+def explain(model: Model | CollapsedModel, *args: Any, **kwargs: Any) -> Plan:
+    """What `collapse` and `Collapsed` will do with a model, before anything is run.
+
+    Args:
+        model: a NumPyro model, or a collapsed one.
+        *args: the model's arguments.
+        **kwargs: the model's keyword arguments.
+
+    Returns:
+        A `Plan`, which prints as a table.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist, conjugate_ppl as cj
+        >>> def model(y):
+        ...     rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0))
+        ...     numpyro.sample("y", dist.Poisson(rate), obs=y)
+        >>> cj.explain(model, 3).collapsed
+        ('rate',)
+    """
+    return as_collapsed(model).plan(*args, **kwargs)
+
+
+def as_collapsed(model: Model | CollapsedModel) -> CollapsedModel:
+    """A collapsed model as it is; a plain one collapsed."""
+    return model if isinstance(model, CollapsedModel) else CollapsedModel(model)
+
+
+class CollapsedModel:
+    """See `collapse`. Calling it runs the collapsed model; its return value is None."""
+
+    def __init__(self, model: Model, *, keep: Collection[str] = (),
+                 only: Collection[str] | None = None, require: Collection[str] = ()) -> None:
+        if not callable(model):
+            raise ModelError(f"collapse takes a NumPyro model (a callable), not {model!r}.")
+        for name, value in (("keep", keep), ("only", only), ("require", require)):
+            if isinstance(value, str):
+                raise PlanError(f"{name}={value!r}: give a list of names, {name}=[{value!r}].")
+        self.model = model
+        self.keep, self.require = tuple(keep), tuple(require)
+        self.only = None if only is None else tuple(only)
+        self._prepared: dict[Any, Execution] = {}
+        self._expected: frozenset[str] | None = None
+        functools.update_wrapper(self, model, updated=[])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": {}}
+
+    # -- analysis ---------------------------------------------------------------------------------
+
+    def execution(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
+        """The analysis for these arguments; kept by the content of the arguments."""
+        key = fingerprint(args, kwargs)
+        if key is not None and key in self._prepared:
+            return self._prepared[key]
+        concrete = key is not None or not _has_tracer(args, kwargs)
+        out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
+        if concrete:
+            check_observed(out.program)
+        elif self._expected is not None and frozenset(out.plan.collapsed) != self._expected:
+            lost = sorted(self._expected ^ frozenset(out.plan.collapsed))
+            why = "; ".join(f"`{n}`: {out.plan[n].reason}" for n in lost)
+            raise PlanError("With traced arguments (jit_model_args=True, pmap or vmap over data) the "
+                            f"same sites cannot be proved collapsible ({why}). Run without tracing "
+                            f"the arguments, or name them in keep={lost!r}.")
+        if key is not None:
+            if len(self._prepared) >= 8:
+                self._prepared.pop(next(iter(self._prepared)))
+            self._prepared[key] = out
+        return out
+
+    def expect(self, collapsed: Collection[str]) -> None:
+        """Demand that traced arguments give the same plan as the concrete ones did."""
+        self._expected = frozenset(collapsed)
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """The plan for these arguments."""
+        return self.execution(args, kwargs).plan
+
+    # -- the model --------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        execution = self.execution(args, kwargs)
+        rewriter = _Rewriter(execution)
+        with rewriter:
+            self._refuse_outer(rewriter, execution)
+            self.model(*args, **kwargs)
+        if execution.chosen.eliminations:
+            name = FACTOR
+            while name in execution.program.sites:
+                name += "_"
+            numpyro.factor(name, execution.log_marginal(rewriter.values))
+
+    def _refuse_outer(self, rewriter: _Rewriter, execution: Execution) -> None:
+        collapsed = execution.plan.collapsed
+        for site, handler in _compat.outer_names(rewriter, collapsed).items():
+            raise PlanError(f"`{handler}` around the collapsed model names `{site}`, which is "
+                            f"integrated out. Give keep=[{site!r}] to `collapse`, or put the handler "
+                            "around the model before collapsing it.")
+        outer = _compat.outer_scales(rewriter)
+        if outer and collapsed:
+            raise PlanError(f"`{outer[0]}` around the collapsed model would weight or reshape the "
+                            "marginal density, not the model's own. Put it around the model before "
+                            "collapsing it.")
+
+    # -- what follows from exactness ----------------------------------------------------------------
+
+    def recover(self, rng_key: Any, samples: Mapping[str, Any], *args: Any,
+                num_samples: int | None = None, batch_ndims: int = 1, **kwargs: Any
+                ) -> dict[str, Any]:
+        """Exact joint draws of the collapsed sites, one for each draw of the kept ones.
+
+        Args:
+            rng_key: a key, raw or typed.
+            samples: values of the kept sites with `batch_ndims` leading batch axes; other entries are
+                ignored.
+            *args: the model's arguments.
+            num_samples: how many draws, where nothing is kept.
+            batch_ndims: number of leading batch axes (2 for `get_samples(group_by_chain=True)`).
+            **kwargs: the model's keyword arguments.
+
+        Returns:
+            {site: array of shape batch_shape + site shape} for every collapsed site.
+
+        Raises:
+            PlanError: if a kept site is missing, or `num_samples` is missing or out of place.
+            DataError: if a value has the wrong shape.
+        """
+        execution = self.execution(args, kwargs)
+        kept = _needed(execution, samples)
+        if not kept:
+            if num_samples is None:
+                raise PlanError("Nothing is kept, so there are no draws to follow: say how many exact "
+                                "draws you want with num_samples=.")
+            keys = jax.random.split(rng_key, num_samples)
+            shape: tuple[int, ...] = (num_samples,)
+        else:
+            shape = tuple(jnp.shape(next(iter(kept.values())))[:batch_ndims])
+            if num_samples is not None:
+                raise PlanError("num_samples= is for models with nothing kept; here the number of draws "
+                                f"is that of the kept sites ({', '.join(kept)}).")
+            for name, value in kept.items():
+                own = execution.program.sites[name].shape if name in execution.program.sites else ()
+                if tuple(jnp.shape(value)) != shape + tuple(own):
+                    from conjugate_ppl.errors import DataError
+
+                    raise DataError(f"`{name}` has shape {tuple(jnp.shape(value))}; with "
+                                    f"batch_ndims={batch_ndims} it should have shape "
+                                    f"{shape + tuple(own)}: batch axes, then the site's own.")
+            keys = jax.random.split(rng_key, int(np.prod(shape)))
+        flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
+
+        def one(pair: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
+            return execution.draw(pair[0], pair[1], args, kwargs)
+
+        size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
+        chunk = int(np.clip(2**22 // max(size, 1), 1, 256))
+        out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
+        return {n: jnp.reshape(v, shape + jnp.shape(v)[1:]) for n, v in out.items()}
+
+    def conditional_log_prob(self, values: Mapping[str, Any], kept: Mapping[str, Any], *args: Any,
+                             **kwargs: Any) -> Any:
+        """log p(collapsed | kept, data), normalised, joint over all collapsed sites.
+
+        Args:
+            values: a value for every collapsed site.
+            kept: a value for every kept site.
+            *args: the model's arguments.
+            **kwargs: the model's keyword arguments.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            PlanError: if a site is missing.
+        """
+        execution = self.execution(args, kwargs)
+        for name in execution.plan.collapsed:
+            if name not in values:
+                raise PlanError(f"`{name}` is collapsed: give its value.")
+        sites = {**_needed(execution, kept), **{n: values[n] for n in execution.plan.collapsed}}
+        return execution.log_prob(sites, args, kwargs)
+
+    def conditionals(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The exact conditional distribution of each collapsed site given the kept ones.
+
+        Args:
+            kept: a value for every kept site (scalar draws, not batches: use `jax.vmap`).
+            *args: the model's arguments.
+            **kwargs: the model's keyword arguments.
+
+        Returns:
+            {site: NumPyro distribution} of p(site | kept, data). A site whose conditional given the
+            kept ones alone has no closed form is left out.
+        """
+        execution = self.execution(args, kwargs)
+        return execution.conditionals(_needed(execution, kept), args, kwargs)
+
+    def log_evidence(self, *args: Any, **kwargs: Any) -> Any:
+        """log p(data), exact.
+
+        Raises:
+            PlanError: if a site is kept, or a prior is improper.
+        """
+        execution = self.execution(args, kwargs)
+        plan = execution.plan
+        if plan.kept:
+            raise PlanError("The evidence is exact only where nothing is left to sample; kept here: "
+                            + "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept) + ".")
+        flat = [n for n in plan.collapsed if plan[n].family == "Flat"]
+        if flat:
+            raise PlanError(f"The prior of {', '.join(f'`{n}`' for n in flat)} is improper (flat), so "
+                            "that the evidence is defined only up to a constant. Give it a proper "
+                            "prior.")
+        return log_density(self, args, dict(kwargs), {})[0]
+
+
+def _needed(execution: Execution, given: Mapping[str, Any]) -> dict[str, Any]:
+    names = (*execution.plan.kept, *execution.program.params)
+    missing = [n for n in execution.plan.kept if n not in given]
+    if missing:
+        raise PlanError(f"No value for the kept site {', '.join(f'`{n}`' for n in missing)}. Kept here: "
+                        f"{', '.join(execution.plan.kept)}.")
+    return {n: given[n] for n in names if n in given}
+
+
+class _Rewriter(Messenger):  # type: ignore[misc]
+    """Runs the model with collapsed sites hidden; notes the values of the others."""
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__()
+        self._execution = execution
+        self._collapsed = frozenset(execution.plan.collapsed)
+        self.values: dict[str, Any] = {}
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        name = msg.get("name")
+        if msg["type"] == "deterministic" and name in self._execution.hidden:
+            msg["stop"] = True
+        if msg["type"] != "sample":
+            return
+        if name in self._collapsed:
+            msg["value"] = _placeholder(msg)
+            msg["stop"] = True
+        elif name in self._execution.replaced:
+            if msg["is_observed"]:
+                msg["stop"] = True
+            else:
+                msg["fn"] = Flattened(msg["fn"])
+
+    def postprocess_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] in ("sample", "param") and msg["name"] not in self._collapsed:
+            self.values[msg["name"]] = msg["value"]
+
+
+def _placeholder(msg: dict[str, Any]) -> Any:
+    """A value for a hidden site: a draw from its prior where there is a key, else a feasible one."""
+    fn, shape = msg["fn"], msg["kwargs"].get("sample_shape", ())
+    key = msg["kwargs"].get("rng_key")
+    if key is None:
+        key = numpyro.prng_key()
+    if key is not None:
+        try:
+            return fn.sample(key, shape)
+        except NotImplementedError:
+            pass
+    if fn.support.is_discrete:
+        return fn.sample(jax.random.PRNGKey(0), shape)
+    return fn.support.feasible_like(jnp.zeros(fn.shape(shape)))
+
+
+class Flattened(dist.Distribution):  # type: ignore[misc]
+    """The support of a distribution with density 1; draws still come from the distribution.
+
+    Stands for the prior of a kept site where that prior is part of the marginal factor.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    pytree_data_fields = ("base",)
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        return self.base.support
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        return self.base.sample(key, sample_shape)
+
+    def log_prob(self, value: Any) -> Any:
+        shape = jnp.shape(value)
+        return jnp.zeros(jnp.broadcast_shapes(self.batch_shape,
+                                              shape[: len(shape) - self.event_dim]))
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+
+def _has_tracer(args: Any, kwargs: Any) -> bool:
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs)))
+
+
+def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A key that is equal for arguments of equal structure and content; None if that cannot be said.
+
+    Includes the default precision, because the same model is another program in float64.
+    """
+    leaves, tree = jax.tree.flatten((tuple(args), dict(kwargs)), is_leaf=lambda x: x is None)
+    parts: list[Any] = [str(tree), str(jnp.result_type(float))]
+    for leaf in leaves:
+        if isinstance(leaf, jax.core.Tracer):
+            return None
+        if isinstance(leaf, (np.ndarray, jax.Array, np.generic)):
+            if not isinstance(leaf, (np.ndarray, np.generic)) and not leaf.is_fully_addressable:
+                return None
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                leaf = jax.random.key_data(leaf)
+            array = np.ascontiguousarray(leaf)
+            digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
+            parts.append((array.shape, str(array.dtype), digest))
+        elif leaf is None or isinstance(leaf, (bool, int, float, complex, str, bytes)):
+            parts.append((type(leaf).__name__, leaf))
+        else:
+            try:
+                hash(leaf)
+            except TypeError:
+                return None
+            parts.append(leaf)
+    return tuple(parts)

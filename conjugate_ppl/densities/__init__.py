@@ -1,0 +1,29 @@
+"""Log densities without guards, one entry a distribution type.
+
+`registry` holds the table, the unwrapping of NumPyro's wrappers and `register_density`; `continuous`,
+`counts` and `vectors` fill it.
+"""
+
+from conjugate_ppl.densities import continuous, counts, vectors
+from conjugate_ppl.densities.registry import (
+    DENSITIES,
+    Density,
+    UnknownDensity,
+    base_of,
+    log_density,
+    register_density,
+    support_parameters,
+)
+
+__all__ = [
+    "DENSITIES",
+    "Density",
+    "UnknownDensity",
+    "base_of",
+    "continuous",
+    "counts",
+    "log_density",
+    "register_density",
+    "support_parameters",
+    "vectors",
+]

@@ -1,0 +1,76 @@
+"""What every elimination offers, and the words in which a site is declined."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.value import Term
+from conjugate_ppl.algebra.variables import (
+    Complement,
+    Elementwise,
+    Latent,
+    Log,
+    Opaque,
+    Variable,
+)
+
+__all__ = ["Declined", "Elimination", "Pool", "describe"]
+
+
+class Declined(Exception):
+    """A site cannot be collapsed: which, why, and the user's line that stands in the way."""
+
+    def __init__(self, site: str, reason: str, source: str = "") -> None:
+        super().__init__(f"{site}: {reason}")
+        self.site, self.reason, self.source = site, reason, source
+
+
+class Elimination(Protocol):
+    """A block of sites integrated out, given values of everything outside it."""
+
+    sites: tuple[str, ...]
+    rule: str
+
+    def sample(self, key: Any, values: Values) -> dict[str, Any]:
+        """One exact draw of the block."""
+
+    def log_prob(self, values: Values) -> Any:
+        """Normalised log density of the block's values in `values`."""
+
+    def conditionals(self, values: Values) -> dict[str, Any]:
+        """The exact conditional of each site, a NumPyro distribution."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Log density still to be accounted for: scalar terms, by the factor that they come from."""
+
+    factors: Mapping[str, tuple[Term, ...]]
+
+    def touching(self, site: str) -> dict[str, tuple[Term, ...]]:
+        """The factors with a term that depends on `site`."""
+        return {n: ts for n, ts in self.factors.items() if any(site in t.roots for t in ts)}
+
+    def replaced(self, names: Iterable[str], new: Mapping[str, tuple[Term, ...]]) -> Pool:
+        """The pool without some factors and with others."""
+        gone = set(names)
+        return Pool({**{n: t for n, t in self.factors.items() if n not in gone}, **new})
+
+
+def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
+    """Why an atom is not one that a family knows: words, and the user's line."""
+    if isinstance(variable, Opaque):
+        what = variable.reason or f"`{variable.equation.primitive}`"
+        return f"`{site}` goes through {what}", variable.equation.source
+    if isinstance(variable, Elementwise):
+        return (f"`{site}` goes through `{variable.primitive}`", variable.equation.source)
+    if isinstance(variable, Log):
+        return f"its logarithm enters (through {variable.base.name})", ""
+    if isinstance(variable, Complement):
+        return f"one minus `{site}` enters", ""
+    if isinstance(variable, Latent):
+        return f"`{site}` enters to the power {power}", ""
+    return f"{variable.name} depends on it in no closed form", ""

@@ -1,0 +1,148 @@
+"""One site of a conjugate family, element by element (Sokoloski, arXiv 2404.19501, section 2).
+
+Everything that touches the site z must be affine in its statistics: each monomial holds at most one of
+them. Their coefficients, added up per element, are the contribution c; then
+
+    posterior natural = prior natural + c,
+    log marginal = terms without z + log_partition(prior + c) - log_partition(prior).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import jax.numpy as jnp
+
+from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.value import Atom, Term, Value
+from conjugate_ppl.algebra.variables import Complement, Computed, Latent, Log, Variable
+from conjugate_ppl.elimination.base import Declined, Pool, describe
+from conjugate_ppl.families import FAMILIES, Family
+from conjugate_ppl.program import Program
+
+__all__ = ["ElementwiseElimination", "eliminate_elementwise", "statistic_of"]
+
+
+def statistic_of(atom: Atom, site: str) -> str:
+    """The statistic of `site` that an atom is ("z", "1/z", "log z", "log(1-z)"), or ""."""
+    variable, power = atom.variable, atom.power
+    if isinstance(variable, Latent) and variable.site == site:
+        return {1: "z", -1: "1/z"}.get(power, "")  # type: ignore[call-overload, no-any-return]
+    if isinstance(variable, Log) and power == 1:
+        base = variable.base
+        if isinstance(base, Latent) and base.site == site:
+            return "log z"
+        if isinstance(base, Complement) and isinstance(base.base, Latent) and (
+                base.base.site == site):
+            return "log(1-z)"
+    return ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ElementwiseElimination:
+    """A site integrated out element by element; see the module's docstring."""
+
+    sites: tuple[str, ...]
+    rule: str
+    family: Family
+    shape: tuple[int, ...]
+    parameters: dict[str, int]
+    contributions: tuple[Reduced, ...]
+
+    def natural(self, values: Values) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """(prior natural parameter, contribution), one array of the site's shape a statistic."""
+        assert self.family.natural is not None
+        given = {k: jnp.asarray(values.evaluate(n), values.dtype)
+                 for k, n in self.parameters.items()}
+        prior = tuple(jnp.broadcast_to(p, self.shape) for p in self.family.natural(given))
+        size = 1
+        for n in self.shape:
+            size *= n
+        added = tuple(
+            c.vector(values, c.weights.evaluate(values), size).reshape(self.shape)
+            for c in self.contributions
+        )
+        return prior, added
+
+    def log_marginal(self, values: Values) -> Any:
+        """log_partition(posterior) - log_partition(prior), summed over elements."""
+        prior, added = self.natural(values)
+        return jnp.sum(self.family.ratio(prior, added))
+
+    def posterior(self, values: Values) -> Any:
+        """The conditional of the site."""
+        assert self.family.distribution is not None
+        prior, added = self.natural(values)
+        return self.family.distribution(tuple(p + c for p, c in zip(prior, added, strict=True)))
+
+    def sample(self, key: Any, values: Values) -> dict[str, Any]:
+        return {self.sites[0]: self.posterior(values).sample(key)}
+
+    def log_prob(self, values: Values) -> Any:
+        return jnp.sum(self.posterior(values).log_prob(values.site(self.sites[0])))
+
+    def conditionals(self, values: Values) -> dict[str, Any]:
+        return {self.sites[0]: self.posterior(values)}
+
+
+def eliminate_elementwise(program: Program, site: str, pool: Pool
+                          ) -> tuple[ElementwiseElimination, Pool]:
+    """Integrate `site` out of `pool`, or raise `Declined`."""
+    record = program.sites[site]
+    family = FAMILIES[record.family]
+    touched = pool.touching(site)
+    chosen: dict[str, list[Term]] = {s: [] for s in family.statistics}
+    rest: list[Term] = []
+    tokens: dict[str, Variable] = {
+        s: Variable(s, record.size, False, frozenset({site})) for s in family.statistics
+    }
+    for name, terms in touched.items():
+        owner = program.sites.get(name)
+        if owner is not None and owner.auxiliary:
+            raise Declined(site, f"the factor statement `{name}` depends on it", owner.source)
+        for term in terms:
+            hits = [k for k, a in enumerate(term.atoms) if site in a.variable.roots]
+            if not hits:
+                rest.append(term)
+                continue
+            atom = term.atoms[hits[0]]
+            statistic = statistic_of(atom, site)
+            if len(hits) > 1:
+                raise Declined(site, f"products of its elements enter `{name}`",
+                               owner.source if owner else "")
+            if statistic not in family.statistics:
+                reason, source = describe(atom.variable, atom.power, site)
+                if isinstance(atom.variable, Computed):
+                    raise Declined(site, reason, source or record.source)
+                if owner is not None:
+                    reason += f" in `{name}`"
+                raise Declined(site, f"{reason}; a {family.name} latent may enter only as "
+                               + " or ".join(f"`{s}`" for s in family.statistics)
+                               .replace("z", site), source or (owner.source if owner else ""))
+            atoms = list(term.atoms)
+            atoms[hits[0]] = Atom(tokens[statistic], Fraction(1), atom.selection)
+            chosen[statistic].append(dataclasses.replace(term, atoms=tuple(atoms)))
+    token_set = set(tokens.values())
+    contributions = tuple(
+        reduce_terms(chosen[s], lambda v: 0 if v in token_set else None) for s in family.statistics
+    )
+    elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
+                                         dict(record.parameters), contributions)
+    roots = frozenset().union(*(t.roots for ts in touched.values() for t in ts))
+    roots |= _parameter_roots(program, site)
+    marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
+                        elimination.log_marginal)
+    left = Value.of(marginal, ()).terms
+    return elimination, pool.replaced(touched, {f"{site} (marginal)": (*rest, *left)})
+
+
+def _parameter_roots(program: Program, site: str) -> frozenset[str]:
+    order = {k: n for k, n in enumerate(program.inputs)}
+    deps = program.graph.dependencies()
+    found: frozenset[str] = frozenset()
+    for number in program.sites[site].parameters.values():
+        found |= frozenset(order[k] for k in deps.get(number, frozenset()))
+    return found

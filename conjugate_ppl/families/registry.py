@@ -1,0 +1,122 @@
+"""Exponential families of latents, and the table that finds a prior's family.
+
+A family is written in its natural form,
+
+    log p(z) = sum_m natural_m * statistic_m(z) - log_partition(natural) + log h(z),
+
+with statistics that apply element by element. A likelihood is conjugate to it exactly when its log
+density is affine in the statistics (Sokoloski, arXiv 2404.19501, theorem 1); its coefficients are
+then added to the natural parameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conjugate_ppl.densities import base_of
+
+__all__ = ["FAMILIES", "Family", "prior_of", "register_family"]
+
+Natural = tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One exponential family of latents.
+
+    Attributes:
+        name: what `explain` calls it.
+        parameters: from a distribution (no wrapper around it) to its parameters by name; elementwise
+            ones are broadcast to the site's shape.
+        statistics: the statistics, each one of "z", "1/z", "log z", "log(1-z)".
+        natural: from the parameters to the natural parameter, one array a statistic.
+        log_partition: from the natural parameter to the log-partition, one number per event.
+        distribution: from the natural parameter to the NumPyro distribution, batch shape per event.
+        log_ratio: from (prior natural, contribution) to the log-partition of their sum less that of
+            the prior; by default the plain difference. Give it where that loses digits.
+        event_dim: how many of the site's rightmost axes make one event.
+    """
+
+    name: str
+    parameters: Callable[[Any], Mapping[str, Any]]
+    statistics: tuple[str, ...] = ()
+    natural: Callable[[Mapping[str, Any]], Natural] | None = None
+    log_partition: Callable[[Natural], Any] | None = None
+    distribution: Callable[[Natural], Any] | None = None
+    log_ratio: Callable[[Natural, Natural], Any] | None = None
+    event_dim: int = 0
+
+    def ratio(self, prior: Natural, contribution: Natural) -> Any:
+        """log_partition(prior + contribution) - log_partition(prior)"""
+        if self.log_ratio is not None:
+            return self.log_ratio(prior, contribution)
+        assert self.log_partition is not None
+        posterior = tuple(p + c for p, c in zip(prior, contribution, strict=True))
+        return self.log_partition(posterior) - self.log_partition(prior)
+
+
+FAMILIES: dict[str, Family] = {}
+"""Family name -> family."""
+
+_BY_TYPE: dict[type, tuple[str, Callable[[Any], bool]]] = {}
+
+
+def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
+                    ) -> Callable[[Family], Family]:
+    """Register a family as the one that priors of the given distribution types belong to.
+
+    Args:
+        *types: distribution classes, matched exactly.
+        when: a condition on the distribution beyond its type.
+
+    Raises:
+        TypeError: if a type is not a class.
+
+    Example:
+        >>> import conjugate_ppl as cj, jax.numpy as jnp, numpyro.distributions as dist
+        >>> from jax.scipy.special import gammaln
+        >>> class Erlang(dist.Distribution):
+        ...     arg_constraints = {"rate": dist.constraints.positive}
+        ...     support = dist.constraints.positive
+        ...     def __init__(self, k, rate):
+        ...         self.k, self.rate = k, rate
+        ...         super().__init__(jnp.shape(rate), ())
+        ...     def sample(self, key, sample_shape=()):
+        ...         return dist.Gamma(self.k, self.rate).sample(key, sample_shape)
+        ...     def log_prob(self, x):
+        ...         return dist.Gamma(self.k, self.rate).log_prob(x)
+        >>> family = cj.register_family(Erlang)(cj.Family(
+        ...     name="Erlang", statistics=("log z", "z"),
+        ...     parameters=lambda d: {"k": float(d.k), "rate": d.rate},
+        ...     natural=lambda p: (p["k"] - 1, -p["rate"]),
+        ...     log_partition=lambda n: gammaln(n[0] + 1) - (n[0] + 1) * jnp.log(-n[1]),
+        ...     distribution=lambda n: dist.Gamma(n[0] + 1, -n[1])))
+    """
+    for t in types:
+        if not isinstance(t, type):
+            raise TypeError(f"register_family takes distribution classes, not {t!r}.")
+
+    def register(family: Family) -> Family:
+        FAMILIES[family.name] = family
+        for t in types:
+            _BY_TYPE[t] = (family.name, when)
+        return family
+
+    return register
+
+
+def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:
+    """The family of a prior and its parameters, or None. A masked prior has no family."""
+    import jax.numpy as jnp
+
+    inner = base_of(d)
+    found = _BY_TYPE.get(type(inner))
+    if found is None or not found[1](inner):
+        return None
+    parameters = {}
+    for name, array in FAMILIES[found[0]].parameters(inner).items():
+        array = jnp.asarray(array, jnp.result_type(float))
+        parameters[name] = array if name == "scale_tril" else jnp.broadcast_to(array, shape)
+    return found[0], parameters

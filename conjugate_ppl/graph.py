@@ -1,0 +1,185 @@
+"""A model's jaxpr as one flat list of equations between numbered values.
+
+Calls are inlined, so that a value deep inside a `jit` has a number like any other; a function with
+a derivative of its own stays one equation that also lists its body, because its *value* is proved
+from the body while JAX evaluates it with the author's rule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from conjugate_ppl import _compat
+
+__all__ = ["Equation", "Graph"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Equation:
+    """One primitive applied to numbered values.
+
+    `body` and `body_outputs` are set for a function with a custom derivative: its equations, over
+    the same numbering, and the numbers of its results.
+    """
+
+    primitive: str
+    params: Mapping[str, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    raw: Any
+    body: tuple[Equation, ...] = ()
+    body_outputs: tuple[int, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """`file.py:12`, the user's own line behind this equation, or ""."""
+        return _compat.source_line(self.raw)
+
+
+class Graph:
+    """The flat form of a jaxpr.
+
+    `constants` maps a number to its array, `inputs` and `outputs` list numbers, `shapes` and
+    `dtypes` cover every number.
+    """
+
+    def __init__(self, closed: Any) -> None:
+        jaxpr = _compat.open_jaxpr(closed)
+        self._jaxpr = jaxpr
+        self.constants: dict[int, Any] = {}
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.dtypes: dict[int, np.dtype[Any]] = {}
+        self._count = 0
+        self.effects = bool(jaxpr.effects)
+        env: dict[Any, int] = {}
+        self.inputs = tuple(self._number(v, env) for v in jaxpr.invars)
+        self._bind_constants(jaxpr, _compat.constants_of(closed), env)
+        equations: list[Equation] = []
+        self._flatten(jaxpr.eqns, env, equations)
+        self.equations = tuple(equations)
+        self.outputs = tuple(self._read(v, env) for v in jaxpr.outvars)
+        self._producer: dict[int, Equation] = {}
+        self._index(self.equations)
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _number(self, variable: Any, env: dict[Any, int]) -> int:
+        number = self._count
+        self._count += 1
+        env[variable] = number
+        self.shapes[number] = tuple(variable.aval.shape)
+        self.dtypes[number] = variable.aval.dtype
+        return number
+
+    def _constant(self, value: Any) -> int:
+        number = self._count
+        self._count += 1
+        self.constants[number] = value
+        self.shapes[number] = tuple(np.shape(value))
+        self.dtypes[number] = getattr(value, "dtype", np.result_type(value))
+        return number
+
+    def _read(self, variable: Any, env: dict[Any, int]) -> int:
+        if isinstance(variable, _compat.Literal):
+            return self._constant(np.asarray(variable.val, dtype=variable.aval.dtype))
+        return env[variable]
+
+    def _bind_constants(self, jaxpr: Any, values: Sequence[Any], env: dict[Any, int]) -> None:
+        for variable, value in zip(jaxpr.constvars, values, strict=True):
+            env[variable] = self._constant(value)
+
+    def _flatten(self, eqns: Iterable[Any], env: dict[Any, int], out: list[Equation]) -> None:
+        for eqn in eqns:
+            self.effects = self.effects or bool(getattr(eqn, "effects", ()))
+            inputs = tuple(self._read(v, env) for v in eqn.invars)
+            found = _compat.body_of(eqn)
+            if found is None:
+                outputs = tuple(self._number(v, env) for v in eqn.outvars)
+                out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn))
+                continue
+            body, custom = found
+            inner = _compat.open_jaxpr(body)
+            inner_env = dict(zip(inner.invars, inputs, strict=True))
+            self._bind_constants(inner, _compat.constants_of(body), inner_env)
+            if not custom:
+                self._flatten(inner.eqns, inner_env, out)
+                for variable, source in zip(eqn.outvars, inner.outvars, strict=True):
+                    env[variable] = self._read(source, inner_env)
+                continue
+            steps: list[Equation] = []
+            self._flatten(inner.eqns, inner_env, steps)
+            results = tuple(self._read(v, inner_env) for v in inner.outvars)
+            outputs = tuple(self._number(v, env) for v in eqn.outvars)
+            out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn,
+                                tuple(steps), results))
+
+    def _index(self, equations: Iterable[Equation]) -> None:
+        for equation in equations:
+            for number in equation.outputs:
+                self._producer[number] = equation
+            self._index(equation.body)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def dependencies(self) -> dict[int, frozenset[int]]:
+        """Which inputs (as positions) every top-level number depends on."""
+        deps: dict[int, frozenset[int]] = {n: frozenset({k}) for k, n in enumerate(self.inputs)}
+        nothing: frozenset[int] = frozenset()
+        for equation in self.equations:
+            union = nothing.union(*(deps.get(i, nothing) for i in equation.inputs))
+            for number in equation.outputs:
+                deps[number] = union
+        return deps
+
+    def needed_for(self, numbers: Iterable[int]) -> set[int]:
+        """Every number that `numbers` are computed from, themselves included (bodies too)."""
+        seen: set[int] = set()
+        stack = list(numbers)
+        while stack:
+            number = stack.pop()
+            if number in seen:
+                continue
+            seen.add(number)
+            equation = self._producer.get(number)
+            if equation is not None:
+                stack.extend(equation.inputs)
+        return seen
+
+    def evaluate(self, numbers: Sequence[int], inputs: Mapping[int, Any],
+                 memo: dict[int, Any] | None = None) -> list[Any]:
+        """The values of `numbers`, computed by JAX from `inputs` ({number: array}).
+
+        Only what is needed runs. A `memo` carries values from one call to the next.
+        """
+        env: dict[int, Any] = {} if memo is None else memo
+        env.update(inputs)
+        for root in numbers:
+            stack = [root]
+            while stack:
+                number = stack[-1]
+                if number in env:
+                    stack.pop()
+                elif number in self.constants:
+                    env[number] = self.constants[number]
+                    stack.pop()
+                else:
+                    equation = self._producer[number]
+                    missing = [i for i in equation.inputs if i not in env]
+                    if missing:
+                        stack.extend(missing)
+                        continue
+                    results = _compat.evaluate_equation(
+                        equation.raw, [env[i] for i in equation.inputs], self._jaxpr
+                    )
+                    env.update(zip(equation.outputs, results, strict=True))
+                    stack.pop()
+        return [env[n] for n in numbers]
+
+    def shape_struct(self, number: int) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of a number."""
+        return jax.ShapeDtypeStruct(self.shapes[number], self.dtypes[number])

@@ -1,0 +1,283 @@
+"""Putting blocks together: the search for a plan.
+
+Latents that nothing depends on go first. Then Gaussian sites jointly, then the other families from the
+last site of the model to the first, each on what the previous eliminations left; the other way round is
+tried too, and of the two the one that integrates out more numbers is taken (Gaussian first if equal).
+Every site that fails is declined with the first reason found, and the search goes on without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+
+import networkx as nx
+
+from conjugate_ppl.algebra.value import Value
+from conjugate_ppl.algebra.variables import Variables
+from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
+from conjugate_ppl.elimination import (
+    Declined,
+    Elimination,
+    Pool,
+    eliminate_elementwise,
+    eliminate_gaussian,
+)
+from conjugate_ppl.elimination.joint import conflicts
+from conjugate_ppl.families.normal import GAUSSIAN
+from conjugate_ppl.planning.decision import Decision, Plan
+from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
+from conjugate_ppl.program import Program
+
+__all__ = ["Chosen", "choose"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chosen:
+    """The outcome of the search: eliminations in order, what they leave, and the plan to show.
+
+    `forward` are the sites drawn from their own distribution, `consumed` the sites whose factor is
+    accounted for by the eliminations and their `pool`.
+    """
+
+    plan: Plan
+    forward: tuple[str, ...]
+    eliminations: tuple[Elimination, ...]
+    pool: Pool
+    consumed: frozenset[str]
+
+
+def choose(program: Program, keep: Collection[str], only: Collection[str] | None,
+           concrete: bool) -> Chosen:
+    """Find the plan for a program; deterministic."""
+    deps = Dependencies(program)
+    declined: dict[str, Declined] = {}
+    free = [n for n in program.latents if n not in keep and (only is None or n in only)]
+    for name in program.latents:
+        if name not in free:
+            reason = "you named it in `keep`" if name in keep else "you did not name it in `only`"
+            declined[name] = Declined(name, reason)
+
+    forward: list[str] = []
+    found = True
+    while found:
+        found = False
+        for name in reversed(program.latents):
+            if name in free and name not in forward and forward_only(
+                    program, deps, frozenset(forward), name):
+                forward.append(name)
+                found = True
+
+    candidates = []
+    for name in free:
+        if name in forward:
+            continue
+        problem = obstacle(program, deps, name)
+        if problem is None:
+            candidates.append(name)
+        else:
+            declined[name] = problem
+
+    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete)
+                for _ in range(2)]
+    kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
+    attempts[0].run(gaussian_first=True)
+    best = attempts[0]
+    if len(kinds) == 2 and len(attempts[0].collapsed) < len(candidates):
+        attempts[1].run(gaussian_first=False)
+        if attempts[1].numbers > attempts[0].numbers:
+            best = attempts[1]
+    declined.update(best.declined)
+    order = (*forward, *best.collapsed)
+    decisions = {}
+    for name in program.latents:
+        site = program.sites[name]
+        if name in forward:
+            rule, why = "drawn forward", "nothing that is observed depends on it"
+        elif name in best.collapsed:
+            rule, why = best.rule[name], best.why[name]
+        else:
+            rule, why = "sampled", declined[name].reason
+        source = declined[name].source if name in declined and name not in order else site.source
+        decisions[name] = Decision(name, name in order, rule, site.family or site.distribution,
+                                   site.size, why, source)
+    plan = Plan(decisions, order, tuple(n for n in program.latents if n not in order),
+                _graph(program, deps, order))
+    return Chosen(plan, tuple(forward), tuple(best.eliminations), best.pool,
+                  frozenset(best.consumed))
+
+
+def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> nx.DiGraph:
+    graph = nx.DiGraph()
+    for name, site in program.sites.items():
+        kind = "observed" if not site.latent else "collapsed" if name in collapsed else "kept"
+        graph.add_node(name, kind=kind, family=site.family or site.distribution, size=site.size)
+    for name in program.sites:
+        graph.add_edges_from((d, name) for d in sorted(deps.factor[name])
+                             if d != name and d in program.sites)
+    return graph
+
+
+class _Attempt:
+    """One order of eliminations."""
+
+    def __init__(self, program: Program, deps: Dependencies, candidates: list[str],
+                 forward: frozenset[str], concrete: bool) -> None:
+        self.program, self.deps, self.concrete = program, deps, concrete
+        self.forward = forward
+        self.left = list(candidates)
+        self.declined: dict[str, Declined] = {}
+        self.eliminations: list[Elimination] = []
+        self.collapsed: list[str] = []
+        self.rule: dict[str, str] = {}
+        self.why: dict[str, str] = {}
+        self.consumed: set[str] = set()
+        self.pool = Pool({})
+
+    @property
+    def numbers(self) -> int:
+        """How many latent numbers are integrated out."""
+        return sum(self.program.sites[n].size for n in self.collapsed)
+
+    def run(self, gaussian_first: bool) -> None:
+        """Walk once with all candidates visible, then eliminate."""
+        self.values = self._walk()
+        self._reject_noise()
+        self.pool = Pool({n: v.terms for n, v in self.values.items()})
+        steps: list[Callable[[], None]] = [self._gaussian, self._elementwise]
+        for step in steps if gaussian_first else reversed(steps):
+            step()
+        self._drop_untouched()
+
+    def _walk(self) -> dict[str, Value]:
+        variables = Variables()
+        walk = Walk(self.program.graph, {}, self.left, variables)
+        for name, number in self.program.inputs.items():
+            site = self.program.sites.get(name)
+            support = site.support if site is not None and not site.discrete else "other"
+            walk.set(number, latent_value(name, self.program.graph.shapes[number], support,
+                                          variables))
+        self.walk = walk
+        names = [n for n in self.deps.touching(self.left) if n not in self.forward]
+        return dict(zip(names, walk.run([self.program.sites[n].factor for n in names]),
+                        strict=True))
+
+    def _reject_noise(self) -> None:
+        for name in list(self.left):
+            for factor, value in self.values.items():
+                if name in self.deps.factor[factor] and HIDDEN_NOISE in value.roots:
+                    self._decline(Declined(name, f"`{factor}` depends on noise that the model draws "
+                                           "outside any sample site",
+                                           self.program.sites[factor].source))
+                    break
+
+    def _decline(self, problem: Declined) -> None:
+        if problem.site in self.left:
+            self.left.remove(problem.site)
+            self.declined[problem.site] = problem
+
+    # -- Gaussian sites ---------------------------------------------------------------------------
+
+    def _gaussian(self) -> None:
+        while True:
+            sites = [n for n in self.left if self.program.sites[n].family in GAUSSIAN]
+            if not sites:
+                return
+            inside = frozenset(sites)
+            problems = self._problems(inside)
+            if problems:
+                self._decline(problems[0])
+                continue
+            blocks = self._independent(sites)
+            try:
+                for block in blocks:
+                    touched = self._touched(block)
+                    visible = frozenset(self.left) - frozenset(block)
+                    elimination, pool = eliminate_gaussian(
+                        self.program, block, self.pool, touched, visible, self.concrete)
+                    self.pool = pool
+                    self._accept(elimination, block, touched)
+            except Declined as problem:
+                self._decline(problem)
+                continue
+
+    def _touched(self, block: list[str]) -> list[str]:
+        """Factors that depend on a block, the priors of the block itself left out."""
+        return [n for n in self.deps.touching(block) if n not in block and n not in self.forward]
+
+    def _problems(self, inside: frozenset[str]) -> list[Declined]:
+        program = self.program
+        for name, terms in self.pool.factors.items():
+            if name in program.sites:
+                continue
+            for term in terms:
+                for site in sorted(term.roots & inside):
+                    return [Declined(site, f"{name.replace(' (marginal)', '')} was integrated out "
+                                     "first, and what is left is in no closed form in it")]
+        values = {n: self.values[n] for n in self._touched(sorted(inside))}
+        locations, scales = {}, {}
+        for name in inside:
+            numbers = program.sites[name].parameters
+            for key, number in numbers.items():
+                (value,) = self.walk.run([number])
+                (locations if key == "loc" else scales)[name] = value
+        return conflicts(program, inside, values, locations, scales)
+
+    def _independent(self, sites: list[str]) -> list[list[str]]:
+        """Blocks that share no factor, each in the model's order."""
+        graph = nx.Graph()
+        graph.add_nodes_from(sites)
+        for name in self.deps.touching(sites):
+            if name in self.forward:
+                continue
+            group = sorted(self.deps.factor[name] & frozenset(sites))
+            graph.add_edges_from(zip(group, group[1:], strict=False))
+        parts = [[s for s in sites if s in part] for part in nx.connected_components(graph)]
+        return sorted(parts, key=lambda part: sites.index(part[0]))
+
+    # -- the other families -------------------------------------------------------------------------
+
+    def _elementwise(self) -> None:
+        for name in list(reversed(self.left)):
+            if self.program.sites[name].family in GAUSSIAN:
+                continue
+            pool = Pool({n: t for n, t in self.pool.factors.items() if n != name})
+            touched = [n for n in pool.touching(name)]
+            for child in touched:
+                # a sampled child whose own prior is conjugate keeps its density as a factor
+                if child in self.left and self.program.sites[child].family in GAUSSIAN:
+                    continue
+            try:
+                elimination, pool = eliminate_elementwise(self.program, name, pool)
+            except Declined as problem:
+                self._decline(problem)
+                continue
+            self.pool = pool
+            self._accept(elimination, [name], [n for n in touched if n in self.program.sites])
+
+    def _accept(self, elimination: Elimination, block: list[str], touched: list[str]) -> None:
+        self.eliminations.append(elimination)
+        self.collapsed += block
+        self.consumed.update(touched, block)
+        self.pool = self.pool.replaced(block, {})
+        names = [f"`{n}`" for n in touched if n in self.program.sites]
+        for name in block:
+            self.left.remove(name)
+            self.rule[name] = elimination.rule
+            with_others = [f"`{b}`" for b in block if b != name]
+            joint = f", together with {_listed(with_others)}" if with_others else ""
+            what = "quadratic" if elimination.rule == "jointly Gaussian" else \
+                f"affine in the statistics of a {self.program.sites[name].family}"
+            self.why[name] = f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {what} in it" \
+                + joint if names else f"nothing but its own prior depends on it{joint}"
+
+    def _drop_untouched(self) -> None:
+        """Factors that no elimination consumed stay as the model writes them."""
+        self.pool = Pool({n: t for n, t in self.pool.factors.items()
+                          if n not in self.program.sites})
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > 4:
+        names = [*names[:3], f"{len(names) - 3} more"]
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

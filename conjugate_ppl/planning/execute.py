@@ -1,0 +1,161 @@
+"""A plan made ready to run: the exact log marginal, draws, densities and conditionals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from numpyro import handlers
+
+from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.errors import DataError, PlanError
+from conjugate_ppl.planning.choose import Chosen, choose
+from conjugate_ppl.planning.decision import Plan
+from conjugate_ppl.planning.screen import Dependencies
+from conjugate_ppl.program import Program, trace_program
+
+__all__ = ["Execution", "prepare"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Execution:
+    """One model with one set of arguments, analysed.
+
+    Attributes:
+        program: the model as equations.
+        chosen: the eliminations.
+        leftover: what they leave, as a reduced sum.
+        hidden: deterministic sites that depend on a collapsed site.
+        replaced: kept sites whose prior is accounted for by the marginal.
+        dependent: sites the marginal reads.
+    """
+
+    model: Callable[..., Any]
+    program: Program
+    chosen: Chosen
+    leftover: Reduced
+    hidden: frozenset[str]
+    replaced: frozenset[str]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan to show."""
+        return self.chosen.plan
+
+    def values(self, sites: Mapping[str, Any]) -> Values:
+        """Values of some sites, checked for shape and given the sites' types."""
+        known = {}
+        for name, value in sites.items():
+            if name not in self.program.inputs:
+                continue
+            number = self.program.inputs[name]
+            shape, dtype = self.program.graph.shapes[number], self.program.graph.dtypes[number]
+            if tuple(jnp.shape(value)) != tuple(shape):
+                raise DataError(
+                    f"`{name}` has shape {tuple(jnp.shape(value))}, but this model's `{name}` has "
+                    f"shape {tuple(shape)}. Were the arguments, or the number of batch axes "
+                    "(`batch_ndims`), others when the values were made?")
+            known[name] = jnp.asarray(value, dtype)
+        return Values(self.program.graph, self.program.inputs, known)
+
+    def log_marginal(self, sites: Mapping[str, Any]) -> Any:
+        """Log of the integral over the collapsed sites of every factor that touches them."""
+        values = self.values(sites)
+        omega = self.leftover.weights.evaluate(values)
+        return self.leftover.constant(values, omega)
+
+    def draw(self, key: Any, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
+        """One exact joint draw of the collapsed sites given the kept ones."""
+        values = self.values(kept)
+        out: dict[str, Any] = {}
+        for elimination in reversed(self.chosen.eliminations):
+            key, own = jax.random.split(key)
+            drawn = elimination.sample(own, values)
+            out.update(drawn)
+            values = values.with_sites(drawn)
+        if self.chosen.forward:
+            trace = self._forward(key, {**kept, **out}, args, kwargs)
+            out.update({n: trace[n]["value"] for n in self.chosen.forward})
+        return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in out.items()}
+
+    def log_prob(self, sites: Mapping[str, Any], args: Any, kwargs: Any) -> Any:
+        """Normalised log density of the collapsed sites given the kept ones."""
+        values = self.values(sites)
+        total: Any = jnp.zeros((), values.dtype)
+        for elimination in self.chosen.eliminations:
+            total = total + elimination.log_prob(values)
+        if self.chosen.forward:
+            trace = self._forward(jax.random.PRNGKey(0), sites, args, kwargs)
+            for name in self.chosen.forward:
+                site = trace[name]
+                total = total + jnp.sum(site["fn"].log_prob(site["value"]))
+        return total
+
+    def conditionals(self, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
+        """The exact conditional of each collapsed site that has one in closed form."""
+        values = self.values(kept)
+        found: dict[str, Any] = {}
+        for elimination in reversed(self.chosen.eliminations):
+            missing = [n for e in self.chosen.eliminations
+                       if self.chosen.eliminations.index(e)
+                       > self.chosen.eliminations.index(elimination) for n in e.sites
+                       if n in self.reads(elimination.sites)]
+            if not missing:
+                found.update(elimination.conditionals(values))
+        return {n: found[n] for n in self.plan.collapsed if n in found}
+
+    def reads(self, sites: Collection[str]) -> frozenset[str]:
+        """Every other site that shares a factor with `sites`."""
+        deps = Dependencies(self.program)
+        shared: set[str] = set()
+        for name in deps.touching(sites):
+            shared |= deps.factor[name] | {name}
+        return frozenset(shared) - frozenset(sites)
+
+    def _forward(self, key: Any, sites: Mapping[str, Any], args: Any, kwargs: Any
+                 ) -> dict[str, Any]:
+        with handlers.block(), numpyro.validation_enabled(False):
+            data = {n: v for n, v in sites.items() if n in self.program.inputs}
+            model = handlers.substitute(handlers.seed(self.model, key), data=data)
+            out: dict[str, Any] = handlers.trace(model).get_trace(*args, **kwargs)
+        return out
+
+
+def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
+            keep: Collection[str], only: Collection[str] | None, require: Collection[str],
+            concrete: bool) -> Execution:
+    """Analyse `model` for these arguments.
+
+    Raises:
+        PlanError: for names that are no latents, and for required sites that are declined.
+    """
+    program = trace_program(model, args, kwargs)
+    for what, names in (("keep", keep), ("only", only or ()), ("require", require)):
+        unknown = [n for n in names if n not in program.latents]
+        if unknown:
+            raise PlanError(f"{what}={unknown!r}: no such latent in this model. Its latents are "
+                            f"{', '.join(program.latents) or '(none)'}.")
+    chosen = choose(program, keep, only, concrete)
+    for name in require:
+        decision = chosen.plan.decisions[name]
+        if not decision.collapsed:
+            where = f" ({decision.source})" if decision.source else ""
+            raise PlanError(f"`{name}` is required to be collapsed, but it stays with the sampler: "
+                            f"{decision.reason}{where}. Change the model there, or take `{name}` "
+                            "out of `require`.")
+    deps = Dependencies(program)
+    gone = frozenset(chosen.plan.collapsed)
+    terms = [t for ts in chosen.pool.factors.values() for t in ts]
+    return Execution(
+        model=model,
+        program=program,
+        chosen=chosen,
+        leftover=reduce_terms(terms, lambda v: None),
+        hidden=frozenset(n for n, d in deps.deterministic.items() if d & gone),
+        replaced=frozenset(n for n in chosen.consumed if n not in gone),
+    )

@@ -1,0 +1,102 @@
+"""Which latents may be looked at at all, judged one by one before any algebra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conjugate_ppl.elimination import Declined
+from conjugate_ppl.families import FAMILIES
+from conjugate_ppl.program import Program, Site
+
+__all__ = ["Dependencies", "obstacle"]
+
+_NOT_NORMALISED = ("ImproperUniform", "Unit", "Delta")
+
+
+class Dependencies:
+    """Which inputs (latents and params) every site's factor, scale, mask and support depend on."""
+
+    def __init__(self, program: Program) -> None:
+        names = list(program.inputs)
+        deps = program.graph.dependencies()
+
+        def of(numbers: Iterable[int | None]) -> frozenset[str]:
+            found = (deps.get(n, frozenset()) for n in numbers if n is not None)
+            return frozenset(names[k] for k in frozenset().union(*found))
+
+        self.of = of
+        sites = program.sites
+        self.factor = {n: of([s.factor]) for n, s in sites.items()}
+        self.scale = {n: of([s.scale]) for n, s in sites.items()}
+        self.mask = {n: of([s.mask]) for n, s in sites.items()}
+        self.support = {n: of(s.support_numbers) for n, s in sites.items()}
+        self.deterministic = {n: of([k]) for n, k in program.deterministics.items()}
+
+    def touching(self, sites: Iterable[str]) -> list[str]:
+        """Sites whose factor depends on any of `sites`, in the model's order."""
+        wanted = frozenset(sites)
+        return [n for n, d in self.factor.items() if d & wanted]
+
+
+def obstacle(program: Program, deps: Dependencies, name: str) -> Declined | None:
+    """Why a latent cannot be a candidate, or None."""
+    site = program.sites[name]
+    own = _own_obstacle(program, site)
+    if own:
+        return Declined(name, own, site.source)
+    for other in deps.touching([name]):
+        if other == name:
+            continue
+        child = program.sites[other]
+        reason = _child_obstacle(program, deps, name, child)
+        if reason:
+            return Declined(name, reason, child.source)
+    return None
+
+
+def _own_obstacle(program: Program, site: Site) -> str:
+    if program.mutable:
+        return "the model holds mutable state"
+    if program.graph.effects:
+        return "the model has side effects"
+    if site.discrete:
+        return "it is discrete"
+    if site.in_control_flow:
+        return "it is sampled inside `scan` or `cond`"
+    if site.family not in FAMILIES:
+        return f"its prior, {site.distribution}, has no conjugate family here"
+    if site.mask is not None:
+        return "its prior is masked"
+    if site.scale is not None:
+        return "its prior is weighted by `scale` or a subsampled plate"
+    return ""
+
+
+def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site) -> str:
+    if not child.known_density:
+        return f"`{child.name}` is {child.distribution}, whose density is not registered"
+    if child.subsampled:
+        return f"`{child.name}` is in a subsampled plate"
+    if deps.scale[child.name]:
+        return f"the weight (`scale`) of `{child.name}` depends on a latent"
+    if name in deps.mask[child.name]:
+        return f"the mask of `{child.name}` depends on it"
+    if name in deps.support[child.name]:
+        return f"the support of `{child.name}` depends on it"
+    discrete = [d for d in deps.factor[child.name]
+                if d in program.sites and program.sites[d].discrete]
+    if discrete:
+        return f"`{child.name}` also depends on the discrete latent `{discrete[0]}`"
+    if child.latent and child.in_control_flow:
+        return f"`{child.name}` is sampled inside `scan` or `cond`"
+    return ""
+
+
+def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], name: str) -> bool:
+    """Whether nothing left in the model depends on a latent: it is drawn from its prior."""
+    site = program.sites[name]
+    if (site.scale is not None or site.subsampled or not site.known_density
+            or site.distribution in _NOT_NORMALISED or site.in_control_flow
+            or program.mutable or program.graph.effects):
+        return False
+    return all(n == name or n in gone for n in deps.touching([name]))

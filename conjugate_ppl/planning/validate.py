@@ -1,0 +1,66 @@
+"""Observed values that no model can have produced, found before any sampling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conjugate_ppl.algebra.value import Value
+from conjugate_ppl.algebra.walk import Walk
+from conjugate_ppl.errors import DataError
+from conjugate_ppl.program import Program, Site
+
+__all__ = ["check_observed"]
+
+
+def check_observed(program: Program) -> None:
+    """Raise `DataError` for NaN, infinite or out-of-support values in unmasked observed cells."""
+    walk = Walk(program.graph, {n: _unknown(program, n) for n in program.graph.inputs}, ())
+    for site in program.sites.values():
+        if site.latent or site.value is None:
+            continue
+        value = _known(walk, site.value)
+        if value is None:
+            continue
+        mask = None if site.mask is None else _known(walk, site.mask)
+        if site.mask is not None and mask is None:
+            continue
+        bad = ~np.isfinite(value)
+        batch = bad.any(tuple(range(bad.ndim - site.event_dim, bad.ndim)))
+        _refuse(site, value, batch, mask, "is NaN or infinite",
+                "remove the cell, or mask it (`numpyro.handlers.mask`, or `obs_mask=`)")
+        if site.valid is not None:
+            valid = _known(walk, site.valid)
+            if valid is not None:
+                _refuse(site, value, ~valid.astype(bool), mask,
+                        f"lies outside the support of its distribution, {site.distribution}",
+                        "check the data, or choose a distribution that allows the value")
+
+
+def _unknown(program: Program, number: int) -> Value:
+    from conjugate_ppl.algebra.variables import Variable
+
+    shape = program.graph.shapes[number]
+    size = int(np.prod(shape))
+    return Value.of(Variable(f"input {number}", size, False, frozenset({"latent"})), shape)
+
+
+def _known(walk: Walk, number: int) -> np.ndarray | None:
+    (value,) = walk.run([number])
+    if value.roots or not all(isinstance(a, np.ndarray) for t in value.terms for a in t.arrays):
+        return None
+    total = sum((t.coefficient() for t in value.terms), np.zeros(()))
+    return np.broadcast_to(total, value.shape)
+
+
+def _refuse(site: Site, value: np.ndarray, bad: np.ndarray, mask: np.ndarray | None, what: str,
+            remedy: str) -> None:
+    if mask is not None:
+        shape = np.broadcast_shapes(bad.shape, mask.shape)
+        bad = np.broadcast_to(bad, shape) & np.broadcast_to(mask.astype(bool), shape)
+    if not bad.any():
+        return
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    at = f" at {index if len(index) != 1 else index[0]}" if index else ""
+    shown = value[index] if bad.shape == value.shape[: bad.ndim] else ""
+    raise DataError(f"Observed site `{site.name}`{at}: the value {shown} {what} "
+                    f"({int(bad.sum())} such in all; {site.source}). Next: {remedy}.")

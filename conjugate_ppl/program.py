@@ -1,0 +1,294 @@
+"""A user's model, run once: every site's log density as equations in the latents.
+
+The model is executed abstractly, with its latents as inputs and its arguments closed over (so strings,
+None and Python numbers stay what they are). Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro import handlers
+from numpyro.distributions import constraints
+from numpyro.primitives import Messenger
+
+from conjugate_ppl import _compat
+from conjugate_ppl.densities import UnknownDensity, log_density, support_parameters
+from conjugate_ppl.families import prior_of
+from conjugate_ppl.graph import Graph
+
+__all__ = ["Program", "Site", "trace_program"]
+
+Model = Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One sample statement. Numbers refer to the program's graph.
+
+    Attributes:
+        name: the site's name.
+        latent: whether it is sampled (not observed).
+        shape: shape of its value.
+        dtype: dtype of its value.
+        event_dim: how many of the rightmost axes belong to one event.
+        discrete: whether its support is discrete.
+        support: "real", "positive", "unit", "simplex" or "other", as far as proved.
+        distribution: name of the innermost distribution type.
+        family: name of the family its prior belongs to, or "".
+        parameters: the prior's parameters, broadcast to the value where they are elementwise.
+        factor: its summed, masked and scaled log density.
+        known_density: whether the factor was written from the table of densities.
+        support_numbers: parameters that its support depends on.
+        mask: its mask, if any.
+        scale: its scale, if any.
+        valid: elementwise "is inside the support" of an observed value.
+        value: its value, where observed.
+        subsampled: whether a randomly subsampled plate encloses it.
+        in_control_flow: whether it was written inside `scan` or `cond`.
+        auxiliary: whether it is a `factor` statement.
+        source: the line of the sample statement, "model.py:12".
+    """
+
+    name: str
+    latent: bool
+    shape: tuple[int, ...]
+    dtype: Any
+    event_dim: int
+    discrete: bool
+    support: str
+    distribution: str
+    family: str
+    parameters: Mapping[str, int]
+    factor: int
+    known_density: bool
+    support_numbers: tuple[int, ...]
+    mask: int | None
+    scale: int | None
+    valid: int | None
+    value: int | None
+    subsampled: bool
+    in_control_flow: bool
+    auxiliary: bool
+    source: str
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return int(np.prod(self.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A model as equations; see the module's docstring.
+
+    Attributes:
+        graph: the equations, over inputs that are the latents and the `param` sites.
+        sites: every sample site in the model's order.
+        inputs: site name -> its number in the graph.
+        deterministics: deterministic site -> its number.
+        params: names of the `param` sites.
+        mutable: whether the model holds `mutable` state.
+    """
+
+    graph: Graph
+    sites: Mapping[str, Site]
+    inputs: Mapping[str, int]
+    deterministics: Mapping[str, int]
+    params: tuple[str, ...]
+    mutable: bool
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        """Names of the latent sites, in the model's order."""
+        return tuple(s.name for s in self.sites.values() if s.latent)
+
+
+class _Lines(Messenger):  # type: ignore[misc]
+    """Notes the user's line of each statement and which sites come from control flow."""
+
+    def __init__(self, fn: Model) -> None:
+        super().__init__(fn)
+        self.lines: dict[str, str] = {}
+        self.inner: set[str] = set()
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "sample":
+            self.lines.setdefault(msg["name"], _compat.calling_line())
+            if msg.get("_control_flow_done"):
+                self.inner.add(msg["name"])
+
+
+def _placeholder(site: dict[str, Any]) -> Any:
+    """A value of the right shape inside the support, for the abstract first run."""
+    if site["type"] != "sample" or site.get("is_observed") or site["value"] is not None:
+        return None
+    fn = site["fn"]
+    shape = fn.shape(site["kwargs"].get("sample_shape", ()))
+    if fn.support is not None and fn.support.is_discrete:
+        struct = jax.eval_shape(lambda k: fn.sample(k, site["kwargs"].get("sample_shape", ())),
+                                jax.random.PRNGKey(0))
+        return jnp.zeros(struct.shape, struct.dtype)
+    return fn.support.feasible_like(jnp.zeros(shape))
+
+
+def _trace(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, Any]:
+    with handlers.block(), numpyro.validation_enabled(False):
+        seeded = handlers.substitute(handlers.seed(model, jax.random.PRNGKey(0)), **how)
+        out: dict[str, Any] = handlers.trace(seeded).get_trace(*args, **kwargs)
+    return out
+
+
+def _support(fn: Any) -> str:
+    """What is proved about a distribution's support from its constraint alone."""
+    c = fn.support
+    while isinstance(c, constraints.independent):
+        c = c.base_constraint
+    if isinstance(c, constraints._SoftplusPositive) or c is constraints.positive:
+        return "positive"
+    if c is constraints.real:
+        return "real"
+    if c is constraints.simplex:
+        return "simplex"
+    low, high = getattr(c, "lower_bound", None), getattr(c, "upper_bound", None)
+
+    def number(x: Any) -> np.ndarray | None:
+        return None if x is None or not _compat.is_concrete(x) else np.asarray(x)
+
+    low, high = number(low), number(high)
+    if low is not None and high is not None and (low == 0).all() and (high == 1).all():
+        return "unit"
+    if low is not None and (low >= 0).all():
+        return "positive"
+    return "other"
+
+
+def _summed(fn: Any, value: Any, scale: Any) -> tuple[Any, bool]:
+    """The site's total log density, and whether the table knows it."""
+    try:
+        with jax.named_scope("density"):
+            out, known = log_density(fn, value), True
+    except UnknownDensity:
+        out, known = fn.log_prob(value), False
+    total = jnp.sum(out)
+    return (total if scale is None else jnp.sum(out * scale)), known
+
+
+def _mask_of(fn: Any) -> Any:
+    while True:
+        if type(fn) is dist.MaskedDistribution:
+            return fn._mask
+        if type(fn) not in (dist.Independent, dist.ExpandedDistribution):
+            return None
+        fn = fn.base_dist
+
+
+def _innermost(fn: Any) -> Any:
+    while type(fn) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
+        fn = fn.base_dist
+    return fn
+
+
+def trace_program(model: Model, args: tuple[Any, ...] = (),
+                  kwargs: Mapping[str, Any] | None = None) -> Program:
+    """Run `model` once, abstractly, and write it as equations.
+
+    Errors that the model raises come through unchanged.
+    """
+    kwargs = dict(kwargs or {})
+    first: dict[str, Any] = {}
+
+    def shapes() -> Any:
+        first.update(_trace(model, args, kwargs, substitute_fn=_placeholder))
+        return {n: s["value"] for n, s in first.items() if _is_input(s)}
+
+    structs = jax.eval_shape(shapes)
+    order = [n for n, s in first.items() if _is_input(s)]
+    notes: dict[str, Any] = {}
+
+    def densities(values: list[Any]) -> list[Any]:
+        lines = _Lines(model)
+        trace = _trace(lines, args, kwargs, data=dict(zip(order, values, strict=True)))
+        out: dict[str, Any] = {"sites": {}, "deterministic": {}}
+        random_plates = {n for n, s in trace.items() if s["type"] == "plate"
+                         and s["args"][1] is not None and s["args"][1] < s["args"][0]}
+        notes["mutable"] = any(s["type"] == "mutable" for s in trace.values())
+        for name, site in trace.items():
+            if site["type"] == "deterministic":
+                out["deterministic"][name] = site["value"]
+            elif site["type"] == "sample":
+                out["sites"][name] = _record(site, notes, lines, random_plates)
+        leaves, notes["tree"] = jax.tree.flatten(out)
+        return leaves
+
+    closed = _compat.make_jaxpr(densities, [structs[n] for n in order])
+    graph = Graph(closed)
+    out = jax.tree.unflatten(notes["tree"], graph.outputs)
+    sites = {n: _site(n, numbers, notes[n]) for n, numbers in out["sites"].items()}
+    ordered = {n: sites[n] for n in first if n in sites}
+    return Program(
+        graph=graph,
+        sites={**ordered, **{n: s for n, s in sites.items() if n not in ordered}},
+        inputs=dict(zip(order, graph.inputs, strict=True)),
+        deterministics=out["deterministic"],
+        params=tuple(n for n, s in first.items() if s["type"] == "param"),
+        mutable=notes["mutable"],
+    )
+
+
+def _is_input(site: dict[str, Any]) -> bool:
+    return (site["type"] == "sample" and not site["is_observed"]) or site["type"] == "param"
+
+
+def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
+            random_plates: set[str]) -> dict[str, Any]:
+    """The arrays of one site that go through the graph; the rest goes to `notes`."""
+    fn, value, name = site["fn"], site["value"], site["name"]
+    latent = not site["is_observed"]
+    factor, known = _summed(fn, value, site["scale"])
+    found = prior_of(fn, jnp.shape(value)) if latent else None
+    mask = _mask_of(fn)
+    inner = _innermost(fn)
+    notes[name] = {
+        "latent": latent,
+        "shape": tuple(jnp.shape(value)),
+        "dtype": jnp.result_type(value),
+        "event_dim": fn.event_dim,
+        "discrete": bool(fn.support is not None and fn.support.is_discrete),
+        "support": _support(fn) if latent else "other",
+        "distribution": type(inner).__name__,
+        "family": found[0] if found else "",
+        "known_density": known,
+        "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
+        "in_control_flow": name in lines.inner,
+        "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) is dist.Unit,
+        "source": lines.lines.get(name, ""),
+    }
+    record: dict[str, Any] = {"factor": factor, "parameters": found[1] if found else {},
+                              "support_numbers": list(support_parameters(fn))}
+    if mask is not None and mask is not True:
+        record["mask"] = jnp.asarray(mask)
+    if site["scale"] is not None:
+        record["scale"] = jnp.asarray(site["scale"])
+    if not latent and not notes[name]["auxiliary"] and np.size(value):
+        record["value"] = jnp.asarray(value)
+        try:
+            record["valid"] = jnp.asarray(fn.support(value))
+        except (NotImplementedError, TypeError):
+            pass
+    return record
+
+
+def _site(name: str, numbers: dict[str, Any], note: dict[str, Any]) -> Site:
+    return Site(
+        name=name, factor=numbers["factor"], parameters=numbers["parameters"],
+        support_numbers=tuple(numbers["support_numbers"]), mask=numbers.get("mask"),
+        scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"), **note,
+    )
