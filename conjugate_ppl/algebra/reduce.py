@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values, raised
-from conjugate_ppl.algebra.value import Atom, Term, array_module
+from conjugate_ppl.algebra.value import Atom, Term, array_module, is_known
 from conjugate_ppl.algebra.variables import Variable
 
 __all__ = ["Entries", "Reduced", "Weights", "reduce_terms"]
@@ -229,7 +229,7 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
 
 def _write_out(term: Term) -> tuple[np.ndarray, list[np.ndarray]] | None:
     """One row a monomial: coefficients and the selections of every atom; None if not possible now."""
-    if not all(isinstance(a, np.ndarray) for a in term.arrays):
+    if not all(is_known(a) for a in term.arrays):
         return None
     axes = [i for i, n in enumerate(term.hidden)]
     shape = np.broadcast_shapes(*(np.shape(a) for a in term.arrays)) if term.arrays else ()

@@ -21,6 +21,7 @@ from conjugate_ppl.algebra.value import (
     add,
     array_module,
     collect,
+    is_known,
     merge_atoms,
     move,
     multiply,
@@ -126,14 +127,14 @@ def simplify(walk: Walk, x: Value) -> Value:
 
 def _is_constant(term: Term, number: float) -> bool:
     c = term.coefficient()
-    return isinstance(c, np.ndarray) and bool(np.all(c == number))
+    return is_known(c) and bool(np.all(c == number))
 
 
 def power(walk: Walk, x: Value, p: Fraction) -> Value:
     """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
     term = _monomial(walk, x, "a power")
     c = term.coefficient()
-    if not isinstance(c, np.ndarray):
+    if not is_known(c):
         raise Unknown("a power of traced data")
     if p.denominator != 1:
         if not all(a.variable.positive for a in term.atoms):
@@ -164,7 +165,7 @@ def _root(p: Fraction) -> Rule:
 
 
 def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
-    if isinstance(y, Value) or not isinstance(y, np.ndarray):
+    if isinstance(y, Value) or not is_known(y):
         raise Unknown("a power whose exponent depends on a latent or on traced data")
     exponents = np.unique(y)
     if exponents.size != 1 or not np.isfinite(exponents[0]):
@@ -178,7 +179,7 @@ def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
 def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
     term = _monomial(walk, x, "a logarithm")
     c = term.coefficient()
-    if not isinstance(c, np.ndarray):
+    if not is_known(c):
         raise Unknown("a logarithm of traced data times a latent")
     if not (c > 0).all():
         raise Unknown("a logarithm of data that are not positive")
@@ -217,7 +218,7 @@ def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
         if not isinstance(variable, Log):
             raise Unknown("an exponential")
         c = term.coefficient()
-        if not isinstance(c, np.ndarray) or np.unique(c).size != 1:
+        if not is_known(c) or np.unique(c).size != 1:
             raise Unknown("an exponential whose exponent differs from element to element")
         atoms.append(Atom(variable.base, Fraction(float(c.flat[0])), term.atoms[0].selection))
     return Value(x.shape, (Term(len(x.shape), (), (coefficient,), merge_atoms(atoms)),))
@@ -289,7 +290,7 @@ def _move(name: str) -> Rule:
     def rule(walk: Walk, eqn: Equation, x: Any, *known: Any) -> Value:
         if not isinstance(x, Value) or any(isinstance(k, Value) for k in known):
             raise Unknown("an index that depends on a latent")
-        if not all(isinstance(k, np.ndarray) for k in known):
+        if not all(is_known(k) for k in known):
             return walk.traced_movement(eqn, x, known)
         try:
             return move(x, movement.sources(function, eqn.params, x.shape, *known))
@@ -344,7 +345,7 @@ def _concatenate(walk: Walk, eqn: Equation, *xs: Any) -> Value:
 
 
 def _pad(walk: Walk, eqn: Equation, x: Any, fill: Any) -> Value:
-    if not isinstance(x, Value) or not isinstance(fill, np.ndarray):
+    if not isinstance(x, Value) or not is_known(fill):
         raise Unknown("padding with a latent")
     number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
     source = movement.pad(eqn.params, number, np.asarray(-1))
@@ -365,7 +366,7 @@ def _several(name: str) -> Rule:
 
 
 def _select_n(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
-    if not isinstance(which, np.ndarray):
+    if not is_known(which):
         raise Unknown("a choice between cases that depends on a latent or on traced data")
     shape = _shape(*cases, which)
     which = np.broadcast_to(which.astype(int), shape)
@@ -376,7 +377,7 @@ def _select_n(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
 
 
 def _dynamic_update_slice(walk: Walk, eqn: Equation, x: Any, update: Any, *starts: Any) -> Value:
-    if not all(isinstance(s, np.ndarray) for s in starts):
+    if not all(is_known(s) for s in starts):
         raise Unknown("an update at an index that depends on a latent or on traced data")
     x, update = value_of(x), value_of(update)
     at = [int(np.clip(int(s), 0, n - k))
@@ -399,7 +400,7 @@ def elementwise(walk: Walk, eqn: Equation, x: Any) -> Value:
         raise Unknown("")
     atom = term.atoms[0]
     c = term.coefficient()
-    if not isinstance(c, np.ndarray) or np.unique(c).size != 1:
+    if not is_known(c) or np.unique(c).size != 1:
         raise Unknown("")
     number, p = float(c.flat[0]), float(atom.power)
     key = (eqn.primitive, tuple(sorted((k, repr(v)) for k, v in eqn.params.items())),

@@ -22,7 +22,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.variables import Variable
 
-__all__ = ["Atom", "Term", "Value", "array_module", "same_selection"]
+__all__ = ["Atom", "Term", "Value", "array_module", "is_known", "same_selection"]
 
 _EAGER = 1 << 14  # coefficients up to this size are multiplied out at once
 
@@ -30,6 +30,11 @@ _EAGER = 1 << 14  # coefficients up to this size are multiplied out at once
 def array_module(*arrays: Any) -> Any:
     """NumPy for known numbers, jax.numpy as soon as one of `arrays` belongs to JAX."""
     return np if all(isinstance(a, (np.ndarray, np.generic, float, int)) for a in arrays) else jnp
+
+
+def is_known(array: Any) -> bool:
+    """Whether the numbers of an array are known on the host."""
+    return isinstance(array, (np.ndarray, np.generic))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,7 +152,7 @@ def same_selection(a: Any, b: Any) -> bool:
     """Whether two selections are proved to read the same elements everywhere."""
     if a is b:
         return True
-    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)) or a.ndim != b.ndim:
+    if not (is_known(a) and is_known(b)) or a.ndim != b.ndim:
         return False
     if a.shape == b.shape:
         return bool(np.array_equal(a, b))
@@ -358,7 +363,7 @@ def where(mask: np.ndarray, value: Value) -> Value:
     for t in value.terms:
         m = _unhide(mask, t.rank, len(t.hidden))
         clean = tuple(
-            np.where(m, c, 0.0) if isinstance(c, np.ndarray) and not np.isfinite(c).all() else c
+            np.where(m, c, 0.0) if is_known(c) and not np.isfinite(c).all() else c
             for c in t.coefficients
         )
         terms.append(dataclasses.replace(t, coefficients=clean).scaled(mask.astype(float)))

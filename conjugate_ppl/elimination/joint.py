@@ -19,7 +19,7 @@ import numpyro.distributions as dist
 
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Atom, Term, Value, add, collect
+from conjugate_ppl.algebra.value import Atom, Term, Value, add, collect, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.elimination.base import Declined, Pool, describe
@@ -361,7 +361,7 @@ def _is_quadratic(term: Term, real: frozenset[str]) -> bool:
             degree += int(atom.power)
         elif v.roots & real and not v.positive:
             return False
-    return 1 <= degree <= 2 and all(isinstance(a, np.ndarray) for a in term.arrays)
+    return 1 <= degree <= 2 and all(is_known(a) for a in term.arrays)
 
 
 def _check_proper(program: Program, block: GaussianBlock, concrete: bool) -> None:
@@ -472,7 +472,7 @@ def _common_power(program: Program, elimination: GaussianElimination, bound: Seq
         (scale,) = walk.run([s.scale])
         for term in scale.terms:
             c = term.coefficient()
-            if isinstance(c, np.ndarray) and not c.any():
+            if is_known(c) and not c.any():
                 continue
             if _power_in(term, name) != -q / 2:
                 return None

@@ -16,7 +16,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Value
+from conjugate_ppl.algebra.value import Value, is_known
 from conjugate_ppl.gaussian.assemble import BlockAssembly, Quadratic, quadratic, split_between
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 
@@ -101,7 +101,7 @@ class GaussianBlock:
 
     def _structure(self) -> Structure:
         q = self.quadratic
-        traced = any(not isinstance(a, np.ndarray)
+        traced = any(not is_known(a)
                      for late in (*q.reduced.late.get(1, ()), *q.reduced.late.get(2, ()))
                      for k in late.slots for a in (late.term.atoms[k].selection,))
         rows, columns = [q.rows, self._t_rows], [q.columns, self._t_columns]

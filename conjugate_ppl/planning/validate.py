@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conjugate_ppl.algebra.value import Value
+from conjugate_ppl.algebra.value import Value, is_known
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.program import Program, Site
@@ -46,7 +46,7 @@ def _unknown(program: Program, number: int) -> Value:
 
 def _known(walk: Walk, number: int) -> np.ndarray | None:
     (value,) = walk.run([number])
-    if value.roots or not all(isinstance(a, np.ndarray) for t in value.terms for a in t.arrays):
+    if value.roots or not all(is_known(a) for t in value.terms for a in t.arrays):
         return None
     total = sum((t.coefficient() for t in value.terms), np.zeros(()))
     return np.broadcast_to(total, value.shape)
