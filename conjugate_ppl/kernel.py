@@ -1,0 +1,336 @@
+"""`Collapsed`: the MCMC kernel that samples what is left and draws the rest exactly."""
+
+from __future__ import annotations
+
+import warnings
+from collections import namedtuple
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from numpyro import handlers
+from numpyro.infer import NUTS
+from numpyro.infer.mcmc import MCMCKernel
+from numpyro.util import is_prng_key
+
+from conjugate_ppl.collapse import CollapsedModel, fingerprint
+from conjugate_ppl.errors import PlanError
+from conjugate_ppl.planning.decision import Plan
+
+__all__ = ["Collapsed", "CollapsedState", "ExactState"]
+
+
+class CollapsedState(namedtuple("CollapsedState", ["z", "inner", "rng_key", "data"])):
+    """State of `Collapsed`.
+
+    Fields:
+        z: unconstrained values of the kept sites and values of the collapsed ones.
+        inner: state of the kernel that moves the kept sites; its fields (`diverging`, `num_steps`,
+            `adapt_state`, ...) can be read here too.
+        rng_key: the key of the next step.
+        data: a number that stands for the model's arguments, to notice a restart with others.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self[1], name)
+
+
+class _Adaptation(NamedTuple):
+    step_size: Any
+
+
+class ExactState(NamedTuple):
+    """What stands for the inner state where nothing is kept: every step is an independent draw.
+
+    Fields:
+        i: number of steps taken.
+        diverging: never.
+        num_steps: gradients taken in a step: none.
+        accept_prob: one.
+        mean_accept_prob: one.
+        potential_energy: minus the log evidence (up to flat priors), the same for every draw.
+        energy: the same.
+        adapt_state: with a `step_size` of one.
+        rng_key: unused; kept for kernels' common interface.
+    """
+
+    i: Any
+    diverging: Any
+    num_steps: Any
+    accept_prob: Any
+    mean_accept_prob: Any
+    potential_energy: Any
+    energy: Any
+    adapt_state: Any
+    rng_key: Any
+
+
+class Collapsed(MCMCKernel):  # type: ignore[misc]
+    """Samples a model with every conjugate latent integrated out, and draws those back exactly.
+
+    Takes the place of `NUTS(model)` in `numpyro.infer.MCMC`; samples, diagnostics and ArviZ output
+    have the sites of the original model.
+
+    Args:
+        model: a NumPyro model, or one made by `collapse`.
+        kernel: the class of the kernel for what is left (`NUTS`, `HMC`, ...), taking a model.
+        recover: whether each recorded draw carries the collapsed sites. With False they are left to
+            `collapse(model).recover(...)`, thinned if wished.
+        keep: names of latents that must stay with the kernel.
+        only: names of the only latents that may be collapsed (default: all).
+        require: names of latents whose being declined is an error.
+        **kernel_kwargs: given to `kernel`; names of collapsed sites in `dense_mass` are dropped.
+
+    Raises:
+        PlanError: when it is first run, for unknown names, or a required site that is declined.
+        DataError: when it is first run, for impossible observed values.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist
+        >>> from numpyro.infer import MCMC
+        >>> from conjugate_ppl import Collapsed
+        >>> def model(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 10.0))
+        ...     sigma = numpyro.sample("sigma", dist.HalfNormal(5.0))
+        ...     numpyro.sample("y", dist.Normal(mu, sigma), obs=y)
+        >>> mcmc = MCMC(Collapsed(model), num_warmup=100, num_samples=100, progress_bar=False)
+        >>> mcmc.run(jax.random.key(0), jnp.array([1.0, 2.0, 4.0]))
+        >>> sorted(mcmc.get_samples())
+        ['mu', 'sigma']
+    """
+
+    def __init__(self, model: Callable[..., Any], *, kernel: type = NUTS, recover: bool = True,
+                 keep: Collection[str] = (), only: Collection[str] | None = None,
+                 require: Collection[str] = (), **kernel_kwargs: Any) -> None:
+        if isinstance(model, CollapsedModel):
+            if keep or only is not None or require:
+                raise PlanError("The model is collapsed already: give keep, only and require to "
+                                "`collapse` instead.")
+            self._collapsed = model
+        else:
+            self._collapsed = CollapsedModel(model, keep=keep, only=only, require=require)
+        self._kernel_class, self._kernel_kwargs = kernel, dict(kernel_kwargs)
+        self._inner: Any = None
+        self._recover = recover
+        self._num_warmup = 0
+        self._fingerprint: Any = None
+        self._exact = False
+
+    # -- what NumPyro and ArviZ ask of a kernel -----------------------------------------------------
+
+    @property
+    def model(self) -> Callable[..., Any]:
+        """The user's own model."""
+        return self._collapsed.model
+
+    @property
+    def collapsed_model(self) -> CollapsedModel:
+        """The model the inner kernel samples."""
+        return self._collapsed
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """The plan for these arguments."""
+        return self._collapsed.plan(*args, **kwargs)
+
+    @property
+    def sample_field(self) -> str:
+        return "z"
+
+    @property
+    def default_fields(self) -> tuple[str, ...]:
+        return ("z", "diverging") if self._has_divergences() else ("z",)
+
+    def _has_divergences(self) -> bool:
+        from numpyro.infer.hmc import HMC
+
+        return isinstance(self._kernel_class, type) and issubclass(self._kernel_class, HMC)
+
+    @property
+    def _sample_fn(self) -> Any:
+        # MCMC initialises the kernel again when this is None (after unpickling)
+        if self._exact:
+            return self.sample
+        return None if self._inner is None else getattr(self._inner, "_sample_fn", self.sample)
+
+    @property
+    def _max_tree_depth(self) -> Any:
+        return getattr(self._inner, "_max_tree_depth", 10)
+
+    def get_diagnostics_str(self, state: CollapsedState) -> str:
+        if self._exact:
+            return "exact draws"
+        out: str = self._inner.get_diagnostics_str(state.inner)
+        return out
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def init(self, rng_key: Any, num_warmup: int, init_params: Any = None,
+             model_args: tuple[Any, ...] = (), model_kwargs: Any = None) -> CollapsedState:
+        kwargs = {} if model_kwargs is None else model_kwargs
+        execution = self._collapsed.execution(tuple(model_args), kwargs)
+        plan = execution.plan
+        self._num_warmup = num_warmup
+        self._fingerprint = fingerprint(model_args, kwargs)
+        self._collapsed.expect(plan.collapsed)
+        self._exact = bool(plan.collapsed) and not plan.kept
+        single = is_prng_key(rng_key)
+        keys = jax.random.split(rng_key, 3) if single else jax.vmap(
+            lambda k: jax.random.split(k, 3))(rng_key)
+        key, inner_key, draw_key = (keys[i] if single else keys[:, i] for i in range(3))
+        if self._exact:
+            inner = self._exact_state(inner_key, single, model_args, kwargs)
+        else:
+            self._inner = self._make_inner(plan)
+            if init_params is not None and isinstance(init_params, dict):
+                init_params = {n: v for n, v in init_params.items() if n not in plan.collapsed}
+                init_params = init_params or None
+            inner = self._inner.init(inner_key, num_warmup, init_params, tuple(model_args), kwargs)
+        data = jnp.asarray(_checksum(self._fingerprint), jnp.uint32)
+        if not single:
+            data = jnp.broadcast_to(data, (inner_key.shape[0],))
+        state = CollapsedState({}, inner, key, data)
+        shapes = jax.eval_shape(lambda s: self._draw(s, draw_key, model_args, kwargs), state) \
+            if self._recover else {}
+        empty = {n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()}
+        return state._replace(z={**self._kept(inner), **empty})
+
+    def _make_inner(self, plan: Plan) -> Any:
+        kwargs = dict(self._kernel_kwargs)
+        dense = kwargs.get("dense_mass")
+        if isinstance(dense, list):
+            blocks = [tuple(n for n in block if n not in plan.collapsed) for block in dense]
+            kwargs["dense_mass"] = [b for b in blocks if b]
+        matrix = kwargs.get("inverse_mass_matrix")
+        if isinstance(matrix, dict):
+            gone = [n for block in matrix for n in block if n in plan.collapsed]
+            if gone:
+                raise PlanError(f"inverse_mass_matrix names {gone}, which are integrated out. Leave them "
+                                f"out of it, or give keep={gone}.")
+        return self._kernel_class(self._collapsed, **kwargs)
+
+    def _kept(self, inner: Any) -> dict[str, Any]:
+        if self._exact:
+            return {}
+        return dict(getattr(inner, self._inner.sample_field))
+
+    def sample(self, state: CollapsedState, model_args: Any, model_kwargs: Any) -> CollapsedState:
+        kwargs = {} if model_kwargs is None else model_kwargs
+        args = tuple(model_args)
+        single = is_prng_key(state.rng_key)
+        keys = jax.random.split(state.rng_key, 3) if single else jax.vmap(
+            lambda k: jax.random.split(k, 3))(state.rng_key)
+        key, inner_key, draw_key = (keys[i] if single else keys[:, i] for i in range(3))
+        inner = state.inner
+        data = state.data
+        if self._exact:
+            inner = inner._replace(i=inner.i + 1)
+        else:
+            mark = fingerprint(args, kwargs)
+            if mark is not None and mark != self._fingerprint:
+                now = jnp.full_like(data, _checksum(mark))
+                inner = jax.lax.cond(jnp.any(data != now),
+                                     lambda s: self._refresh(s, single, args, kwargs), lambda s: s,
+                                     inner)
+                data = now
+            inner = self._inner.sample(inner._replace(rng_key=inner_key), args, kwargs)
+        new = CollapsedState(state.z, inner, key, data)
+        drawn = {n: v for n, v in state.z.items() if n not in self._kept(inner)}
+        if drawn:
+            step = getattr(inner, "i", None)
+            if step is None:
+                drawn = self._draw(new, draw_key, args, kwargs)
+            else:
+                recorded = jnp.reshape(step, -1)[0] > self._num_warmup
+                drawn = jax.lax.cond(recorded, lambda: self._draw(new, draw_key, args, kwargs),
+                                     lambda: drawn)
+        return new._replace(z={**self._kept(inner), **drawn})
+
+    def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:
+        def one(s: Any) -> Any:
+            return self._inner.refresh(s, args, kwargs)
+
+        return one(inner) if single else jax.vmap(one)(inner)
+
+    def _draw(self, state: CollapsedState, key: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+        """Exact draws of the collapsed sites, one for each chain."""
+        execution = self._collapsed.execution(tuple(args), kwargs)
+        constrain = (lambda z: {}) if self._exact else self._constrain(args, kwargs)
+
+        def one(k: Any, z: Any) -> dict[str, Any]:
+            kept = {n: v for n, v in constrain(z).items() if n in execution.program.inputs}
+            return execution.draw(k, {**_params(execution, args, kwargs), **kept}, args, kwargs)
+
+        z = self._kept(state.inner)
+        return one(key, z) if is_prng_key(key) else jax.vmap(one)(key, z)
+
+    def _constrain(self, args: Any, kwargs: Any) -> Callable[[Any], Any]:
+        out: Callable[[Any], Any] = self._inner.get_constrain_fn(args, kwargs)
+        return out
+
+    def _exact_state(self, key: Any, single: bool, args: Any, kwargs: Any) -> ExactState:
+        from numpyro.infer.util import log_density
+
+        energy = -log_density(self._collapsed, tuple(args), dict(kwargs), {})[0]
+        shape = () if single else (key.shape[0],)
+
+        def full(x: Any) -> Any:
+            return jnp.broadcast_to(jnp.asarray(x), shape)
+
+        one = jnp.ones((), jnp.result_type(float))
+        return ExactState(full(0), full(False), full(0), full(one), full(one), full(energy),
+                          full(energy), _Adaptation(full(one)), key)
+
+    def postprocess_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
+        args = () if model_args is None else tuple(model_args)
+        kwargs = {} if model_kwargs is None else model_kwargs
+        if self._inner is None and not self._exact:
+            return lambda z: z
+        execution = self._collapsed.execution(args, kwargs)
+        inner = (lambda z: {}) if self._exact else self._inner.postprocess_fn(args, kwargs)
+        gone = set(execution.plan.collapsed)
+        replay = bool(execution.program.deterministics) and (self._recover or not gone)
+
+        def finish(z: dict[str, Any]) -> dict[str, Any]:
+            drawn = {n: v for n, v in z.items() if n in gone}
+            values = {**inner({n: v for n, v in z.items() if n not in gone}), **drawn}
+            if not replay or not gone:
+                return values
+            data = {**_params(execution, args, kwargs), **values}
+            with handlers.block(), numpyro.validation_enabled(False):
+                model = handlers.substitute(handlers.seed(self.model, jax.random.PRNGKey(0)),
+                                            data=data)
+                trace = handlers.trace(model).get_trace(*args, **kwargs)
+            found = {n: s["value"] for n, s in trace.items() if s["type"] == "deterministic"}
+            return {**values, **found}
+
+        return finish
+
+    def get_constrain_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
+        return self.postprocess_fn(model_args, model_kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def _params(execution: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Values of `param` sites, which are constants of a run."""
+    if not execution.program.params:
+        return {}
+    with handlers.block(), numpyro.validation_enabled(False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = handlers.substitute(handlers.seed(execution.model, jax.random.PRNGKey(0)),
+                                    substitute_fn=numpyro.infer.init_to_feasible())
+        trace = handlers.trace(model).get_trace(*args, **kwargs)
+    return {n: trace[n]["value"] for n in execution.program.params}
+
+
+def _checksum(mark: Any) -> int:
+    import zlib
+
+    return zlib.crc32(repr(mark).encode()) & 0xFFFFFFFF
