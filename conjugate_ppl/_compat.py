@@ -127,6 +127,8 @@ def _is_library(path: str) -> bool:
     stdlib = sysconfig.get_path("stdlib") + os.sep
     if path.startswith(stdlib):
         return True
+    if path.startswith(os.path.join(_library_folders()[-2], "demo")):
+        return False  # the bundled models are a user's code
     return any(path.startswith(f) for f in _library_folders()) or path.startswith("<frozen")
 
 

@@ -136,7 +136,8 @@ def _placeholder(site: dict[str, Any]) -> Any:
         struct = jax.eval_shape(lambda k: fn.sample(k, site["kwargs"].get("sample_shape", ())),
                                 jax.random.PRNGKey(0))
         return jnp.zeros(struct.shape, struct.dtype)
-    return fn.support.feasible_like(jnp.zeros(shape))
+    # a bound given as a whole number must not make the site one
+    return jnp.asarray(fn.support.feasible_like(jnp.zeros(shape)), jnp.result_type(float))
 
 
 def _trace(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, Any]:

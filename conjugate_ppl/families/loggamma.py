@@ -27,32 +27,26 @@ def remainder(x: Any) -> Any:
     small = x < _SHIFT
     low = jnp.where(small, x, 1.0)
     high = jnp.where(small, low + _SHIFT, x)
-    square = 1 / high**2
-    total = jnp.zeros_like(high)
-    for c in reversed(_SERIES):
-        total = total * square + c
-    total = total / high
-    shift = jnp.zeros_like(low)
-    for k in range(_SHIFT):
-        shift = shift + (low + k + 0.5) * jnp.log1p(1 / (low + k)) - 1
+    total = jnp.polyval(jnp.asarray(_SERIES[::-1], x.dtype), 1 / high**2, unroll=8) / high
+    steps = low[..., None] + jnp.arange(_SHIFT, dtype=x.dtype)
+    shift = jnp.sum((steps + 0.5) * jnp.log1p(1 / steps), -1) - _SHIFT
     return total + jnp.where(small, shift, 0.0)
 
 
 def difference(x: Any, d: Any) -> Any:
     """lgamma(x + d) - lgamma(x) for x > 0 and x + d > 0."""
     y = x + d
-    return ((x - 0.5) * jnp.log1p(d / x) + d * jnp.log(y) - d + remainder(y) - remainder(x))
+    after, before = remainder(jnp.stack(jnp.broadcast_arrays(y, x)))
+    return (x - 0.5) * jnp.log1p(d / x) + d * jnp.log(y) - d + after - before
 
 
 def log_beta_ratio(a: Any, b: Any, da: Any, db: Any) -> Any:
     """log Beta(a + da, b + db) - log Beta(a, b), with the large terms combined before they cancel."""
-    s, ds = a + b, da + db
-    t = s + ds
-    main = da * jnp.log((a + da) / t) + db * jnp.log((b + db) / t)
-    bend = ((a - 0.5) * jnp.log1p(da / a) + (b - 0.5) * jnp.log1p(db / b)
-            - (s - 0.5) * jnp.log1p(ds / s))
-    tail = (remainder(a + da) - remainder(a) + remainder(b + db) - remainder(b)
-            - remainder(t) + remainder(s))
-    return main + bend + tail
-
-
+    prior = jnp.stack(jnp.broadcast_arrays(a, b, a + b))
+    added = jnp.stack(jnp.broadcast_arrays(da, db, da + db))
+    posterior = prior + added
+    sign = jnp.asarray([1.0, 1.0, -1.0], prior.dtype).reshape(3, *(1,) * (prior.ndim - 1))
+    main = jnp.sum(added[:2] * jnp.log(posterior[:2] / posterior[2]), 0)
+    bend = (prior - 0.5) * jnp.log1p(added / prior)
+    after, before = remainder(jnp.stack([posterior, prior]))
+    return main + jnp.sum(sign * (bend + after - before), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -32,7 +33,6 @@ class Execution:
         leftover: what they leave, as a reduced sum.
         hidden: deterministic sites that depend on a collapsed site.
         replaced: kept sites whose prior is accounted for by the marginal.
-        dependent: sites the marginal reads.
     """
 
     model: Callable[..., Any]
@@ -64,7 +64,26 @@ class Execution:
         return Values(self.program.graph, self.program.inputs, known)
 
     def log_marginal(self, sites: Mapping[str, Any]) -> Any:
-        """Log of the integral over the collapsed sites of every factor that touches them."""
+        """Log of the integral over the collapsed sites of every factor that touches them.
+
+        Compiled as one function: run operation by operation, its many small steps would each be
+        compiled alone.
+        """
+        return self._log_marginal({n: v for n, v in sites.items() if n in self.needed})
+
+    @functools.cached_property
+    def needed(self) -> frozenset[str]:
+        """The kept sites that the marginal depends on."""
+        deps = Dependencies(self.program)
+        touched = {n for e in self.chosen.eliminations for n in deps.touching(e.sites)}
+        found = frozenset().union(*(deps.factor[n] | {n} for n in touched))
+        return (found & frozenset(self.program.inputs)) - frozenset(self.plan.collapsed)
+
+    @functools.cached_property
+    def _log_marginal(self) -> Callable[[Mapping[str, Any]], Any]:
+        return jax.jit(self._compute_log_marginal)
+
+    def _compute_log_marginal(self, sites: Mapping[str, Any]) -> Any:
         values = self.values(sites)
         omega = self.leftover.weights.evaluate(values)
         return self.leftover.constant(values, omega)

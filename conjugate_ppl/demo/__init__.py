@@ -1,0 +1,1 @@
+"""The main job: three well-known models on bundled data, sampled plainly and collapsed."""
