@@ -8,6 +8,7 @@ from the body while JAX evaluates it with the author's rule.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -126,6 +127,7 @@ class Graph:
 
     # -- reading ------------------------------------------------------------------------------
 
+    @functools.cached_property
     def dependencies(self) -> dict[int, frozenset[int]]:
         """Which inputs (as positions) every top-level number depends on."""
         deps: dict[int, frozenset[int]] = {n: frozenset({k}) for k, n in enumerate(self.inputs)}

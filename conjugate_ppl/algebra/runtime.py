@@ -44,8 +44,14 @@ class Values:
         return self._graph.shapes[self._numbers[name]]
 
     def with_sites(self, more: Mapping[str, Any]) -> Values:
-        """These values and some more sites."""
-        return Values(self._graph, self._numbers, {**self._sites, **more})
+        """These values and some more sites; what does not depend on those is not computed again."""
+        out = Values(self._graph, self._numbers, {**self._sites, **more})
+        names = list(self._numbers)
+        changed = {names.index(n) for n in more if n in self._numbers}
+        deps = self._graph.dependencies
+        out._memo = {k: v for k, v in self._memo.items() if k in deps and not deps[k] & changed}
+        out._variables = {v: x for v, x in self._variables.items() if not v.roots & more.keys()}
+        return out
 
     def number(self, array: Any) -> Any:
         """A known array in the working type."""

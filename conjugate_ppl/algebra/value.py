@@ -25,6 +25,7 @@ from conjugate_ppl.algebra.variables import Variable
 __all__ = ["Atom", "Term", "Value", "array_module", "is_known", "same_selection"]
 
 _EAGER = 1 << 14  # coefficients up to this size are multiplied out at once
+_LISTED = 1 << 12  # monomials of a scalar up to this number are listed one by one
 
 
 def array_module(*arrays: Any) -> Any:
@@ -203,7 +204,12 @@ def add(a: Value, b: Value, sign: int = 1) -> Value:
 
 
 def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
-    """A value from terms, those with the same atoms added into one."""
+    """A value from terms, those with the same atoms added into one.
+
+    Scalars with few monomials are kept as one list of monomials for each set of variables.
+    """
+    if shape == () and len(terms) > 1:
+        terms = _stacked(terms)
     out: list[Term] = []
     for term in terms:
         for k, other in enumerate(out):
@@ -214,6 +220,34 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
         else:
             out.append(term)
     return Value(shape, tuple(out))
+
+
+def _stacked(terms: Sequence[Term]) -> list[Term]:
+    """Scalar terms in the same variables and powers, listed along one hidden axis."""
+    groups: dict[Any, list[Term]] = {}
+    out: list[Term] = []
+    for term in terms:
+        small = all(is_known(a) and np.size(a) <= _LISTED for a in term.arrays)
+        if not small or not term.atoms or int(np.prod(term.hidden)) > _LISTED:
+            out.append(term)
+            continue
+        key = tuple((id(a.variable), a.power) for a in term.atoms)
+        groups.setdefault(key, []).append(term)
+    for group in groups.values():
+        if len(group) == 1:
+            out += group
+            continue
+        coefficients, selections = [], [[] for _ in group[0].atoms]  # type: ignore[var-annotated]
+        for term in group:
+            coefficients.append(np.broadcast_to(term.coefficient(), term.hidden).reshape(-1))
+            for k, atom in enumerate(term.atoms):
+                selections[k].append(np.broadcast_to(atom.selection, term.hidden).reshape(-1))
+        columns = np.stack([np.concatenate(s) for s in selections], 1)
+        rows, inverse = np.unique(columns, axis=0, return_inverse=True)
+        total = np.bincount(inverse.reshape(-1), np.concatenate(coefficients), len(rows))
+        atoms = tuple(Atom(a.variable, a.power, rows[:, k]) for k, a in enumerate(group[0].atoms))
+        out.append(contract(Term(0, (len(rows),), (total,), atoms)))
+    return out
 
 
 def _alike(a: Term, b: Term) -> bool:

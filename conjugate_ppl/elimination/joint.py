@@ -32,6 +32,7 @@ from conjugate_ppl.program import Program
 
 __all__ = ["GaussianElimination", "conflicts", "eliminate_gaussian"]
 
+_BLOCK = "<block>"  # the one variable that holds all elements of a block
 _LARGEST_REST = 4000  # elements solved densely
 _RANK = 1e-11  # smallest eigenvalue of a scaled Gram matrix that counts as full rank
 _DENSE_CONDITIONAL = 2000  # sites up to this size get a conditional with its full covariance
@@ -269,11 +270,10 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
         block, terms, variables = _build(program, sites, touched, visible,
                                          {s: origin[s] for s in sites}, kept_origin)
     gaussian_sites, _, _ = block
-    first = {s.name: s.first for s in gaussian_sites}
     inside = frozenset(sites)
 
     def place(v: Variable) -> int | None:
-        return first[v.site] if isinstance(v, Latent) and v.site in inside else None
+        return 0 if isinstance(v, Latent) and v.site == _BLOCK else None
 
     free = [t for t in terms if not t.roots & inside]
     bound = [t for t in terms if t.roots & inside]
@@ -314,12 +314,19 @@ def _build(program: Program, sites: Sequence[str], touched: Sequence[str], visib
         support = record.support if record is not None and not record.discrete else "other"
         at = (kept_origin or {}).get(name)
         walk.set(number, latent_value(name, shape, support, variables, at))
+    size = sum(program.sites[n].size for n in sites)
+    joint = Latent(_BLOCK, size, False, inside, "real")
     gaussian_sites = []
     offset = 0
     for name in sites:
         record = program.sites[name]
         at = np.zeros(record.size) if origin is None else origin[name]
-        base = latent_value(name, record.shape, "real", variables, at if origin else None)
+        elements = offset + np.arange(record.size).reshape(record.shape)
+        one = np.ones((1,) * len(record.shape))
+        base = Value(record.shape, (Term(len(record.shape), (), (one,),
+                                         (Atom(joint, Fraction(1), elements),)),))
+        if origin is not None:
+            base = add(base, Value.known(at.reshape(record.shape)))
         mean = None
         if record.family in GAUSSIAN[:2]:
             (location,) = walk.run([record.parameters["loc"]])
@@ -341,12 +348,13 @@ def _build(program: Program, sites: Sequence[str], touched: Sequence[str], visib
         for t in terms:
             for a in t.atoms:
                 v = a.variable
-                if isinstance(v, Latent) and v.support == "real" and v.site not in numbers:
+                if isinstance(v, Latent) and v.support == "real" and (
+                        v.site not in numbers and v is not joint):
                     numbers[v.site] = offset
                     offset += v.size
-        real = frozenset(numbers)
-        good = [t for t in terms if _is_quadratic(t, real)]
-        q = quadratic(reduce_terms(good, lambda v: numbers.get(v.name)
+        places = {**numbers, _BLOCK: 0}
+        good = [t for t in terms if _is_quadratic(t, frozenset(places))]
+        q = quadratic(reduce_terms(good, lambda v: places.get(v.name)
                                    if isinstance(v, Latent) else None))
     return (tuple(gaussian_sites), q, numbers), terms, variables
 
@@ -436,7 +444,7 @@ def _what_is_left(program: Program, elimination: GaussianElimination, bound: Seq
 
 def _number_roots(program: Program, number: int) -> frozenset[str]:
     names = list(program.inputs)
-    return frozenset(names[k] for k in program.graph.dependencies().get(number, frozenset()))
+    return frozenset(names[k] for k in program.graph.dependencies.get(number, frozenset()))
 
 
 def _power_in(term: Term, name: str) -> Fraction | None:

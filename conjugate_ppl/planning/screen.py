@@ -18,7 +18,7 @@ class Dependencies:
 
     def __init__(self, program: Program) -> None:
         names = list(program.inputs)
-        deps = program.graph.dependencies()
+        deps = program.graph.dependencies
 
         def of(numbers: Iterable[int | None]) -> frozenset[str]:
             found = (deps.get(n, frozenset()) for n in numbers if n is not None)
