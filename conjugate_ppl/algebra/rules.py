@@ -134,15 +134,15 @@ def power(walk: Walk, x: Value, p: Fraction) -> Value:
     """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
     term = _monomial(walk, x, "a power")
     c = term.coefficient()
-    if not is_known(c):
-        raise Unknown("a power of traced data")
-    if p.denominator != 1:
-        if not all(a.variable.positive for a in term.atoms):
-            raise Unknown("a root of what is not proved positive")
-        if not (c > 0).all():
+    if p.denominator != 1 and not all(a.variable.positive for a in term.atoms):
+        raise Unknown("a root of what is not proved positive")
+    # of traced data nothing is known, and nothing need be: (c v)**p = c**p v**p for positive v,
+    # NaN for NaN
+    if is_known(c):
+        if p.denominator != 1 and not (c > 0).all():
             raise Unknown("a root of data that are not positive")
-    if p < 0 and not (c != 0).all():
-        raise Unknown("a division by data that hold a zero")
+        if p < 0 and not (c != 0).all():
+            raise Unknown("a division by data that hold a zero")
     exponent = int(p) if p.denominator == 1 and p >= 0 else float(p)
     atoms = tuple(Atom(a.variable, a.power * p, a.selection) for a in term.atoms)
     coefficient = 1.0 / c if p == -1 else c**exponent
@@ -179,11 +179,9 @@ def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
 def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
     term = _monomial(walk, x, "a logarithm")
     c = term.coefficient()
-    if not is_known(c):
-        raise Unknown("a logarithm of traced data times a latent")
-    if not (c > 0).all():
+    if is_known(c) and not (c > 0).all():
         raise Unknown("a logarithm of data that are not positive")
-    out = [Term(term.rank, (), (np.log(c),), ())]
+    out = [Term(term.rank, (), (array_module(c).log(c),), ())]
     for atom in term.atoms:
         factor = np.full((1,) * term.rank, float(atom.power))
         base = atom.variable
