@@ -82,7 +82,7 @@ class Graph:
         self._count += 1
         self.constants[number] = value
         self.shapes[number] = tuple(np.shape(value))
-        self.dtypes[number] = getattr(value, "dtype", np.result_type(value))
+        self.dtypes[number] = value.dtype if hasattr(value, "dtype") else np.result_type(value)
         return number
 
     def _read(self, variable: Any, env: dict[Any, int]) -> int:

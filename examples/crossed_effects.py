@@ -127,7 +127,7 @@ def main():
     for name, model in MODELS.items():
         print(f"\n{name}\n")
         print(cj.explain(model, **data(name)))
-        mcmc = MCMC(cj.Collapsed(model), num_warmup=500, num_samples=1000)
+        mcmc = MCMC(cj.Collapsed(model), num_warmup=300, num_samples=500)
         mcmc.run(jax.random.key(0), **data(name))
         mcmc.print_summary()
 

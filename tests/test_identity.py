@@ -898,12 +898,6 @@ def dirichlet_categorical(y):
     sample("y", dist.Categorical(phi), obs=y)
 
 
-@case("phi", OUTCOME)
-def dirichlet_categorical_logits(y):
-    phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
-    sample("y", dist.Categorical(logits=jnp.log(phi)), obs=y)
-
-
 @case("phi", OUTCOME, GROUP)
 def dirichlet_rows(y, g):
     size = sample("size", dist.LogNormal(0.0, 0.5))

@@ -31,7 +31,7 @@ from conjugate_ppl.algebra.value import (
     spread,
     where,
 )
-from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log
+from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Opaque
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -88,7 +88,18 @@ def _mul(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
 
 def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     shape = _shape(x, y)
+    y = simplify(walk, value_of(y))
+    if y.single is None and not y.roots & walk.candidates:
+        y = _as_one(walk, eqn.inputs[1], y)
     return multiply(_full(x, shape), power(walk, _full(y, shape), Fraction(-1)))
+
+
+def _as_one(walk: Walk, number: int, x: Value) -> Value:
+    """A sum free of the candidates (`s + 0.1`) as one variable: a coefficient like any other."""
+    positive = all(is_known(c) and bool((c > 0).all()) for t in x.terms for c in t.coefficients) and (
+        all(a.variable.positive for t in x.terms for a in t.atoms))
+    return Value.of(walk.variables.once(("whole", number), lambda: Opaque(
+        f"sum#{number}", int(np.prod(x.shape)), positive, x.roots, number)), x.shape)
 
 
 def _monomial(walk: Walk, x: Value, what: str) -> Term:
@@ -101,7 +112,10 @@ def _monomial(walk: Walk, x: Value, what: str) -> Term:
 
 
 def simplify(walk: Walk, x: Value) -> Value:
-    """`1 - p` as the variable it is, `1 + p/(1-p)` as `1/(1-p)`, and back."""
+    """`1 - p` as the variable it is, `1 + p/(1-p)` as `1/(1-p)`, and back; terms that are 0 go."""
+    terms = tuple(t for t in x.terms if t.hidden or not _is_constant(t, 0.0))
+    if 0 < len(terms) < len(x.terms):
+        x = Value(x.shape, terms)
     if len(x.terms) != 2 or any(t.hidden for t in x.terms):
         return x
     one = [t for t in x.terms if not t.atoms]
@@ -342,6 +356,22 @@ def _concatenate(walk: Walk, eqn: Equation, *xs: Any) -> Value:
     return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
 
 
+def _stack(walk: Walk, eqn: Equation, *xs: Any) -> Value:
+    axis, values = eqn.params["axis"], [value_of(x) for x in xs]
+    shape = values[0].shape
+    terms: list[Term] = []
+    for k, v in enumerate(values):
+        blocks = [np.full(shape, -1) for _ in values]
+        blocks[k] = np.arange(int(np.prod(shape))).reshape(shape)
+        terms += move(v, np.stack(blocks, axis)).terms
+    return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
+
+
+def _tile(walk: Walk, eqn: Equation, x: Value) -> Value:
+    number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
+    return move(x, np.tile(number, eqn.params["reps"]))
+
+
 def _pad(walk: Walk, eqn: Equation, x: Any, fill: Any) -> Value:
     if not isinstance(x, Value) or not is_known(fill):
         raise Unknown("padding with a latent")
@@ -429,6 +459,7 @@ RULES: dict[str, Rule] = {
     "broadcast_in_dim": _broadcast_in_dim, "reshape": _reshape, "squeeze": _axes_of_one,
     "expand_dims": _axes_of_one, "transpose": _transpose, "copy": _copy, "copy_p": _copy,
     "convert_element_type": _convert, "concatenate": _concatenate, "pad": _pad,
+    "stack": _stack, "tile": _tile,
     "select_n": _select_n, "dynamic_update_slice": _dynamic_update_slice,
     "split": _several("split"), "unstack": _several("unstack"),
     **{name: _move(name) for name in ("rev", "slice", "dynamic_slice", "gather")},

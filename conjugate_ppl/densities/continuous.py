@@ -100,4 +100,5 @@ def delta(d: Any, x: Any) -> Any:
 
 @register_density(dist.Unit)
 def unit(d: Any, x: Any) -> Any:
-    return d.log_factor
+    shape = jnp.broadcast_shapes(d.batch_shape, jnp.shape(x)[:-1])
+    return jnp.broadcast_to(d.log_factor, shape)

@@ -15,7 +15,7 @@ from conjugate_ppl.densities.registry import register_density
 
 @register_density(dist.MultivariateNormal)
 def multivariate_normal(d: Any, x: Any) -> Any:
-    lower = d.scale_tril
+    lower = jnp.asarray(d.scale_tril)
     n = jnp.shape(lower)[-1]
     eye = jnp.broadcast_to(jnp.eye(n, dtype=lower.dtype), jnp.shape(lower))
     # the inverse is taken once for all rows that share the matrix

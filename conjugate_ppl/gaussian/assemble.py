@@ -257,7 +257,7 @@ def split_between(q: Quadratic, s: Structure) -> Between | None:
     rooted_loading = np.einsum("cik,cij->ckj", root, loading, optimize=True)
     rooted_estimate = np.einsum("cik,ci->ck", root, estimate)
     for k in np.unique(row_of):
-        part = rooted_loading[row_of == k].reshape(-1, rest)
+        part = rooted_loading[row_of == k].reshape(int((row_of == k).sum()) * width, rest)
         # the diagonal is exact to rounding; tiny negative within parts are noise
         within[k] -= part.T @ part
         within_linear[k] -= part.T @ rooted_estimate[row_of == k].reshape(-1)

@@ -18,9 +18,12 @@ from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.value import Value, is_known
 from conjugate_ppl.gaussian.assemble import BlockAssembly, Quadratic, quadratic, split_between
+from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 
 __all__ = ["GaussianBlock", "GaussianSite"]
+
+_BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,12 +120,24 @@ class GaussianBlock:
         return find_structure(self.size, able, np.concatenate(rows), np.concatenate(columns))
 
     def _place_scales(self) -> None:
+        """Where the numbers of T go; an index one past their end stands for 0."""
         s = self.structure
+        none = int(self._t_index.max()) + 1 if len(self._t_index) else 0
         ci, cj = s.component[self._t_rows], s.component[self._t_columns]
         pi, pj = s.place[self._t_rows], s.place[self._t_columns]
         inner, rest = np.flatnonzero(ci >= 0), np.flatnonzero((ci < 0) & (cj < 0))
-        self._t_inner = (ci[inner], pi[inner], pj[inner], self._t_index[inner])
+        count, width = s.components.shape
+        self._t_inner = np.full((count, width, width), none)
+        self._t_inner[ci[inner], pi[inner], pj[inner]] = self._t_index[inner]
         self._t_rest = (pi[rest], pj[rest], self._t_index[rest])
+        i, j, k = self._t_rest
+        reach = int((i - j).max()) if len(i) else 0
+        self._bands: list[np.ndarray] | None = None
+        if reach <= _BANDS:
+            self._bands = [np.full(len(s.rest), none) for _ in range(reach + 1)]
+            for band in range(reach + 1):
+                at = (i - j) == band
+                self._bands[band][i[at]] = k[at]
 
     def _place_flat(self) -> None:
         """Flat elements of the rest, and a column scale for each (1 / sqrt of its own precision)."""
@@ -140,27 +155,24 @@ class GaussianBlock:
 
     # -- at run time -------------------------------------------------------------------------------
 
-    def scales(self, values: Values) -> tuple[Any, Any]:
-        """T of the components (count, width, width) and of the rest (rest, rest)."""
+    def scales(self, values: Values) -> tuple[Any, Scale]:
+        """T of the components (count, width, width), and of the rest."""
         parts = []
         for s in self.sites:
             if s.scale is None:
                 continue
             t = jnp.asarray(values.evaluate(s.scale), values.dtype)
             parts.append(t.reshape(-1))
-        s = self.structure
-        count, width = s.components.shape
-        inner = jnp.zeros((count, width, width), values.dtype)
-        rest = jnp.diag(values.number(np.where(self.flat, self.flat_scale, 0.0)))
-        if parts:
-            t = jnp.concatenate(parts)
-            c, i, j, k = self._t_inner
-            if count:
-                inner = inner.at[c, i, j].set(t[k])
+        # one more number, 0, for whatever has no scale
+        t = jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
+        flat = values.number(np.where(self.flat, self.flat_scale, 0.0))
+        if self._bands is None:
             i, j, k = self._t_rest
-            if len(i):
-                rest = rest.at[i, j].set(t[k])
-        return inner, rest
+            return t[self._t_inner], Scale((), jnp.diag(flat).at[i, j].set(t[k]))
+        bands = [t[index] for index in self._bands]
+        if self.flat.any():
+            bands[0] = bands[0] + flat
+        return t[self._t_inner], Scale(tuple(bands))
 
     def means(self, values: Values) -> tuple[Any, Any]:
         """m of the components (count, width) and of the rest (rest,)."""

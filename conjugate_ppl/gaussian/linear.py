@@ -10,12 +10,14 @@ Both hold at every order, because the rule calls the function again.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["inverse_logdet", "lower_factor", "product", "solve_lower"]
+__all__ = ["Scale", "inverse_logdet", "lower_factor", "matmul", "product", "solve_lower",
+           "transposed"]
 
 _UNROLLED = 4
 
@@ -23,6 +25,58 @@ _UNROLLED = 4
 def product(*operands: Any) -> Any:
     """einsum in full precision (some devices round products to fewer digits by default)."""
     return jnp.einsum(*operands, precision="highest")
+
+
+def transposed(m: Any) -> Any:
+    """The matrices of a batch, transposed."""
+    return jnp.swapaxes(m, -1, -2)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Products of batches of matrices; small ones as sums of elementwise products, which a compiler
+    fuses with what stands around them."""
+    n = a.shape[-1]
+    if n > _UNROLLED:
+        return product("...ij,...jk->...ik", a, b)
+    return sum(a[..., :, k, None] * b[..., None, k, :] for k in range(1, n)) + (
+        a[..., :, 0, None] * b[..., None, 0, :])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scale:
+    """A lower triangular matrix by its diagonals, `bands[k][i] = T[i, i - k]`, or dense.
+
+    Scales of Normal sites have one diagonal, those of small multivariate sites a few: then products
+    with them are elementwise.
+    """
+
+    bands: tuple[Any, ...]
+    dense: Any = None
+
+    def apply(self, x: Any) -> Any:
+        """T x"""
+        if self.dense is not None:
+            return product("ij,j->i", self.dense, x)
+        return sum(t * jnp.roll(x, k) for k, t in enumerate(self.bands))
+
+    def transpose_apply(self, x: Any) -> Any:
+        """T' x"""
+        if self.dense is not None:
+            return product("ji,j->i", self.dense, x)
+        return sum(jnp.roll(t * x, -k) for k, t in enumerate(self.bands))
+
+    def sandwich(self, h: Any) -> Any:
+        """T' H T"""
+        if self.dense is not None:
+            return product("ki,kl,lj->ij", self.dense, h, self.dense)
+        right: Any = sum(jnp.roll(h * t[None, :], -k, 1) for k, t in enumerate(self.bands))
+        return sum(jnp.roll(right * t[:, None], -k, 0) for k, t in enumerate(self.bands))
+
+    def matrix(self) -> Any:
+        """T itself."""
+        if self.dense is not None:
+            return self.dense
+        return sum(jnp.diag(t[k:], -k) if k else jnp.diag(t) for k, t in enumerate(self.bands))
 
 
 def lower_factor(m: Any) -> Any:
@@ -81,7 +135,7 @@ def inverse_logdet(m: Any) -> tuple[Any, Any]:
         return 1 / safe, jnp.log(safe)[..., 0, 0]
     low = lower_factor(m)
     inverse_low = _inverse_lower(low)
-    inverse = product("...ki,...kj->...ij", inverse_low, inverse_low)
+    inverse = matmul(transposed(inverse_low), inverse_low)
     diagonal = jnp.diagonal(low, axis1=-2, axis2=-1)
     return inverse, 2 * jnp.sum(jnp.log(diagonal), -1)
 
@@ -90,5 +144,5 @@ def inverse_logdet(m: Any) -> tuple[Any, Any]:
 def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     inverse, logdet = inverse_logdet(primals[0])
     (dm,) = tangents
-    d_inverse = -product("...ij,...jk,...kl->...il", inverse, dm, inverse)
+    d_inverse = -matmul(matmul(inverse, dm), inverse)
     return (inverse, logdet), (d_inverse, jnp.sum(inverse * dm, (-2, -1)))

@@ -23,7 +23,14 @@ import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, product, solve_lower
+from conjugate_ppl.gaussian.linear import (
+    inverse_logdet,
+    lower_factor,
+    matmul,
+    product,
+    solve_lower,
+    transposed,
+)
 
 __all__ = ["Solution", "draw", "log_integral", "log_prob", "moments", "solve"]
 
@@ -60,17 +67,19 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
         _subtracted(block, values, omega, inner_t, inner_m)
     h, linear = stage.rest, stage.rest_linear
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
-    target = product("ji,j->i", rest_t, linear - product("ij,j->i", h, rest_m))
-    precision = jnp.diag(proper) + product("ki,kl,lj->ij", rest_t, h, rest_t)
+    target = rest_t.transpose_apply(linear - product("ij,j->i", h, rest_m))
+    precision = jnp.diag(proper) + rest_t.sandwich(h)
     if len(block.structure.rest):
         inverse, logdet = inverse_logdet(precision)
-        mean = product("ij,j->i", inverse, target)
-        # one step of refinement: the residual is taken with the matrix itself
-        mean = mean + product("ij,j->i", inverse, target - product("ij,j->i", precision, mean))
+        # A Newton step from the solution: it refines it, and carries its derivative. The quadratic is
+        # stationary there, so neither its gradient nor its Hessian needs the inverse's derivative.
+        fixed = jax.lax.stop_gradient(inverse)
+        mean = jax.lax.stop_gradient(product("ij,j->i", inverse, target))
+        mean = mean + product("ij,j->i", fixed, target - product("ij,j->i", precision, mean))
     else:
         inverse, logdet = precision, jnp.zeros((), values.dtype)
         mean = target
-    solution = rest_m + product("ij,j->i", rest_t, mean)
+    solution = rest_m + rest_t.apply(mean)
     quadratic = jnp.sum(proper * mean**2) + stage.quadratic(solution)
     return Solution(inner_t, inner_m, stage.precision, stage.target, stage.slope, rest_t, rest_m,
                     precision, inverse, mean, quadratic, logdet + stage.logdet)
@@ -98,11 +107,11 @@ def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, m: Any) -
     weight = omega[b.weight]
     root = values.number(b.root) * jnp.sqrt(weight)[:, None, None]
     estimate, loading = values.number(b.estimate), values.number(b.loading)
-    white = product("cki,ckj->cij", root, t)  # R'T
-    inverse, logdet = inverse_logdet(_eye(block, values) + product("cik,cjk->cij", white, white))
-    v = product("cik,ckl,cjl->cij", root, inverse, root)
+    white = matmul(transposed(root), t)  # R'T
+    inverse, logdet = inverse_logdet(_eye(block, values) + matmul(white, transposed(white)))
+    v = matmul(matmul(root, inverse), transposed(root))
     shift = estimate - m
-    v_loading = product("cij,cjr->cir", v, loading)
+    v_loading = matmul(v, loading)
     within = b.within.evaluate(values, omega)
     within_linear = b.within_linear.evaluate(values, omega)
     rest = within + product("cir,cis->rs", loading, v_loading)
@@ -111,49 +120,51 @@ def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, m: Any) -
 
     def quadratic(e: Any) -> Any:
         gap = shift - product("cir,r->ci", loading, e)
-        squares = product("ci,cij,cj->", gap, v, gap)
-        left = product("r,rs,s->", e, within, e) - 2 * product("r,r->", within_linear, e)
+        squares = jnp.sum(gap[..., None] * v * gap[..., None, :])
+        left = jnp.dot(e, product("rs,s->r", within, e) - 2 * within_linear, precision="highest")
         return squares + left - adjustment
 
-    precision = _eye(block, values) + product("cki,ckj->cij", white, white)
-    inner = product("cki,cji->ckj", jnp.swapaxes(white, -1, -2), root)  # T'RR'
+    precision = _eye(block, values) + matmul(transposed(white), white)
+    inner = matmul(transposed(white), transposed(root))  # T'RR'
 
     def target(e: Any) -> Any:
-        return product("cij,cj->ci", inner, shift - product("cir,r->ci", loading, e))
+        gap = shift - product("cir,r->ci", loading, e)
+        return jnp.sum(inner * gap[..., None, :], -1)
 
     return _Stage(rest, linear, jnp.sum(logdet), quadratic, precision, target,
-                  -product("cij,cjr->cir", inner, loading))
+                  -matmul(inner, loading))
 
 
 def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, m: Any) -> _Stage:
     """The general case: the share of a component is a Schur complement."""
     parts = block.assembly.evaluate(values, omega)
     d, g, h = parts.inner, parts.cross, parts.inner_linear
-    precision = _eye(block, values) + product("cki,ckl,clj->cij", t, d, t)
+    precision = _eye(block, values) + matmul(matmul(transposed(t), d), t)
     if len(block.structure.components):
         inverse, logdet = inverse_logdet(precision)
     else:
         inverse, logdet = precision, jnp.zeros(0, values.dtype)
-    covariance = product("cik,ckl,cjl->cij", t, inverse, t)
-    free = h - product("cij,cj->ci", d, m)
-    covariance_g = product("cij,cjr->cir", covariance, g)
+    covariance = matmul(matmul(t, inverse), transposed(t))
+    free = h - jnp.sum(d * m[..., None, :], -1)
+    covariance_g = matmul(covariance, g)
     rest = parts.rest - product("cir,cis->rs", g, covariance_g)
     linear = (parts.rest_linear - product("cir,ci->r", g, m)
               - product("cir,ci->r", covariance_g, free))
 
     def target(e: Any) -> Any:
-        return product("cji,cj->ci", t, free - product("cir,r->ci", g, e))
+        gap = free - product("cir,r->ci", g, e)
+        return jnp.sum(transposed(t) * gap[..., None, :], -1)
 
     def quadratic(e: Any) -> Any:
-        u = product("cij,cj->ci", inverse, target(e))
-        x = m + product("cij,cj->ci", t, u)
-        own = product("ci,cij,cj->", x, d, x) - 2 * jnp.sum(h * x)
-        mixed = 2 * product("ci,cir,r->", x, g, e)
-        left = product("r,rs,s->", e, parts.rest, e) - 2 * product("r,r->", parts.rest_linear, e)
-        return jnp.sum(u**2) + own + mixed + left
+        u = jnp.sum(inverse * target(e)[..., None, :], -1)
+        x = m + jnp.sum(t * u[..., None, :], -1)
+        pull = jnp.sum(d * x[..., None, :], -1) + 2 * product("cir,r->ci", g, e) - 2 * h
+        left = jnp.dot(e, product("rs,s->r", parts.rest, e) - 2 * parts.rest_linear,
+                       precision="highest")
+        return jnp.sum(u**2) + jnp.sum(x * pull) + left
 
     return _Stage(rest, linear, jnp.sum(logdet), quadratic, precision, target,
-                  -product("cji,cjr->cir", t, g))
+                  -matmul(transposed(t), g))
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:
@@ -173,7 +184,7 @@ def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
     if u.size:
         noise = jax.random.normal(key_rest, u.shape, dtype)
         u = u + solve_lower(lower_factor(solution.precision), noise, transpose=True)
-    rest = product("ij,j->i", solution.rest_scale, u)
+    rest = solution.rest_scale.apply(u)
     inner = solution.inner_mean
     if inner.size:
         target = solution.component_target(solution.rest_mean + rest)
@@ -189,12 +200,13 @@ def log_prob(block: GaussianBlock, solution: Solution, deviations: Any) -> Any:
     inner, rest = block.split(deviations)
     total: Any = jnp.zeros((), solution.mean.dtype)
     if rest.size:
-        u = solve_lower(solution.rest_scale, rest)
+        scale = solution.rest_scale.matrix()
+        u = solve_lower(scale, rest)
         gap = u - solution.mean
         low = lower_factor(solution.precision)
         total += (-0.5 * product("i,ij,j->", gap, solution.precision, gap)
                   + jnp.sum(jnp.log(jnp.diagonal(low)))
-                  - jnp.sum(jnp.log(jnp.diagonal(solution.rest_scale)))
+                  - jnp.sum(jnp.log(jnp.diagonal(scale)))
                   - 0.5 * rest.size * math.log(2 * math.pi))
     if inner.size:
         real = block.structure.components < block.size
@@ -215,8 +227,9 @@ def log_prob(block: GaussianBlock, solution: Solution, deviations: Any) -> Any:
 def moments(block: GaussianBlock, solution: Solution) -> tuple[Any, Any, Any, Any, Any]:
     """The joint posterior of deviations T u: mean over all elements, and its covariance as
     (component covariance given the rest, loading on the rest, rest covariance)."""
-    rest_mean = product("ij,j->i", solution.rest_scale, solution.mean)
-    rest_cov = product("ik,kl,jl->ij", solution.rest_scale, solution.inverse, solution.rest_scale)
+    rest_mean = solution.rest_scale.apply(solution.mean)
+    scale = solution.rest_scale.matrix()
+    rest_cov = product("ik,kl,jl->ij", scale, solution.inverse, scale)
     if not solution.inner_mean.size:
         empty = jnp.zeros(solution.inner_scale.shape, rest_cov.dtype)
         loading = jnp.zeros((*solution.inner_mean.shape, rest_cov.shape[0]), rest_cov.dtype)

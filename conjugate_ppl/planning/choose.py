@@ -243,24 +243,23 @@ class _Attempt:
                 continue
             pool = Pool({n: t for n, t in self.pool.factors.items() if n != name})
             touched = [n for n in pool.touching(name)]
-            for child in touched:
-                # a sampled child whose own prior is conjugate keeps its density as a factor
-                if child in self.left and self.program.sites[child].family in GAUSSIAN:
-                    continue
             try:
                 elimination, pool = eliminate_elementwise(self.program, name, pool)
             except Declined as problem:
                 self._decline(problem)
                 continue
             self.pool = pool
-            self._accept(elimination, [name], [n for n in touched if n in self.program.sites])
+            self._accept(elimination, [name], touched)
 
     def _accept(self, elimination: Elimination, block: list[str], touched: list[str]) -> None:
         self.eliminations.append(elimination)
         self.collapsed += block
-        self.consumed.update(touched, block)
+        self.consumed.update(n for n in touched if n in self.program.sites)
+        self.consumed.update(block)
         self.pool = self.pool.replaced(block, {})
-        names = [f"`{n}`" for n in touched if n in self.program.sites]
+        names = [f"`{n}`" if n in self.program.sites else "what is left of "
+                 + " and ".join(f"`{s}`" for s in n.removesuffix(" (marginal)").split(", "))
+                 for n in touched]
         for name in block:
             self.left.remove(name)
             self.rule[name] = elimination.rule

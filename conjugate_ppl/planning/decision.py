@@ -82,8 +82,9 @@ class Plan:
             lines += [_line(("", "", "", more, ""), widths) for more in wrapped[1:]]
         total = sum(d.size for d in self.decisions.values())
         gone = sum(d.size for d in self.decisions.values() if d.collapsed)
+        left = ", ".join(f"`{n}`" for n in self.kept)
         lines.append(f"\n{gone} of {total} latent numbers are integrated out exactly; "
-                     + (f"the sampler moves {total - gone}." if total > gone
+                     + (f"the sampler moves {left}." if left
                         else "nothing is left to sample: draws are independent."))
         return "\n".join(lines)
 

@@ -63,10 +63,10 @@ def _own_obstacle(program: Program, site: Site) -> str:
         return "it is discrete"
     if site.in_control_flow:
         return "it is sampled inside `scan` or `cond`"
-    if site.family not in FAMILIES:
-        return f"its prior, {site.distribution}, has no conjugate family here"
     if site.mask is not None:
         return "its prior is masked"
+    if site.family not in FAMILIES:
+        return f"its prior, {site.distribution}, has no conjugate family here"
     if site.scale is not None:
         return "its prior is weighted by `scale` or a subsampled plate"
     return ""
@@ -83,8 +83,10 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
         return f"the mask of `{child.name}` depends on it"
     if name in deps.support[child.name]:
         return f"the support of `{child.name}` depends on it"
-    discrete = [d for d in deps.factor[child.name]
+    discrete = [d for d in sorted(deps.factor[child.name])
                 if d in program.sites and program.sites[d].discrete]
+    if child.name in discrete:
+        return f"`{child.name}`, which depends on it, is a discrete latent"
     if discrete:
         return f"`{child.name}` also depends on the discrete latent `{discrete[0]}`"
     if child.latent and child.in_control_flow:

@@ -1,0 +1,426 @@
+"""The nearest models that must not be collapsed, and what the user is told.
+
+Each entry is one step away from a model that collapses. `explain` must keep the site, name what stood
+in the way in words, and give the line of this file. The identity of `check` must hold all the same.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers, plate, sample
+from numpyro.contrib.control_flow import scan
+from numpyro.distributions import constraints
+
+import conjugate_ppl as cj
+
+RNG = np.random.default_rng(1)
+N = 6
+Y = RNG.normal(1.0, 1.5, N)
+X = RNG.normal(size=N)
+COUNT = np.array([3, 0, 5, 2, 1, 4])
+BINARY = np.array([1, 0, 1, 1, 0, 0])
+POSITIVE = RNG.gamma(2.0, 1.0, N)
+OUTCOME = np.array([0, 2, 1, 1, 0, 2])
+GROUP = np.array([0, 1, 2, 0, 1, 2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model, its data, the site that is kept, words of the reason, the other sites' fate."""
+
+    model: Callable[..., Any]
+    args: tuple[Any, ...]
+    site: str
+    words: str
+    collapsed: frozenset[str]
+
+
+CASES: dict[str, Case] = {}
+
+
+def declines(site: str, words: str, *args: Any, collapsed: str = "") -> Callable[[Any], Any]:
+    """Enter a model: `site` stays sampled because of `words`; `collapsed` names what does not.
+
+    The line that is to be named carries the comment `# here`.
+    """
+
+    def register(model: Any) -> Any:
+        assert model.__name__ not in CASES, model.__name__
+        CASES[model.__name__] = Case(model, args, site, words, frozenset(collapsed.split()))
+        return model
+
+    return register
+
+
+def marked_line(model: Any) -> str:
+    """`test_declined.py:12`, the line of the model with the comment `# here`."""
+    lines, start = inspect.getsourcelines(model)
+    (at,) = [start + k for k, line in enumerate(lines) if line.rstrip().endswith("# here")]
+    return f"test_declined.py:{at}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reason_and_line(name):
+    entry = CASES[name]
+    plan = cj.explain(entry.model, *entry.args)
+    assert not plan[entry.site].collapsed
+    assert entry.site in plan.kept
+    assert entry.words in plan[entry.site].reason, f"\n{plan}"
+    assert plan[entry.site].source == marked_line(entry.model), f"\n{plan}"
+    assert frozenset(plan.collapsed) == entry.collapsed, f"\n{plan}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_identity(name, x64):
+    entry = CASES[name]
+    cj.check(entry.model, jax.random.key(0), *entry.args, num_points=1)
+
+
+# -- what the density does with the latent ---------------------------------------------------------
+
+
+@declines("p", "may enter only as `log p` or `log(1-p)`", BINARY)
+def scaled_probability(y):
+    p = sample("p", dist.Beta(2.0, 3.0))
+    sample("y", dist.Bernoulli(0.9 * p), obs=y)  # here
+
+
+@declines("phi", "", OUTCOME)
+def scaled_simplex(y):
+    phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
+    sample("y", dist.Categorical(0.9 * phi), obs=y)  # here
+
+
+@declines("phi", "", COUNT)
+def one_cell_of_a_simplex(y):
+    phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
+    sample("y", dist.Binomial(6, phi[0]), obs=y)  # here
+
+
+@declines("th", "the support of `y` depends on it", POSITIVE)
+def support_edge(y):
+    th = sample("th", dist.Gamma(9.0, 1.0))
+    sample("y", dist.Uniform(0.0, 20 + th), obs=y)  # here
+
+
+@declines("a", "exp", COUNT)
+def exponential_link(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Poisson(jnp.exp(a)), obs=y)  # here
+
+
+@declines("a", "", BINARY)
+def logistic_regression(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Bernoulli(logits=a * X), obs=y)  # here
+
+
+@declines("a", "abs", Y)
+def absolute_value(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(jnp.abs(a), 1.0), obs=y)  # here
+
+
+@declines("a", "", Y)
+def clipped(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(jnp.clip(a, -9.0, 9.0), 1.0), obs=y)  # here
+
+
+@declines("rate", "", COUNT)
+def clipped_rate(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(jnp.maximum(rate, 1e-9)), obs=y)  # here
+
+
+@declines("b", "multiplies `a`", Y, collapsed="a")
+def product_of_two(y):
+    a = sample("a", dist.Normal(0.0, 1.0).expand([N]))
+    b = sample("b", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a * b, 1.0), obs=y)  # here
+
+
+@declines("a", "", Y)
+def product_with_itself(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a * a, 1.0), obs=y)  # here
+
+
+@declines("a", "", Y)
+def root_of_a_square(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(jnp.sqrt(a**2), 1.0), obs=y)  # here
+
+
+@declines("tau", "", Y)
+def precision_plus_a_constant(y):
+    tau = sample("tau", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Normal(0.0, 1 / jnp.sqrt(tau + 0.5)), obs=y)  # here
+
+
+@declines("v", "", Y)
+def variance_taken_for_a_scale(y):
+    v = sample("v", dist.InverseGamma(2.0, 1.0))
+    sample("y", dist.Normal(0.0, v), obs=y)  # here
+
+
+@declines("rate", "", COUNT)
+def sum_of_rates(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0).expand([2]))
+    sample("y", dist.Poisson(rate.sum()), obs=y)  # here
+
+
+@declines("shape", "", POSITIVE)
+def shape_of_a_gamma(y):
+    shape = sample("shape", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Gamma(shape, 1.0), obs=y)  # here
+
+
+@declines("mu", "", Y)
+def heavy_tails(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.StudentT(4.0, mu, 1.0), obs=y)  # here
+
+
+@declines("a", "the scale of", Y, collapsed="b")
+def latent_in_a_scale(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    b = sample("b", dist.Normal(0.0, 1.0 + a**2))  # here
+    sample("y", dist.Normal(b, 1.0), obs=y)
+
+
+@declines("mu", "tau was integrated out first", Y, collapsed="tau")
+def semi_conjugate_precision(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    with plate("rows", N):
+        tau = sample("tau", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Normal(mu, 1 / jnp.sqrt(tau)), obs=y)  # here
+
+
+@declines("tau", "in no closed form", Y, collapsed="mu")
+def semi_conjugate(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    tau = sample("tau", dist.Gamma(2.0, 1.0))  # here
+    sample("y", dist.Normal(mu, 1 / jnp.sqrt(tau)), obs=y)
+
+
+@declines("beta", "", COUNT, collapsed="rate")
+def rate_of_rates(y):
+    beta = sample("beta", dist.Gamma(2.0, 1.0))  # here
+    with plate("rows", N):
+        rate = sample("rate", dist.Gamma(2.0, beta))
+        sample("y", dist.Poisson(rate), obs=y)
+
+
+@declines("p", "", BINARY)
+def half_a_probability(y):
+    p = sample("p", dist.Uniform(0.0, 2.0))  # here
+    sample("y", dist.Bernoulli(p / 2), obs=y)
+
+
+@declines("a", "its square enters the factor statement", Y)
+def quadratic_factor(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a, 1.0), obs=y)
+    numpyro.factor("tilt", -0.1 * a**2)  # here
+
+
+@declines("rate", "the factor statement `tilt`", COUNT)
+def factor_on_a_rate(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate), obs=y)
+    numpyro.factor("tilt", -0.1 * rate)  # here
+
+
+# -- how the latent is used ------------------------------------------------------------------------
+
+
+@declines("a", "an index that depends on a latent", Y)
+def latent_as_an_index(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    b = jnp.arange(5.0)
+    where = jnp.clip(a, 0, 4).astype(int)
+    sample("y", dist.Normal(b[where], 1.0), obs=y)  # here
+
+
+@declines("a", "conversion", Y)
+def cast_to_whole_numbers(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a.astype(int), 1.0), obs=y)  # here
+
+
+@declines("b", "", Y)
+def look_up_out_of_range(y):
+    b = sample("b", dist.Normal(jnp.zeros(3), 1.0))
+    sample("y", dist.Normal(b.at[GROUP + 1].get(mode="fill", fill_value=0.0), 1.0), obs=y)  # here
+
+
+@declines("a", "pure_callback", Y)
+def callback(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    out = jax.pure_callback(lambda v: 2 * v, jax.ShapeDtypeStruct((), a.dtype), a)  # here
+    sample("y", dist.Normal(out, 1.0), obs=y)
+
+
+@declines("a", "while", Y)
+def loop_of_unknown_length(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    last = jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] + a), (0, 0.0 * a))  # here
+    sample("y", dist.Normal(last[1], 1.0), obs=y)
+
+
+@declines("a", "stop_gradient", Y)
+def stopped_gradient(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(jax.lax.stop_gradient(a), 1.0), obs=y)  # here
+
+
+@declines("a", "sort", Y)
+def sorted_latent(y):
+    a = sample("a", dist.Normal(jnp.zeros(N), 1.0))
+    sample("y", dist.Normal(jnp.sort(a), 1.0), obs=y)  # here
+
+
+@declines("x", "inside `scan` or `cond`", Y)
+def state_space_scan(y):
+    def step(x, seen):
+        x = sample("x", dist.Normal(0.9 * x, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, jnp.asarray(y))  # here
+
+
+# -- plates, weights, masks ------------------------------------------------------------------------
+
+
+@declines("a", "subsampled plate", Y)
+def subsampled(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    with plate("rows", N, subsample_size=3) as rows:
+        sample("y", dist.Normal(a, 1.0), obs=jnp.asarray(y)[rows])  # here
+
+
+@declines("a", "weight (`scale`) of `y` depends on a latent", Y)
+def weight_depends_on_a_latent(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    w = sample("w", dist.HalfNormal(1.0))
+    with handlers.scale(scale=w):
+        sample("y", dist.Normal(a, 1.0), obs=y)  # here
+
+
+@declines("a", "weighted by `scale`", Y)
+def weighted_prior(y):
+    with handlers.scale(scale=0.5):
+        a = sample("a", dist.Normal(0.0, 1.0))  # here
+    sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@declines("a", "its prior is masked", Y)
+def masked_prior(y):
+    with plate("rows", N), handlers.mask(mask=jnp.arange(N) < 4):
+        a = sample("a", dist.Normal(0.0, 1.0))  # here
+        sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@declines("a", "mask of `y` depends on it", Y)
+def mask_depends_on_the_latent(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a, 1.0).mask(a > 0), obs=y)  # here
+
+
+# -- types -----------------------------------------------------------------------------------------
+
+
+class Shifted(dist.Normal):
+    """A subclass that changes the density."""
+
+    def log_prob(self, value):
+        return super().log_prob(value - 1.0)
+
+
+class Hidden(dist.Distribution):
+    """A distribution that no table knows."""
+
+    arg_constraints = {"loc": constraints.real}  # noqa: RUF012
+    support = constraints.real
+
+    def __init__(self, loc):
+        self.loc = loc
+        super().__init__(jnp.shape(loc), (), validate_args=False)
+
+    def sample(self, key, sample_shape=()):
+        return dist.Normal(self.loc, 1.0).sample(key, sample_shape)
+
+    def log_prob(self, value):
+        return dist.Normal(self.loc, 1.0).log_prob(value)
+
+
+@declines("a", "its prior, Shifted", Y)
+def subclass_as_a_prior(y):
+    a = sample("a", Shifted(0.0, 1.0))  # here
+    sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@declines("a", "`y` is Shifted, whose density is not registered", Y)
+def subclass_as_a_likelihood(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", Shifted(a, 1.0), obs=y)  # here
+
+
+@declines("a", "`y` is Hidden, whose density is not registered", Y)
+def unknown_distribution(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", Hidden(a), obs=y)  # here
+
+
+@declines("a", "has no conjugate family", Y)
+def truncated_prior(y):
+    a = sample("a", dist.TruncatedNormal(0.0, 1.0, low=0.0))  # here
+    sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@declines("mu", "also depends on the discrete latent `z`", Y)
+def discrete_parent(y):
+    mu = sample("mu", dist.Normal(jnp.zeros(2), 1.0))
+    with plate("rows", N):
+        z = sample("z", dist.Bernoulli(0.4), infer={"enumerate": "parallel"})
+        sample("y", dist.Normal(mu[z], 1.0), obs=y)  # here
+
+
+@declines("mu", "MixtureSameFamily", Y)
+def mixture(y):
+    mu = sample("mu", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
+    parts = dist.Normal(mu, 1.0)
+    sample("y", dist.MixtureSameFamily(dist.Categorical(jnp.ones(2) / 2), parts), obs=y)  # here
+
+
+# -- what cannot be proved -------------------------------------------------------------------------
+
+
+@declines("b", "the data do not determine it", Y)
+def flat_prior_without_rank(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (2,), ()))  # here
+    sample("y", dist.Normal(jnp.stack([X, 2 * X], 1) @ b, 1.0), obs=y)
+
+
+@declines("a", "rank 3 of 6", Y, collapsed="b")
+def flat_prior_between_sites(y):
+    a = sample("a", dist.ImproperUniform(constraints.real, (3,), ()))  # here
+    b = sample("b", dist.ImproperUniform(constraints.real, (3,), ()))
+    sample("y", dist.Normal(a[GROUP] + b[GROUP], 1.0), obs=y)
+
+
+@declines("a", "noise", Y)
+def hidden_noise(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    noise = jax.random.normal(numpyro.prng_key())
+    sample("y", dist.Normal(a + noise, 1.0), obs=y)  # here

@@ -1,0 +1,336 @@
+"""What is said when names, data or values cannot be used."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers, plate, sample
+from numpyro.distributions import constraints
+from numpyro.infer.util import log_density
+
+import conjugate_ppl as cj
+
+KEY = jax.random.key(0)
+Y = np.array([0.3, -1.2, 2.0, 0.7])
+
+
+def schools(y):
+    mu = sample("mu", dist.Normal(0.0, 5.0))
+    tau = sample("tau", dist.HalfCauchy(5.0))
+    with plate("groups", len(y)):
+        theta = sample("theta", dist.Normal(mu, tau))
+        sample("y", dist.Normal(theta, 1.0), obs=y)
+
+
+def conjugate(y):
+    mu = sample("mu", dist.Normal(0.0, 5.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+def counts(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate), obs=y)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["keep", "only", "require"])
+def test_unknown_names_list_the_latents(option):
+    with pytest.raises(cj.PlanError, match=r"'thetta'.*mu, tau, theta"):
+        cj.explain(cj.collapse(schools, **{option: ["thetta"]}), Y)
+
+
+@pytest.mark.parametrize("option", ["keep", "only", "require"])
+def test_an_observed_site_is_no_latent(option):
+    with pytest.raises(cj.PlanError, match=r"'y'.*mu, tau, theta"):
+        cj.explain(cj.collapse(schools, **{option: ["y"]}), Y)
+
+
+@pytest.mark.parametrize("option", ["keep", "only", "require"])
+@pytest.mark.parametrize("how", [cj.collapse, cj.Collapsed])
+def test_a_string_is_no_list_of_names(how, option):
+    with pytest.raises(cj.PlanError, match=rf"{option}=\['theta'\]"):
+        how(schools, **{option: "theta"})
+
+
+def test_keep_and_only_are_followed():
+    kept = cj.explain(cj.collapse(schools, keep=["mu"]), Y)
+    assert kept.collapsed == ("theta",)
+    assert "`keep`" in kept["mu"].reason
+    alone = cj.explain(cj.collapse(schools, only=["mu"]), Y)
+    assert alone.collapsed == ("mu",)
+    assert "`only`" in alone["theta"].reason
+    assert cj.explain(cj.collapse(schools, only=[]), Y).collapsed == ()
+
+
+@pytest.mark.parametrize("options", [{"keep": ["mu"]}, {"only": ["mu"]}, {"only": ()}])
+def test_identity_holds_for_every_choice(options, x64):
+    cj.check(cj.collapse(schools, **options), KEY, Y, num_points=1)
+
+
+def test_a_required_site_that_is_declined_says_why():
+    with pytest.raises(cj.PlanError, match=r"`tau`.*HalfCauchy.*test_input\.py:\d+"):
+        cj.explain(cj.collapse(schools, require=["theta", "tau"]), Y)
+    cj.explain(cj.collapse(schools, require=["theta", "mu"]), Y)
+
+
+def test_required_and_kept_contradict():
+    with pytest.raises(cj.PlanError, match="`mu`"):
+        cj.explain(cj.collapse(schools, keep=["mu"], require=["mu"]), Y)
+
+
+def test_the_plan_lists_the_latents_for_an_unknown_name():
+    plan = cj.explain(schools, Y)
+    with pytest.raises(KeyError, match=r"mu.*tau.*theta"):
+        plan["y"]
+
+
+def test_a_model_must_be_callable():
+    with pytest.raises(cj.ModelError, match="callable"):
+        cj.collapse(3)
+
+
+def test_errors_of_the_model_come_through():
+    def broken(y):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        cj.explain(broken, Y)
+
+
+# -- observed values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(bad, x64):
+    y = Y.copy()
+    y[2] = bad
+    with pytest.raises(cj.DataError, match=r"`y` at 2"):
+        cj.explain(schools, y)
+
+
+def test_the_index_has_all_axes(x64):
+    def model(y):
+        mu = sample("mu", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    y = np.zeros((2, 3))
+    y[1, 2] = np.nan
+    with pytest.raises(cj.DataError, match=r"`y` at \(1, 2\)"):
+        cj.check(model, KEY, y)
+
+
+@pytest.mark.parametrize(("family", "y"), [
+    (lambda p: dist.Poisson(10 * p), np.array([1, -1, 2])),
+    (lambda p: dist.Bernoulli(p), np.array([1, 2, 0])),
+    (lambda p: dist.Binomial(3, p), np.array([3, 4, 0])),
+    (lambda p: dist.Exponential(p), np.array([1.0, -0.5, 2.0])),
+    (lambda p: dist.Gamma(2.0, p), np.array([1.0, -0.5, 2.0])),
+    (lambda p: dist.LogNormal(p, 1.0), np.array([1.0, -0.5, 2.0])),
+    (lambda p: dist.Categorical(jnp.stack([p, 1 - p])), np.array([0, 2, 1])),
+], ids=["poisson", "bernoulli", "binomial", "exponential", "gamma", "lognormal", "categorical"])
+def test_values_outside_the_support(family, y, x64):
+    def model(y):
+        p = sample("p", dist.Beta(2.0, 2.0))
+        sample("y", family(p), obs=y)
+
+    with pytest.raises(cj.DataError, match=r"`y` at 1.*outside the support"):
+        cj.explain(model, y)
+
+
+def test_values_outside_the_support_of_a_vector(x64):
+    def model(y):
+        phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
+        with plate("rows", 2):
+            sample("y", dist.Multinomial(4, phi), obs=y)
+
+    with pytest.raises(cj.DataError, match=r"`y` at 1.*outside the support"):
+        cj.explain(model, np.array([[1, 2, 1], [1, 2, 2]]))
+
+
+def test_nothing_is_said_of_masked_cells(x64):
+    def model(y, count):
+        seen = jnp.isfinite(y)
+        mu = sample("mu", dist.Normal(0.0, 1.0))
+        rate = sample("rate", dist.Gamma(2.0, 1.0))
+        with plate("rows", 4), handlers.mask(mask=seen):
+            sample("y", dist.Normal(mu, 1.0), obs=y)
+            sample("count", dist.Poisson(rate), obs=count)
+
+    y, count = Y.copy(), np.array([1, 2, 3, 4])
+    y[1], count[1] = np.nan, -1
+    assert cj.explain(model, y, count).kept == ()
+    cj.check(model, KEY, y, count, num_points=1)
+    y[1], count[1] = np.inf, 4
+    changed = cj.collapse(model).log_evidence(y, count)
+    y[1] = np.nan
+    assert float(changed) == float(cj.collapse(model).log_evidence(y, count))
+
+
+def test_nan_that_is_not_masked_is_found_beside_masked_cells(x64):
+    def model(y, seen):
+        mu = sample("mu", dist.Normal(0.0, 1.0))
+        with handlers.mask(mask=seen):
+            sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    y = np.array([np.nan, 0.0, np.nan, 1.0])
+    seen = np.array([False, True, True, True])
+    with pytest.raises(cj.DataError, match=r"`y` at 2"):
+        cj.explain(model, y, seen)
+
+
+# -- evidence --------------------------------------------------------------------------------------
+
+
+def test_no_evidence_while_something_is_kept():
+    with pytest.raises(cj.PlanError, match=r"`tau`.*HalfCauchy"):
+        cj.collapse(schools).log_evidence(Y)
+    with pytest.raises(cj.PlanError, match="`mu`"):
+        cj.collapse(conjugate, keep=["mu"]).log_evidence(Y)
+
+
+def test_no_evidence_under_a_flat_prior():
+    def model(y):
+        mu = sample("mu", dist.ImproperUniform(constraints.real, (), ()))
+        sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    assert cj.explain(model, Y).collapsed == ("mu",)
+    with pytest.raises(cj.PlanError, match="`mu` is improper"):
+        cj.collapse(model).log_evidence(Y)
+
+
+def test_evidence(x64):
+    found = cj.collapse(conjugate).log_evidence(Y)
+    exact = dist.MultivariateNormal(jnp.zeros(4), 25.0 * jnp.ones((4, 4)) + jnp.eye(4)).log_prob(Y)
+    assert abs(float(found - exact)) < (1e-10 if x64 else 1e-4)
+
+
+# -- values of the kept and the collapsed sites -----------------------------------------------------
+
+
+def test_recover_names_the_site_of_a_wrong_shape():
+    collapsed = cj.collapse(schools, keep=["theta"])
+    good = {"tau": jnp.ones(5), "theta": jnp.zeros((5, 4))}
+    assert collapsed.recover(KEY, good, Y)["mu"].shape == (5,)
+    with pytest.raises(cj.DataError, match=r"`theta` has shape \(5, 3\)"):
+        collapsed.recover(KEY, {**good, "theta": jnp.zeros((5, 3))}, Y)
+    with pytest.raises(cj.DataError, match=r"`theta` has shape \(6, 4\)"):
+        collapsed.recover(KEY, {**good, "theta": jnp.zeros((6, 4))}, Y)
+    with pytest.raises(cj.DataError, match="`tau` has shape"):
+        collapsed.recover(KEY, {**good, "tau": jnp.ones((5, 1))}, Y)
+
+
+def test_recover_follows_the_batch_axes():
+    collapsed = cj.collapse(schools)
+    grouped = {"tau": jnp.ones((2, 3))}
+    assert collapsed.recover(KEY, grouped, Y, batch_ndims=2)["theta"].shape == (2, 3, 4)
+    with pytest.raises(cj.DataError, match=r"batch_ndims=1"):
+        collapsed.recover(KEY, grouped, Y)
+    assert collapsed.recover(KEY, {"tau": jnp.ones(())}, Y, batch_ndims=0)["mu"].shape == ()
+
+
+def test_recover_ignores_other_sites():
+    samples = {"tau": jnp.ones(5), "theta": jnp.zeros((7, 9)), "anything": None}
+    assert sorted(cj.collapse(schools).recover(KEY, samples, Y)) == ["mu", "theta"]
+
+
+def test_recover_and_the_number_of_draws():
+    with pytest.raises(cj.PlanError, match="num_samples"):
+        cj.collapse(conjugate).recover(KEY, {}, Y)
+    assert cj.collapse(conjugate).recover(KEY, {}, Y, num_samples=6)["mu"].shape == (6,)
+    with pytest.raises(cj.PlanError, match="num_samples"):
+        cj.collapse(schools).recover(KEY, {"tau": jnp.ones(5)}, Y, num_samples=5)
+
+
+def test_missing_sites():
+    collapsed = cj.collapse(schools)
+    values = {"mu": jnp.zeros(()), "theta": jnp.zeros(4)}
+    with pytest.raises(cj.PlanError, match="`tau`"):
+        collapsed.recover(KEY, {"mu": jnp.zeros(5)}, Y)
+    with pytest.raises(cj.PlanError, match="`tau`"):
+        collapsed.conditionals({}, Y)
+    with pytest.raises(cj.PlanError, match="`tau`"):
+        collapsed.conditional_log_prob(values, {}, Y)
+    with pytest.raises(cj.PlanError, match="`theta`"):
+        collapsed.conditional_log_prob({"mu": jnp.zeros(())}, {"tau": jnp.ones(())}, Y)
+
+
+def test_wrong_shapes_of_single_values():
+    collapsed = cj.collapse(schools)
+    values = {"mu": jnp.zeros(()), "theta": jnp.zeros(3)}
+    with pytest.raises(cj.DataError, match=r"`theta` has shape \(3,\).*\(4,\)"):
+        collapsed.conditional_log_prob(values, {"tau": jnp.ones(())}, Y)
+    with pytest.raises(cj.DataError, match=r"`tau` has shape \(5,\)"):
+        collapsed.conditionals({"tau": jnp.ones(5)}, Y)
+
+
+# -- handlers around the collapsed model -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("around", [
+    lambda m: handlers.condition(m, data={"mu": jnp.array(0.3)}),
+    lambda m: handlers.substitute(m, data={"theta": jnp.zeros(4)}),
+    lambda m: handlers.do(m, data={"mu": jnp.array(0.3)}),
+], ids=["condition", "substitute", "do"])
+def test_outer_handlers_that_name_a_collapsed_site(around):
+    with pytest.raises(cj.PlanError, match=r"keep=\['(mu|theta)'\]"):
+        log_density(around(cj.collapse(schools)), (Y,), {}, {"tau": jnp.ones(())})
+
+
+def test_outer_weights():
+    weighted = handlers.scale(cj.collapse(schools), scale=0.5)
+    with pytest.raises(cj.PlanError, match="scale"):
+        log_density(weighted, (Y,), {}, {"tau": jnp.ones(())})
+
+
+def test_outer_handlers_that_name_a_kept_site():
+    given = {"tau": jnp.array(0.7)}
+    fixed = handlers.condition(cj.collapse(schools), data=given)
+    found = log_density(fixed, (Y,), {}, {})[0]
+    assert float(found) == pytest.approx(float(log_density(cj.collapse(schools), (Y,), {}, given)[0]))
+
+
+def test_inner_handlers_are_honoured():
+    inner = handlers.condition(schools, data={"mu": jnp.array(0.3)})
+    assert cj.explain(inner, Y).collapsed == ("theta",)
+    weighted = handlers.scale(counts, scale=0.5)
+    assert "scale" in cj.explain(weighted, np.array([1, 2])).decisions["rate"].reason
+
+
+# -- the certificate -------------------------------------------------------------------------------
+
+
+def test_check_names_the_site_to_blame():
+    class Wrong(dist.Distribution):
+        arg_constraints = {"rate": constraints.positive}  # noqa: RUF012
+        support = constraints.positive
+
+        def __init__(self, rate):
+            self.rate = rate
+            super().__init__(jnp.shape(rate), (), validate_args=False)
+
+        def sample(self, key, sample_shape=()):
+            return dist.Exponential(self.rate).sample(key, sample_shape)
+
+        def log_prob(self, value):
+            return dist.Exponential(self.rate).log_prob(value)
+
+    @cj.register_density(Wrong)
+    def _(d, x):
+        return jnp.log(d.rate) - 1.5 * d.rate * x
+
+    def model(y):
+        mu = sample("mu", dist.Normal(0.0, 1.0))
+        rate = sample("rate", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Normal(mu, 1.0), obs=y)
+        sample("w", Wrong(rate), obs=y**2)
+
+    with pytest.raises(cj.InternalError, match="to blame: `rate`"):
+        cj.check(model, KEY, Y)
+
+
+def test_check_takes_raw_and_typed_keys():
+    for key in (jax.random.key(0), jax.random.PRNGKey(0)):
+        assert cj.check(conjugate, key, Y).relative < 1e-8
