@@ -19,7 +19,6 @@ from conjugate_ppl import _compat
 from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
-from conjugate_ppl.planning.validate import check_observed
 
 __all__ = ["CollapsedModel", "collapse", "explain"]
 
@@ -119,9 +118,7 @@ class CollapsedModel:
             return self._prepared[key]
         concrete = key is not None or not _has_tracer(args, kwargs)
         out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
-        if concrete:
-            check_observed(out.program)
-        elif self._expected is not None and frozenset(out.plan.collapsed) != self._expected:
+        if not concrete and self._expected is not None and frozenset(out.plan.collapsed) != self._expected:
             lost = sorted(self._expected ^ frozenset(out.plan.collapsed))
             why = "; ".join(f"`{n}`: {out.plan[n].reason}" for n in lost)
             raise PlanError("With traced arguments (jit_model_args=True, pmap or vmap over data) the "

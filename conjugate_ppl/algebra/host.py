@@ -28,7 +28,8 @@ def known(value: Any) -> np.ndarray:
 
 def _convert(p: Params, x: np.ndarray) -> np.ndarray:
     dtype = np.dtype(p["new_dtype"])
-    return x.astype(np.float64 if dtype.kind == "f" else dtype)
+    # a cast to half precision is meant to round
+    return x.astype(np.float64 if dtype.kind == "f" and dtype.itemsize > 2 else dtype)
 
 
 def _iota(p: Params) -> np.ndarray:
@@ -80,6 +81,13 @@ def _integer_pow(p: Params, x: np.ndarray) -> np.ndarray:
     return x**y if y >= 0 else 1.0 / x ** (-y)
 
 
+def _round(p: Params, x: np.ndarray) -> np.ndarray:
+    even, whole = np.round(x), np.trunc(x)
+    if p["rounding_method"].name == "TO_NEAREST_EVEN":
+        return np.asarray(even)
+    return np.where(np.abs(x - whole) == 0.5, whole + np.sign(x), even)
+
+
 def _plain(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return lambda p, *xs: function(*xs)
 
@@ -96,7 +104,7 @@ def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": _div, "neg": np.negative,
-    "add_any": np.add, "sign": np.sign, "floor": np.floor, "ceil": np.ceil, "round": np.round,
+    "add_any": np.add, "sign": np.sign, "floor": np.floor, "ceil": np.ceil,
     "exp": np.exp, "exp2": np.exp2, "log": np.log, "log1p": np.log1p, "expm1": np.expm1,
     "sqrt": np.sqrt, "rsqrt": lambda x: 1.0 / np.sqrt(x), "cbrt": np.cbrt, "square": np.square,
     "pow": np.power, "max": np.maximum, "min": np.minimum, "abs": np.abs, "rem": np.fmod,
@@ -118,6 +126,7 @@ HOST.update({
     "dot_general": dot_general,
     "select_n": _select_large,
     "integer_pow": _integer_pow,
+    "round": _round,
     "cumsum": _cumulate(np.add),
     "cumprod": _cumulate(np.multiply),
     "cummax": _cumulate(np.maximum),

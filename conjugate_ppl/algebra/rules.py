@@ -28,6 +28,7 @@ from conjugate_ppl.algebra.value import (
     permute,
     reduce_sum,
     reshape,
+    same_selection,
     spread,
     where,
 )
@@ -112,7 +113,10 @@ def _monomial(walk: Walk, x: Value, what: str) -> Term:
 
 
 def simplify(walk: Walk, x: Value) -> Value:
-    """`1 - p` as the variable it is, `1 + p/(1-p)` as `1/(1-p)`, and back; terms that are 0 go."""
+    """`1 - p` as the variable it is, `1/p - 1` as `(1-p)/p`, `1 + p/(1-p)` as `1/(1-p)`, and back.
+
+    Terms that are 0 go.
+    """
     terms = tuple(t for t in x.terms if t.hidden or not _is_constant(t, 0.0))
     if 0 < len(terms) < len(x.terms):
         x = Value(x.shape, terms)
@@ -120,21 +124,28 @@ def simplify(walk: Walk, x: Value) -> Value:
         return x
     one = [t for t in x.terms if not t.atoms]
     other = [t for t in x.terms if t.atoms]
-    if len(one) != 1 or not _is_constant(one[0], 1.0):
+    if len(one) != 1:
         return x
     term = other[0]
-    if len(term.atoms) == 1 and term.atoms[0].power == 1 and _is_constant(term, -1.0):
-        base = term.atoms[0].variable
-        if isinstance(base, Complement) or (isinstance(base, Latent)
-                                            and base.support in ("unit", "simplex")):
-            flipped = walk.variables.complement(base)
-            atom = Atom(flipped, Fraction(1), term.atoms[0].selection)
-            return Value(x.shape, (Term(term.rank, (), one[0].coefficients, (atom,)),))
+    if len(term.atoms) == 1:
+        atom = term.atoms[0]
+        if (atom.power, True, True) in (
+                (1, _is_constant(one[0], 1.0), _is_constant(term, -1.0)),
+                (-1, _is_constant(one[0], -1.0), _is_constant(term, 1.0))):
+            base = atom.variable
+            if isinstance(base, Complement) or (isinstance(base, Latent)
+                                                and base.support in ("unit", "simplex")):
+                flipped = Atom(walk.variables.complement(base), Fraction(1), atom.selection)
+                atoms = (flipped,) if atom.power == 1 else merge_atoms((atom, flipped))
+                unit = np.ones((1,) * term.rank)
+                return Value(x.shape, (Term(term.rank, (), (unit,), atoms),))
+    if not _is_constant(one[0], 1.0):
+        return x
     if len(term.atoms) == 2 and _is_constant(term, 1.0):
         up = next((a for a in term.atoms if a.power == 1), None)
         down = next((a for a in term.atoms if a.power == -1), None)
-        if up and down and walk.variables.complement(up.variable) is down.variable and np.all(
-                up.selection == down.selection):
+        if up and down and walk.variables.complement(up.variable) is down.variable and (
+                same_selection(up.selection, down.selection)):
             return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
     return x
 

@@ -337,6 +337,9 @@ def move(value: Value, source: Any) -> Value:
     missing = isinstance(source, np.ndarray) and bool((flat < 0).any())
     rank = len(value.shape)
 
+    if missing and not np.prod(value.shape):
+        return Value.known(np.zeros(shape))
+
     def take(x: Any) -> Any:
         xp = array_module(x, flat)
         tail = tuple(np.shape(x)[rank:])
@@ -345,10 +348,8 @@ def move(value: Value, source: Any) -> Value:
         full = xp.reshape(broadcast_own(x, value.shape), (-1, *tail))
         return xp.reshape(xp.take(full, xp.maximum(flat, 0), axis=0), shape + tail)
 
-    terms = [t.map(take, rank=len(shape)) for t in value.terms]
-    if missing:
-        terms = [t.scaled((flat >= 0).astype(float).reshape(shape)) for t in terms]
-    return Value(shape, tuple(terms))
+    out = Value(shape, tuple(t.map(take, rank=len(shape)) for t in value.terms))
+    return where((flat >= 0).reshape(shape), out) if missing else out
 
 
 def spread(value: Value, shape: tuple[int, ...], dims: Sequence[int]) -> Value:

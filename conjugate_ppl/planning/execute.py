@@ -18,6 +18,7 @@ from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.screen import Dependencies
+from conjugate_ppl.planning.validate import check_observed
 from conjugate_ppl.program import Program, trace_program
 
 __all__ = ["Execution", "prepare"]
@@ -152,6 +153,7 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
 
     Raises:
         PlanError: for names that are no latents, and for required sites that are declined.
+        DataError: for observed values that no model can have produced.
     """
     program = trace_program(model, args, kwargs)
     for what, names in (("keep", keep), ("only", only or ()), ("require", require)):
@@ -159,6 +161,8 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         if unknown:
             raise PlanError(f"{what}={unknown!r}: no such latent in this model. Its latents are "
                             f"{', '.join(program.latents) or '(none)'}.")
+    if concrete:
+        check_observed(program)
     chosen = choose(program, keep, only, concrete)
     for name in require:
         decision = chosen.plan.decisions[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from conjugate_ppl._compat import is_random_primitive
 from conjugate_ppl.elimination import Declined
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.program import Program, Site
@@ -99,6 +100,13 @@ def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], nam
     site = program.sites[name]
     if (site.scale is not None or site.subsampled or not site.known_density
             or site.distribution in _NOT_NORMALISED or site.in_control_flow
-            or program.mutable or program.graph.effects):
+            or program.mutable or program.graph.effects or _draws_noise(program, site)):
         return False
     return all(n == name or n in gone for n in deps.touching([name]))
+
+
+def _draws_noise(program: Program, site: Site) -> bool:
+    """Whether a site's density depends on noise that the model draws outside any sample site."""
+    noise = [n for e in program.graph.equations if is_random_primitive(e.primitive)
+             for n in e.outputs]
+    return bool(noise) and not program.graph.needed_for([site.factor]).isdisjoint(noise)

@@ -1,0 +1,146 @@
+"""Every elementwise family is what its natural form says it is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy import integrate, special
+
+from conjugate_ppl.families import FAMILIES, Family, prior_of, register_family
+
+STATISTICS: dict[str, Callable[[Any], Any]] = {
+    "z": lambda z: z, "1/z": lambda z: 1 / z, "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z),
+}
+# name -> (a prior, values of it, contributions to its natural parameter)
+A = np.array([0.4, 1.0, 7.5])
+B = np.array([2.0, 0.3, 1.1])
+EXAMPLES: dict[str, tuple[Callable[[], Any], Any, Any]] = {
+    "Gamma": (lambda: dist.Gamma(A, B), [0.2, 1.3, 6.0], ([3.0, 0.0, 20.5], [-0.1, -2.0, -7.0])),
+    "InverseGamma": (lambda: dist.InverseGamma(A, B), [0.2, 1.3, 6.0],
+                     ([-3.0, 0.0, -20.5], [-0.1, -2.0, -7.0])),
+    "Beta": (lambda: dist.Beta(A, B), [0.2, 0.5, 0.97], ([3.0, 0.0, 20.0], [0.0, 2.0, 11.0])),
+    "Dirichlet": (lambda: dist.Dirichlet(np.stack([A, B])), [[0.2, 0.5, 0.3], [0.01, 0.9, 0.09]],
+                  ([[3.0, 0.0, 20.0], [0.0, 0.0, 1.0]],)),
+}
+ELEMENTWISE = [f.name for f in FAMILIES.values() if f.statistics and f.name in EXAMPLES]
+
+
+def example(name: str) -> tuple[Family, Any, tuple[Any, ...], Any, tuple[Any, ...]]:
+    """(family, prior, its natural parameter, values, contributions)"""
+    family = FAMILIES[name]
+    make, z, c = EXAMPLES[name]
+    d = make()
+    assert family.natural is not None
+    natural = tuple(jnp.asarray(n) for n in family.natural(family.parameters(d)))
+    return family, d, natural, jnp.asarray(z), tuple(jnp.asarray(x) for x in c)
+
+
+def close(actual: Any, expected: Any, x64: bool) -> None:
+    """Equal to the digits of the type."""
+    tol = 1e-10 if x64 else 2e-5
+    np.testing.assert_allclose(actual, expected, rtol=tol, atol=tol)
+
+
+def test_every_family_has_an_example() -> None:
+    builtin = {"Gamma", "InverseGamma", "Beta", "Dirichlet"}
+    assert builtin <= set(FAMILIES)
+    assert {f.name for f in FAMILIES.values() if f.statistics and f.distribution is not None
+            and f.parameters.__module__.startswith("conjugate_ppl.")} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_natural_form(name: str, x64: bool) -> None:
+    family, d, natural, z, c = example(name)
+    assert family.distribution is not None and family.log_partition is not None
+    assert family.natural is not None
+    assert all(n.dtype == z.dtype for n in natural)
+
+    # natural -> distribution -> natural
+    back = family.distribution(natural)
+    assert type(back) is type(d) and back.batch_shape == d.batch_shape
+    for n, m in zip(natural, family.natural(family.parameters(back)), strict=True):
+        close(n, m, x64)
+
+    @jax.jit
+    def compute(natural: Any, z: Any, c: Any) -> Any:
+        axes = tuple(range(-family.event_dim, 0))
+        inner = sum(jnp.sum(n * STATISTICS[s](z), axes)
+                    for n, s in zip(natural, family.statistics, strict=True))
+        posterior = tuple(n + x for n, x in zip(natural, c, strict=True))
+        plain = family.log_partition(posterior) - family.log_partition(natural)
+        log_prob = family.distribution(natural).log_prob(z)
+        return inner - family.log_partition(natural), log_prob, family.ratio(natural, c), plain
+
+    density, log_prob, ratio, plain = compute(natural, z, c)
+    # the log-partition normalises, with base measure 1
+    close(density, log_prob, x64)
+    close(log_prob, d.log_prob(z), x64)
+    close(ratio, plain, x64)
+
+
+def test_mean_parameters_are_the_gradient_of_the_log_partition() -> None:
+    a, b = A[2], B[2]
+    mean = {name: np.array(jax.grad(lambda n, f=FAMILIES[name]: f.log_partition(n))(
+        tuple(n[2] for n in example(name)[2]))) for name in ("Gamma", "InverseGamma", "Beta")}
+    np.testing.assert_allclose(mean["Gamma"], [special.digamma(a) - np.log(b), a / b], rtol=1e-10)
+    np.testing.assert_allclose(
+        mean["InverseGamma"], [np.log(b) - special.digamma(a), a / b], rtol=1e-10)
+    np.testing.assert_allclose(
+        mean["Beta"], special.digamma([a, b]) - special.digamma(a + b), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [
+    ("Gamma", 0.0, np.inf), ("InverseGamma", 0.0, np.inf), ("Beta", 0.0, 1.0)])
+def test_log_partition_is_the_integral(name: str, low: float, high: float) -> None:
+    family = FAMILIES[name]
+    n = tuple(float(x[2]) for x in example(name)[2])
+    numpy = {"z": lambda z: z, "1/z": lambda z: 1 / z, "log z": np.log, "log(1-z)": lambda z: np.log1p(-z)}
+
+    def weight(z: float) -> float:
+        return float(np.exp(sum(x * numpy[s](z) for x, s in zip(n, family.statistics, strict=True))))
+
+    area, _ = integrate.quad(weight, low, high, epsabs=0, epsrel=1e-10)
+    np.testing.assert_allclose(family.log_partition(n), np.log(area), rtol=1e-8)
+
+
+@pytest.mark.parametrize(("prior", "same"), [
+    (lambda: dist.Exponential(B), lambda: dist.Gamma(1.0, B)),
+    (lambda: dist.Chi2(A), lambda: dist.Gamma(A / 2, 0.5)),
+    (lambda: dist.Uniform(0.0, 1.0).expand((3,)), lambda: dist.Beta(1.0, 1.0).expand((3,))),
+    (lambda: dist.BetaProportion(0.3, B), lambda: dist.Beta(0.3 * B, 0.7 * B)),
+    (lambda: dist.Gamma(A, 2.0).to_event(1), lambda: dist.Gamma(A, 2.0)),
+], ids=["Exponential", "Chi2", "Uniform", "BetaProportion", "to_event"])
+def test_priors_of_a_family(prior: Callable[[], Any], same: Callable[[], Any], x64: bool) -> None:
+    found, expected = prior_of(prior(), (3,)), prior_of(same(), (3,))
+    assert found is not None and expected is not None and found[0] == expected[0]
+    for key, array in expected[1].items():
+        assert found[1][key].shape == (3,)
+        close(found[1][key], array, x64)
+
+
+@pytest.mark.parametrize("d", [
+    lambda: dist.Uniform(0.0, 2.0), lambda: dist.Uniform(np.array([0.0, 0.1]), 1.0),
+    lambda: dist.Gamma(2.0, 1.0).mask(False), lambda: dist.Cauchy(0.0, 1.0),
+    lambda: dist.ImproperUniform(dist.constraints.positive, (), ()),
+    lambda: type("Mine", (dist.Gamma,), {})(2.0, 1.0),
+    lambda: dist.LogNormal(0.0, 1.0),
+], ids=itertools.count())
+def test_priors_of_no_family(d: Callable[[], Any]) -> None:
+    assert prior_of(d(), ()) is None
+
+
+def test_flat_prior_on_the_reals() -> None:
+    flat = dist.ImproperUniform(dist.constraints.real_vector, (), (3,))
+    assert prior_of(flat, (3,)) == ("Flat", {})
+
+
+def test_register_family_takes_classes() -> None:
+    with pytest.raises(TypeError, match="distribution classes"):
+        register_family(dist.Bernoulli)

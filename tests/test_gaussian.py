@@ -1,0 +1,196 @@
+"""Small dense matrices, and the split of a joint Gaussian into components and a rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conjugate_ppl.algebra.reduce import Reduced, Weights
+from conjugate_ppl.gaussian.assemble import Quadratic, reference
+from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
+from conjugate_ppl.gaussian.structure import Structure, find_structure
+
+
+def spd(n: int, batch: tuple[int, ...] = (), seed: int = 0) -> np.ndarray:
+    """Random symmetric positive definite matrices, eigenvalues of order 1."""
+    root = np.random.default_rng(seed).normal(size=(*batch, n, n))
+    return root @ np.swapaxes(root, -1, -2) / n + np.eye(n)
+
+
+def close(actual: Any, expected: Any, x64: bool, units: float = 1.0) -> None:
+    """Equal to the digits of the type."""
+    tol = (1e-11 if x64 else 2e-5) * units
+    np.testing.assert_allclose(actual, expected, rtol=tol, atol=tol)
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+@pytest.mark.parametrize("batch", [(), (3, 2)], ids=["one", "batch"])
+def test_inverse_logdet(n: int, batch: tuple[int, ...], x64: bool) -> None:
+    m, s, t = spd(n, batch), spd(n, batch, 1) - np.eye(n), spd(n, batch, 2) - 2 * np.eye(n)
+    weight = np.random.default_rng(4).normal(size=m.shape)
+    rounded = [jnp.asarray(x) for x in (m, s, t, weight)]
+
+    @jax.jit
+    def run(m: Any, s: Any, t: Any, weight: Any) -> Any:
+        """Value, first and second directional derivatives of <weight, inverse> and logdet."""
+
+        def both(x: Any, y: Any) -> Any:
+            inverse, logdet = inverse_logdet(m + x * s + y * t)
+            return jnp.stack([jnp.sum(weight * inverse), jnp.sum(logdet)])
+
+        first = jax.jacrev(both)(0.0, 0.0)
+        second = jax.jacfwd(jax.jacrev(both), 1)(0.0, 0.0)
+        return inverse_logdet(m), first, second
+
+    (inverse, logdet), first, second = run(*rounded)
+    w = np.linalg.inv(m)
+    close(inverse, w, x64)
+    close(logdet, np.linalg.slogdet(m)[1], x64)
+
+    def dot(*factors: np.ndarray) -> np.ndarray:
+        out = factors[0]
+        for f in factors[1:]:
+            out = out @ f
+        return out
+
+    def trace(x: np.ndarray) -> float:
+        return float(np.trace(x, axis1=-2, axis2=-1).sum())
+
+    close(first, [-np.sum(weight * dot(w, s, w)), trace(w @ s)], x64, 10)
+    both = dot(w, s, w, t, w) + dot(w, t, w, s, w)
+    close(second, [np.sum(weight * both), -trace(dot(w, s, w, t))], x64, 10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_not_positive_definite_is_nan(n: int) -> None:
+    m = np.stack([np.eye(n), np.diag([*[1.0] * (n - 1), -1.0]), 2 * np.eye(n)])
+    inverse, logdet = inverse_logdet(jnp.asarray(m))
+    assert np.isnan(logdet).tolist() == [False, True, False]
+    assert np.isnan(inverse).any((1, 2)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_triangular_solves(n: int, x64: bool) -> None:
+    m, b = spd(n, (2,)), np.random.default_rng(1).normal(size=(3, 2, n))
+    low, forward, backward = jax.jit(lambda m, b: (
+        lower_factor(m), solve_lower(lower_factor(m), b), solve_lower(lower_factor(m), b, True)))(m, b)
+    expected = np.linalg.cholesky(m)
+    close(low, expected, x64)
+    close(forward, np.linalg.solve(expected, b[..., None])[..., 0], x64)
+    close(backward, np.linalg.solve(np.swapaxes(expected, -1, -2), b[..., None])[..., 0], x64)
+
+
+# -- structure ------------------------------------------------------------------------------------
+
+
+def structure(sites: list[tuple[int, bool]], pairs: list[tuple[int, int]]) -> Structure:
+    """Of sites given as (size, may go first), one after the other, and pairs that meet."""
+    sizes = [n for n, _ in sites]
+    firsts = np.cumsum([0, *sizes[:-1]]).tolist()
+    rows, columns = np.array(pairs or np.zeros((0, 2)), int).T
+    found = find_structure(sum(sizes), [(f, n, able) for f, (n, able) in zip(firsts, sites, strict=True)],
+                           rows, columns)
+    check(found, pairs)
+    return found
+
+
+def check(s: Structure, pairs: list[tuple[int, int]]) -> None:
+    """Every element has one place, and no pair joins two components."""
+    members = s.components[s.components < s.size]
+    assert sorted([*members, *s.rest]) == list(range(s.size))
+    assert s.component[s.size] == -1 and s.place.shape == s.component.shape == (s.size + 1,)
+    for e in range(s.size):
+        where = s.rest[s.place[e]] if s.component[e] < 0 else s.components[s.component[e], s.place[e]]
+        assert where == e
+    for i, j in pairs:
+        assert s.component[i] == s.component[j] or -1 in (s.component[i], s.component[j])
+
+
+def groups(s: Structure) -> set[frozenset[int]]:
+    """The components as sets of elements."""
+    return {frozenset(row[row < s.size].tolist()) for row in s.components}
+
+
+def test_random_intercepts_go_first() -> None:
+    # element 0 is shared; 1..4 meet it alone
+    s = structure([(1, True), (4, True)], [(0, k) for k in range(1, 5)])
+    assert groups(s) == {frozenset({k}) for k in range(1, 5)}
+    assert s.rest.tolist() == [0] and s.width == 1
+
+
+def test_intercepts_and_slopes_of_a_grouping_share_components() -> None:
+    pairs = [(k, 3 + k) for k in range(3)] + [(6, k) for k in range(6)]
+    s = structure([(3, True), (3, True), (1, True)], pairs)
+    assert groups(s) == {frozenset({k, 3 + k}) for k in range(3)}
+    assert s.rest.tolist() == [6]
+
+
+def test_of_crossed_groupings_the_larger_goes_first() -> None:
+    pairs = [(i, 3 + j) for i in range(3) for j in range(5)]
+    s = structure([(3, True), (5, True)], pairs)
+    assert groups(s) == {frozenset({3 + j}) for j in range(5)}
+    assert s.rest.tolist() == [0, 1, 2]
+
+
+def test_components_of_different_width_are_padded() -> None:
+    s = structure([(5, True)], [(0, 1), (2, 3), (3, 4)])
+    assert groups(s) == {frozenset({0, 1}), frozenset({2, 3, 4})}
+    assert sorted((s.components == 5).sum(1).tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize(("sites", "pairs"), [
+    ([(4, False)], []),
+    ([(1, True), (1, True)], []),
+    ([(12, True)], [(i, i + 1) for i in range(11)]),
+    ([(4, True)], [(i, j) for i in range(4) for j in range(4)]),
+], ids=["not able", "scalars", "a long chain", "all joined"])
+def test_everything_in_the_rest(sites: list[tuple[int, bool]], pairs: list[tuple[int, int]]) -> None:
+    s = structure(sites, pairs)
+    assert len(s.components) == 0 and s.rest.tolist() == list(range(sum(n for n, _ in sites)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_graphs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sites = [(int(n), bool(rng.random() < 0.8)) for n in rng.integers(1, 9, 4)]
+    size = sum(n for n, _ in sites)
+    structure(sites, [tuple(p) for p in rng.integers(0, size, (2 * size, 2)).tolist()])
+
+
+# -- reference ------------------------------------------------------------------------------------
+
+
+def quadratic(h: np.ndarray, linear: np.ndarray) -> Quadratic:
+    """-1/2 e'He + h'e with every weight 1, each entry in two halves."""
+    rows, columns = (np.concatenate([i, i]) for i in np.nonzero(h))
+    numbers = np.concatenate([0.25 * h[np.nonzero(h)], 0.75 * h[np.nonzero(h)]])
+    places = np.arange(len(linear))
+    return Quadratic(rows, columns, np.zeros(len(rows), int), numbers, places,
+                     np.zeros(len(places), int), linear, Reduced(Weights(), {}, {}))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_reference_solves_the_normal_equations(n: int) -> None:
+    rng = np.random.default_rng(n)
+    scale = 10 ** rng.uniform(-4, 4, n)  # columns of very different sizes
+    x = rng.normal(size=(3 * n, n)) * scale
+    y = x @ (rng.normal(size=n) / scale) + rng.normal(size=3 * n)
+    found = reference(quadratic(x.T @ x, x.T @ y), n)
+    np.testing.assert_allclose(found * scale, np.linalg.lstsq(x / scale, y)[0], rtol=1e-6, atol=1e-8)
+
+
+def test_reference_of_a_singular_quadratic() -> None:
+    x = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [2.0, 2.0, 0.0]])
+    y = np.array([1.0, 2.0, 4.0])
+    found = reference(quadratic(x.T @ x, x.T @ y), 3)
+    np.testing.assert_allclose(x @ found, x @ np.linalg.pinv(x) @ y, rtol=1e-10)
+    assert found[2] == 0
+
+
+def test_reference_of_nothing() -> None:
+    none = quadratic(np.zeros((2, 2)), np.zeros(2))
+    np.testing.assert_array_equal(reference(none, 2), 0.0)

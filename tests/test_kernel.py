@@ -1,0 +1,215 @@
+"""`Collapsed` inside NumPyro: chains, restarts, pickles, ArviZ, other samplers."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.diagnostics import effective_sample_size
+from numpyro.infer import HMC, MCMC, NUTS, SVI, Predictive, Trace_ELBO, init_to_median
+from numpyro.infer.autoguide import AutoLaplaceApproximation, AutoNormal
+from numpyro.infer.util import initialize_model, log_density
+
+import conjugate_ppl as cj
+
+Y = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+SIGMA = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+
+
+def schools(y, sigma):
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    with numpyro.plate("schools", len(y)):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+        numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
+    numpyro.deterministic("best", theta.max())
+
+
+def regression(X, y):
+    s2 = numpyro.sample("s2", dist.InverseGamma(3.0, 2.0))
+    b = numpyro.sample("b", dist.Normal(0.0, jnp.sqrt(4.0 * s2)).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(X @ b, jnp.sqrt(s2)), obs=y)
+
+
+X = np.stack([np.ones(6), np.arange(6.0)], 1)
+Z = np.array([0.3, 1.1, 1.7, 3.2, 3.9, 5.1])
+
+
+def run(kernel, *args, key=0, **options):
+    options = {"num_warmup": 30, "num_samples": 20, "progress_bar": False, **options}
+    mcmc = MCMC(kernel, **options)
+    mcmc.run(jax.random.key(key), *args, extra_fields=("num_steps", "potential_energy"))
+    return mcmc
+
+
+def shapes(mcmc):
+    return {n: v.shape for n, v in mcmc.get_samples(group_by_chain=True).items()}
+
+
+def expected(chains, draws):
+    return {"mu": (chains, draws), "tau": (chains, draws), "theta": (chains, draws, 8),
+            "best": (chains, draws)}
+
+
+@pytest.mark.parametrize("method", ["sequential", "vectorized"])
+def test_chains(method):
+    mcmc = run(cj.Collapsed(schools), Y, SIGMA, num_chains=2, chain_method=method)
+    assert shapes(mcmc) == expected(2, 20)
+    draws = mcmc.get_samples(group_by_chain=True)
+    assert np.all(np.asarray(draws["theta"]).std((0, 1)) > 0)
+    assert not np.allclose(draws["theta"][0], draws["theta"][1])
+    np.testing.assert_allclose(draws["best"], draws["theta"].max(-1))
+
+
+def test_thinning_and_inner_kernels():
+    assert shapes(run(cj.Collapsed(schools), Y, SIGMA, thinning=5)) == expected(1, 4)
+    kernel = cj.Collapsed(schools, dense_mass=[("tau", "theta")], init_strategy=init_to_median)
+    assert shapes(run(kernel, Y, SIGMA)) == expected(1, 20)
+    kernel = cj.Collapsed(schools, kernel=HMC, step_size=0.5, num_steps=3, adapt_step_size=False)
+    assert shapes(run(kernel, Y, SIGMA)) == expected(1, 20)
+
+
+def test_draws_left_for_later():
+    mcmc = run(cj.Collapsed(schools, recover=False), Y, SIGMA, num_chains=2,
+               chain_method="sequential")
+    assert shapes(mcmc) == {"tau": (2, 20)}
+    kept = {n: v[:, ::4] for n, v in mcmc.get_samples(group_by_chain=True).items()}
+    drawn = cj.collapse(schools).recover(jax.random.key(1), kept, Y, SIGMA, batch_ndims=2)
+    assert {n: v.shape for n, v in drawn.items()} == {"mu": (2, 5), "theta": (2, 5, 8)}
+
+
+def test_traced_arguments_and_new_data():
+    mcmc = MCMC(cj.Collapsed(schools), num_warmup=100, num_samples=200, progress_bar=False,
+                jit_model_args=True)
+    mcmc.run(jax.random.key(0), Y, SIGMA)
+    before = mcmc.get_samples()["theta"].mean()
+    mcmc.run(jax.random.key(0), Y + 30.0, SIGMA)
+    assert mcmc.get_samples()["theta"].mean() > before + 5
+
+
+def test_warm_restart_with_new_data_and_pickle():
+    mcmc = run(cj.Collapsed(schools), Y, SIGMA)
+    again = pickle.loads(pickle.dumps(mcmc))
+    again.post_warmup_state = again.last_state
+    again.run(jax.random.key(1), Y + 30.0, SIGMA)
+    assert {n: v.shape for n, v in again.get_samples().items()} == {
+        n: v.shape for n, v in mcmc.get_samples().items()}
+    assert again.get_samples()["theta"].mean() > mcmc.get_samples()["theta"].mean() + 5
+
+
+def test_nothing_kept():
+    mcmc = run(cj.Collapsed(regression), X, Z, num_warmup=0, num_samples=2000)
+    draws = mcmc.get_samples()
+    assert int(np.sum(mcmc.get_extra_fields()["num_steps"])) == 0
+    sizes = effective_sample_size(np.asarray(draws["b"])[None])
+    assert np.all(np.asarray(sizes) > 1500)
+    exact = cj.collapse(regression).recover(jax.random.key(3), {}, X, Z, num_samples=2000)
+    for name in ("b", "s2"):
+        error = np.asarray(exact[name]).std(0) / np.sqrt(1000)
+        assert np.all(np.abs(draws[name].mean(0) - exact[name].mean(0)) < 5 * error)
+
+
+def test_a_model_without_latents_runs():
+    def model(y):
+        numpyro.sample("y", dist.Normal(0.0, 1.0), obs=y)
+
+    assert run(cj.Collapsed(model), 1.0).get_samples() == {}
+
+
+def test_discrete_latents_are_enumerated_by_numpyro():
+    def model(y):
+        p = numpyro.sample("p", dist.Beta(2.0, 2.0))
+        mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
+        with numpyro.plate("n", len(y)):
+            z = numpyro.sample("z", dist.Bernoulli(p), infer={"enumerate": "parallel"})
+            numpyro.sample("y", dist.Normal(jnp.where(z == 1, 2.0, -2.0), 1.0), obs=y)
+        numpyro.sample("w", dist.Normal(mu, 1.0), obs=1.0)
+
+    plan = cj.explain(model, np.array([2.1, -1.8, 1.5]))
+    assert plan.collapsed == ("mu",)
+    assert sorted(run(cj.Collapsed(model), np.array([2.1, -1.8, 1.5])).get_samples()) == ["mu", "p"]
+
+
+def test_the_posterior_is_right():
+    # exact values by quadrature: mu 4.39682, theta_1 6.21188, tau's median 2.74873
+    mcmc = run(cj.Collapsed(schools), Y, SIGMA, num_warmup=500, num_samples=4000)
+    draws = {n: np.asarray(v) for n, v in mcmc.get_samples(group_by_chain=True).items()}
+    for value, mean in ((draws["mu"], 4.39682), (draws["theta"][..., 0], 6.21188)):
+        error = value.std() / np.sqrt(effective_sample_size(value))
+        assert abs(value.mean() - mean) < 4 * error
+    assert abs(np.median(draws["tau"]) - 2.74873) < 0.35
+
+
+@pytest.mark.parametrize("guide", [AutoNormal, AutoLaplaceApproximation])
+def test_collapsed_model_under_svi(guide):
+    model = cj.collapse(schools)
+    auto = guide(model)
+    svi = SVI(model, auto, numpyro.optim.Adam(0.05), Trace_ELBO())
+    result = svi.run(jax.random.key(0), 30, Y, SIGMA, progress_bar=False)
+    draws = auto.sample_posterior(jax.random.key(1), result.params, sample_shape=(3,))
+    assert {n: v.shape for n, v in draws.items()} == {"tau": (3,)}
+
+
+def test_collapsed_model_for_other_samplers_and_prediction():
+    model = cj.collapse(schools)
+    info = initialize_model(jax.random.key(0), model, model_args=(Y, SIGMA))
+    assert np.isfinite(info.potential_fn(info.param_info.z))
+    prior = Predictive(model, num_samples=3)(jax.random.key(0), Y, SIGMA)
+    assert prior["tau"].shape == (3,)
+    posterior = run(cj.Collapsed(schools), Y, SIGMA).get_samples()
+    drawn = Predictive(schools, posterior)(jax.random.key(0), Y, SIGMA)
+    np.testing.assert_allclose(drawn["best"], posterior["best"])
+
+
+def test_gradients_of_every_order():
+    def density(tau):
+        return log_density(cj.collapse(schools), (Y, SIGMA), {}, {"tau": tau})[0]
+
+    step = 1e-4
+    numeric = (density(2.0 + step) - 2 * density(2.0) + density(2.0 - step)) / step**2
+    np.testing.assert_allclose(jax.hessian(density)(2.0), numeric, rtol=1e-4)
+    numeric = (density(2.0 + step) - density(2.0 - step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(density)(2.0), numeric, rtol=1e-6)
+
+
+def test_arviz_sees_the_users_model():
+    import arviz as az
+
+    kernels = {"plain": NUTS(schools), "collapsed": cj.Collapsed(schools)}
+    data = {n: az.from_numpyro(run(k, Y, SIGMA), log_likelihood=True) for n, k in kernels.items()}
+    for group in ("posterior", "observed_data", "log_likelihood"):
+        plain, collapsed = data["plain"][group], data["collapsed"][group]
+        assert {n: v.dims for n, v in plain.data_vars.items()} == {
+            n: v.dims for n, v in collapsed.data_vars.items()}
+    assert set(data["plain"]["sample_stats"].data_vars) == set(
+        data["collapsed"]["sample_stats"].data_vars)
+    kept = cj.to_arviz(run(cj.Collapsed(schools), Y, SIGMA))
+    assert '"collapsed": ["mu", "theta"]' in kept["posterior"].attrs["conjugate_ppl_plan"]
+
+
+def test_rao_blackwell_moments():
+    collapsed = cj.collapse(schools)
+    taus = jnp.array([0.5, 2.0, 8.0])
+
+    def moments(tau):
+        found = collapsed.conditionals({"tau": tau}, Y, SIGMA)
+        return found["theta"].mean, found["theta"].variance
+
+    mean, variance = jax.vmap(moments)(taus)
+    drawn = collapsed.recover(jax.random.key(0), {"tau": jnp.repeat(taus, 4000)}, Y, SIGMA)
+    theta = np.asarray(drawn["theta"]).reshape(3, 4000, 8)
+    assert np.all(np.abs(theta.mean(1) - mean) < 5 * np.sqrt(variance / 4000))
+    np.testing.assert_allclose(theta.var(1), variance, rtol=0.15)
+
+
+def test_progress_bar_and_summary(capsys, monkeypatch):
+    for name in ("CI", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    mcmc = run(cj.Collapsed(schools), Y, SIGMA, progress_bar=True)
+    assert "steps of size" in capsys.readouterr().err
+    mcmc.print_summary()
+    shown = capsys.readouterr().out
+    assert "theta[7]" in shown and "mu" in shown and "best" not in shown
