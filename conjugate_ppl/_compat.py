@@ -107,7 +107,7 @@ def evaluate_equation(equation: Any, args: Sequence[Any], jaxpr: Any) -> list[An
 
 def is_random_primitive(name: str) -> bool:
     """Whether a primitive makes random bits: a model that holds one draws hidden noise."""
-    return name.startswith("random_") or name.startswith("threefry") or name == "rng_bit_generator"
+    return name.startswith(("random_", "threefry")) or name == "rng_bit_generator"
 
 
 def is_concrete(value: Any) -> bool:
@@ -194,7 +194,7 @@ def outer_scales(inside: Any) -> list[str]:
     """Names of enclosing handlers that would change weights or shapes of the collapsed density."""
     out = []
     for handler in _handlers_outside(inside):
-        if isinstance(handler, handlers.scale) or isinstance(handler, primitives.plate):
+        if isinstance(handler, (handlers.scale, primitives.plate)):
             out.append(type(handler).__name__)
         elif isinstance(handler, handlers.mask) and not isinstance(handler.mask, bool):
             out.append("mask")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -336,7 +336,7 @@ class Flattened(dist.Distribution):  # type: ignore[misc]
     Stands for the prior of a kept site where that prior is part of the marginal factor.
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
     pytree_data_fields = ("base",)
 
     def __init__(self, base: Any) -> None:
@@ -377,7 +377,7 @@ def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             if not isinstance(leaf, (np.ndarray, np.generic)) and not leaf.is_fully_addressable:
                 return None
             if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                leaf = jax.random.key_data(leaf)
+                leaf = jax.random.key_data(leaf)  # type: ignore[arg-type]
             array = np.ascontiguousarray(leaf)
             digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
             parts.append((array.shape, str(array.dtype), digest))

@@ -12,7 +12,6 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from conjugate_ppl import _compat
@@ -74,7 +73,7 @@ class Graph:
         self._count += 1
         env[variable] = number
         self.shapes[number] = tuple(variable.aval.shape)
-        self.dtypes[number] = variable.aval.dtype
+        self.dtypes[number] = _dtype(variable)
         return number
 
     def _constant(self, value: Any) -> int:
@@ -87,7 +86,7 @@ class Graph:
 
     def _read(self, variable: Any, env: dict[Any, int]) -> int:
         if isinstance(variable, _compat.Literal):
-            return self._constant(np.asarray(variable.val, dtype=variable.aval.dtype))
+            return self._constant(np.asarray(variable.val, dtype=_dtype(variable)))
         return env[variable]
 
     def _bind_constants(self, jaxpr: Any, values: Sequence[Any], env: dict[Any, int]) -> None:
@@ -182,6 +181,6 @@ class Graph:
                     stack.pop()
         return [env[n] for n in numbers]
 
-    def shape_struct(self, number: int) -> jax.ShapeDtypeStruct:
-        """Shape and dtype of a number."""
-        return jax.ShapeDtypeStruct(self.shapes[number], self.dtypes[number])
+
+def _dtype(variable: Any) -> Any:
+    return variable.aval.dtype

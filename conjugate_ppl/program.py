@@ -6,6 +6,7 @@ None and Python numbers stay what they are). Nothing is judged here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -280,10 +281,8 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         record["scale"] = jnp.asarray(site["scale"])
     if not latent and not notes[name]["auxiliary"] and np.size(value):
         record["value"] = jnp.asarray(value)
-        try:
+        with contextlib.suppress(NotImplementedError, TypeError):
             record["valid"] = jnp.asarray(fn.support(value))
-        except (NotImplementedError, TypeError):
-            pass
     return record
 
 

@@ -213,3 +213,21 @@ def test_progress_bar_and_summary(capsys, monkeypatch):
     mcmc.print_summary()
     shown = capsys.readouterr().out
     assert "theta[7]" in shown and "mu" in shown and "best" not in shown
+
+
+def test_conditional_of_a_large_site_is_that_of_a_small_one():
+    def model(y):
+        mu = numpyro.sample("mu", dist.Normal(0, 5))
+        tau = numpyro.sample("tau", dist.HalfCauchy(5))
+        with numpyro.plate("groups", len(y)):
+            theta = numpyro.sample("theta", dist.Normal(mu, tau))
+            numpyro.sample("y", dist.Normal(theta, 1.0), obs=y)
+
+    # many groups of equal data: the conditional of one element is known in closed form
+    n, tau = 3000, 1.5
+    found = cj.collapse(model).conditionals({"tau": tau}, np.full(n, 2.0))["theta"]
+    spread = 1 / (1 / 25 + n / (1 + tau**2))
+    mean_mu = spread * n * 2.0 / (1 + tau**2)
+    shrink = 1 / (1 + tau**2)
+    np.testing.assert_allclose(found.mean[7], shrink * mean_mu + (1 - shrink) * 2.0, rtol=1e-10)
+    np.testing.assert_allclose(found.variance[7], tau**2 * shrink + shrink**2 * spread, rtol=1e-10)

@@ -78,7 +78,7 @@ def _select_large(p: Params, which: np.ndarray, *cases: np.ndarray) -> np.ndarra
 
 def _integer_pow(p: Params, x: np.ndarray) -> np.ndarray:
     y = p["y"]
-    return x**y if y >= 0 else 1.0 / x ** (-y)
+    return np.asarray(x**y if y >= 0 else 1.0 / x ** (-y))
 
 
 def _round(p: Params, x: np.ndarray) -> np.ndarray:
@@ -98,8 +98,8 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
 
 def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind == "f":
-        return x / y
-    return (np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))).astype(x.dtype)
+        return np.asarray(x / y)
+    return np.asarray(np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))).astype(x.dtype)
 
 
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {

@@ -222,8 +222,8 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
     for degree, pieces in parts.items():
         numbers = renumber[np.concatenate([p[1] for p in pieces])]
         keys = [np.concatenate([p[0][k] for p in pieces]) for k in range(degree)]
-        columns, total = _add_up([numbers, *keys], np.concatenate([p[2] for p in pieces]))
-        entries[degree] = Entries(tuple(columns[1:]), columns[0], total)
+        merged, total = _add_up([numbers, *keys], np.concatenate([p[2] for p in pieces]))
+        entries[degree] = Entries(tuple(merged[1:]), merged[0], total)
     return Reduced(weights, entries, {k: tuple(v) for k, v in late.items()})
 
 

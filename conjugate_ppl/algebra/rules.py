@@ -129,9 +129,9 @@ def simplify(walk: Walk, x: Value) -> Value:
     term = other[0]
     if len(term.atoms) == 1:
         atom = term.atoms[0]
-        if (atom.power, True, True) in (
-                (1, _is_constant(one[0], 1.0), _is_constant(term, -1.0)),
-                (-1, _is_constant(one[0], -1.0), _is_constant(term, 1.0))):
+        plain = atom.power == 1 and _is_constant(one[0], 1.0) and _is_constant(term, -1.0)
+        odds = atom.power == -1 and _is_constant(one[0], -1.0) and _is_constant(term, 1.0)
+        if plain or odds:
             base = atom.variable
             if isinstance(base, Complement) or (isinstance(base, Latent)
                                                 and base.support in ("unit", "simplex")):

@@ -7,6 +7,7 @@ that a pass always ends; whether a latent can be collapsed is judged afterwards,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -84,7 +85,7 @@ class Walk:
             with np.errstate(all="ignore"):
                 try:
                     return [known(function(equation.params, *operands))]
-                except Exception:  # noqa: BLE001  an unusual form of the primitive: JAX knows it
+                except Exception:
                     pass
         if concrete:
             with jax.ensure_compile_time_eval():
@@ -134,8 +135,9 @@ class Walk:
         for number in equation.outputs:
             shape = self.graph.shapes[number]
             positive = equation.primitive == "exp"
-            variable = self.variables.once(("opaque", number), lambda n=number, s=shape, p=positive: (
-                Opaque(f"{equation.primitive}#{n}", int(np.prod(s)), p, roots, n, reason, equation)))
+            opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
+                            number, reason, equation)
+            variable = self.variables.once(("opaque", number), functools.partial(_same, opaque))
             out.append(Value.of(variable, shape))
         return out
 
@@ -175,6 +177,10 @@ class Walk:
                             compute)
 
         return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
+
+
+def _same(variable: Variable) -> Variable:
+    return variable
 
 
 def _is_tangled(value: Value) -> bool:

@@ -31,8 +31,13 @@ class Declined(Exception):
 class Elimination(Protocol):
     """A block of sites integrated out, given values of everything outside it."""
 
-    sites: tuple[str, ...]
-    rule: str
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The block's sites, in the model's order."""
+
+    @property
+    def rule(self) -> str:
+        """The rule's name, as `explain` shows it."""
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         """One exact draw of the block."""

@@ -140,7 +140,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
 
 
 def _parameter_roots(program: Program, site: str) -> frozenset[str]:
-    order = {k: n for k, n in enumerate(program.inputs)}
+    order = dict(enumerate(program.inputs))
     deps = program.graph.dependencies
     found: frozenset[str] = frozenset()
     for number in program.sites[site].parameters.values():

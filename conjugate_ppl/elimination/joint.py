@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -154,8 +155,6 @@ def conditionals(block: GaussianBlock, solution: Solution, values: Values) -> di
     The sites are affine in the deviations T u, site by site in the model's order, so their joint law
     follows by pushing the deviations' mean and covariance through `jax.linearize` of that map.
     """
-    import jax
-
     deviation_mean, inner, loading, rest_cov, _ = moments(block, solution)
 
     def to_sites(deviations: Any) -> dict[str, Any]:
@@ -170,28 +169,49 @@ def conditionals(block: GaussianBlock, solution: Solution, values: Values) -> di
         return out
 
     mean, push = jax.linearize(to_sites, deviation_mean)
-    root = _covariance_root(block, inner, loading, rest_cov)
-    out: dict[str, Any] = {}
     small = [s for s in block.sites if s.size <= _DENSE_CONDITIONAL]
-    images = jax.vmap(push, in_axes=1, out_axes=-1)(root(block.size)) if small and (
-        block.size <= 2 * _DENSE_CONDITIONAL) else None
+    large = [s for s in block.sites if s.size > _DENSE_CONDITIONAL]
+    out: dict[str, Any] = {}
+    dense = bool(small) and block.size <= 2 * _DENSE_CONDITIONAL
+    root = _covariance_root(block, inner, loading, rest_cov, dense)
+    images = jax.vmap(push, in_axes=1, out_axes=-1)(root)
     for s in block.sites:
+        factor = images[s.name].reshape(s.size, -1)
         loc = mean[s.name].reshape(-1)
-        if images is not None and s.size <= _DENSE_CONDITIONAL:
-            factor = images[s.name].reshape(s.size, -1)
-            cov = product("ik,jk->ij", factor, factor)
+        if dense and s not in large:
+            covariance = product("ik,jk->ij", factor, factor)
             if s.size == 1:
-                out[s.name] = dist.Normal(mean[s.name], jnp.sqrt(cov[0, 0]))
+                out[s.name] = dist.Normal(mean[s.name], jnp.sqrt(covariance).reshape(s.shape))
                 continue
-            jitterless = dist.MultivariateNormal(loc, covariance_matrix=cov)
+            flat = dist.MultivariateNormal(loc, covariance_matrix=covariance)
         else:
-            jitterless = _low_rank(block, s, loc, inner, loading, rest_cov)
+            # one element a component: diagonal, plus low rank through the rest
+            if not _own_component(block, s):
+                continue
+            c, p = _component_places(block, s)
+            through_rest = factor[:, : len(block.structure.rest)]
+            flat = dist.LowRankMultivariateNormal(loc, through_rest, inner[c, p, p])
         if len(s.shape) > 1:
-            shape = dist.transforms.ReshapeTransform(s.shape, (s.size,))
-            out[s.name] = _Reshaped(jitterless, shape)
+            out[s.name] = _Reshaped(flat, dist.transforms.ReshapeTransform(s.shape, (s.size,)))
         else:
-            out[s.name] = jitterless
+            out[s.name] = flat
     return out
+
+
+def _component_places(block: GaussianBlock, site: GaussianSite) -> tuple[np.ndarray, np.ndarray]:
+    elements = np.arange(site.first, site.first + site.size)
+    return block.structure.component[elements], block.structure.place[elements]
+
+
+def _own_component(block: GaussianBlock, site: GaussianSite) -> bool:
+    """Whether each element of a site has a component of its own, and no other site's component
+    enters its location."""
+    c, _ = _component_places(block, site)
+    if (c < 0).any() or len(np.unique(c)) != len(c):
+        return False
+    others = [s for s in block.sites if s is not site and (_component_places(block, s)[0] >= 0).any()]
+    names = {s.name for s in others}
+    return site.mean is None or not (names & site.parents)
 
 
 class _Reshaped(dist.TransformedDistribution):  # type: ignore[misc]
@@ -209,43 +229,34 @@ class _Reshaped(dist.TransformedDistribution):  # type: ignore[misc]
         return self.transforms[0](self.base_dist.variance)
 
 
-def _covariance_root(block: GaussianBlock, inner: Any, loading: Any, rest_cov: Any) -> Any:
-    """A function giving a matrix F with F F' the covariance of the deviations."""
-    import jax
+def _covariance_root(block: GaussianBlock, inner: Any, loading: Any, rest_cov: Any, full: bool
+                     ) -> Any:
+    """A matrix F, one row an element, with F F' the covariance of the deviations (with `full` False:
+    the part of it that comes through the rest).
 
-    from conjugate_ppl.gaussian.linear import lower_factor
-
-    def root(size: int) -> Any:
-        s = block.structure
-        count, width = s.components.shape
-        values, vectors = jnp.linalg.eigh(rest_cov) if rest_cov.size else (jnp.zeros(0), rest_cov)
-        rest_root = vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]
-        full = jnp.zeros((size + 1, len(s.rest) + count * width), rest_cov.dtype)
-        full = full.at[s.rest[:, None], np.arange(len(s.rest))[None, :]].set(rest_root)
-        if count:
-            through = product("cir,rk->cik", loading, rest_root)
-            rows = s.components
-            full = full.at[rows[:, :, None], np.arange(len(s.rest))[None, None, :]].set(through)
-            v, w = jnp.linalg.eigh(inner)
-            own = w * jnp.sqrt(jnp.maximum(v, 0))[:, None, :]
-            columns = len(s.rest) + np.arange(count * width).reshape(count, 1, width)
-            full = full.at[rows[:, :, None], np.broadcast_to(columns, own.shape)].set(own)
-        return full[:size]
-
-    _ = (jax, lower_factor)
-    return root
-
-
-def _low_rank(block: GaussianBlock, site: GaussianSite, loc: Any, inner: Any, loading: Any,
-              rest_cov: Any) -> Any:
-    """A large site, one element a component: diagonal plus low rank."""
+    By eigenvalues, which may be zero: a scale of zero is no error here.
+    """
     s = block.structure
-    elements = np.arange(site.first, site.first + site.size)
-    c, p = s.component[elements], s.place[elements]
-    values, vectors = jnp.linalg.eigh(rest_cov)
-    rest_root = vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]
-    factor = product("ir,rk->ik", loading[c, p], rest_root)
-    return dist.LowRankMultivariateNormal(loc, factor, inner[c, p, p])
+    count, width = s.components.shape
+    of_rest = np.arange(len(s.rest))
+    rest_root = _symmetric_root(rest_cov)
+    own = count * width if full else 0
+    out = jnp.zeros((block.size + 1, len(s.rest) + own), rest_cov.dtype)
+    out = out.at[s.rest[:, None], of_rest[None, :]].set(rest_root)
+    if count:
+        rows = s.components[:, :, None]
+        out = out.at[rows, of_rest[None, None, :]].set(product("cir,rk->cik", loading, rest_root))
+        if full:
+            columns = len(s.rest) + np.arange(count * width).reshape(count, 1, width)
+            out = out.at[rows, columns].set(_symmetric_root(inner))
+    return out[: block.size]
+
+
+def _symmetric_root(covariance: Any) -> Any:
+    if not covariance.size:
+        return covariance
+    values, vectors = jnp.linalg.eigh(covariance)
+    return vectors * jnp.sqrt(jnp.maximum(values, 0))[..., None, :]
 
 
 # -- building -------------------------------------------------------------------------------------
@@ -338,7 +349,9 @@ def _build(program: Program, sites: Sequence[str], touched: Sequence[str], visib
         scale = record.parameters.get("scale", record.parameters.get("scale_tril"))
         gaussian_sites.append(GaussianSite(
             name, record.shape, offset, record.family, mean, record.parameters.get("loc"), scale,
-            program.graph.shapes[scale] if scale is not None else (), at))
+            program.graph.shapes[scale] if scale is not None else (), at,
+            _number_roots(program, record.parameters["loc"]) & inside if mean is not None
+            else frozenset()))
         offset += record.size
         walk.set(program.inputs[name], base)
     terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
@@ -405,7 +418,7 @@ def _check_proper(program: Program, block: GaussianBlock, concrete: bool) -> Non
     diagonal = np.diagonal(total)
     scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
     table = table * scale[:, None] * scale[None, :]
-    if len(used) and (np.linalg.eigvalsh(table) < -1e-9).any() or not (
+    if (len(used) and (np.linalg.eigvalsh(table) < -1e-9).any()) or not (
             q.reduced.weights.positive(q.weights[keep])):
         raise Declined(first, "its prior is flat, and the design depends on kept sites, so that a "
                        "proper posterior is not proved", source)

@@ -286,9 +286,9 @@ def reference(q: Quadratic, size: int, steps: int = 200) -> np.ndarray:
         return np.bincount(q.rows, numbers * x[q.columns], size)
 
     x = np.zeros(size)
-    r = right.copy()
+    r: np.ndarray = right.copy()
     p = r.copy()
-    norm = float(r @ r)
+    norm: float = float(r @ r)
     target = norm * 1e-24
     for _ in range(min(steps, 2 * size + 10)):
         if norm <= target:
@@ -299,7 +299,7 @@ def reference(q: Quadratic, size: int, steps: int = 200) -> np.ndarray:
             break
         alpha = norm / curve
         x += alpha * p
-        r -= alpha * ap
+        r = r - alpha * ap
         new = float(r @ r)
         p = r + (new / norm) * p
         norm = new

@@ -37,7 +37,9 @@ class GaussianSite:
         mean: m_i, the part of the location that is free of the block, less the reference.
         location: number of the location in the program's graph; None for a flat site.
         scale: number of the scale, or of the scale_tril; None for a flat site.
+        scale_shape: shape of the scale.
         reference: r_i, flat.
+        parents: the sites of the block that the location depends on.
     """
 
     name: str
@@ -49,6 +51,7 @@ class GaussianSite:
     scale: int | None
     scale_shape: tuple[int, ...]
     reference: np.ndarray
+    parents: frozenset[str]
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ Every site that fails is declined with the first reason found, and the search go
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection
 
 import networkx as nx
@@ -215,7 +216,8 @@ class _Attempt:
                     return [Declined(site, f"{name.replace(' (marginal)', '')} was integrated out "
                                      "first, and what is left is in no closed form in it")]
         values = {n: self.values[n] for n in self._touched(sorted(inside))}
-        locations, scales = {}, {}
+        locations: dict[str, Value] = {}
+        scales: dict[str, Value] = {}
         for name in inside:
             numbers = program.sites[name].parameters
             for key, number in numbers.items():
@@ -231,7 +233,7 @@ class _Attempt:
             if name in self.forward:
                 continue
             group = sorted(self.deps.factor[name] & frozenset(sites))
-            graph.add_edges_from(zip(group, group[1:], strict=False))
+            graph.add_edges_from(itertools.pairwise(group))
         parts = [[s for s in sites if s in part] for part in nx.connected_components(graph)]
         return sorted(parts, key=lambda part: sites.index(part[0]))
 
@@ -242,7 +244,7 @@ class _Attempt:
             if self.program.sites[name].family in GAUSSIAN:
                 continue
             pool = Pool({n: t for n, t in self.pool.factors.items() if n != name})
-            touched = [n for n in pool.touching(name)]
+            touched = list(pool.touching(name))
             try:
                 elimination, pool = eliminate_elementwise(self.program, name, pool)
             except Declined as problem:
