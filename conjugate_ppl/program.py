@@ -21,7 +21,12 @@ from numpyro.distributions import constraints
 from numpyro.primitives import Messenger
 
 from conjugate_ppl import _compat
-from conjugate_ppl.densities import UnknownDensity, log_density, support_parameters
+from conjugate_ppl.densities import (
+    UnknownDensity,
+    log_density,
+    simplex_parameters,
+    support_parameters,
+)
 from conjugate_ppl.families import prior_of
 from conjugate_ppl.graph import Graph
 
@@ -48,6 +53,7 @@ class Site:
         factor: its summed, masked and scaled log density.
         known_density: whether the factor was written from the table of densities.
         support_numbers: parameters that its support depends on.
+        simplex_numbers: parameters that must sum to one over their last axis.
         mask: its mask, if any.
         scale: its scale, if any.
         valid: elementwise "is inside the support" of an observed value.
@@ -71,6 +77,7 @@ class Site:
     factor: int
     known_density: bool
     support_numbers: tuple[int, ...]
+    simplex_numbers: tuple[int, ...]
     mask: int | None
     scale: int | None
     valid: int | None
@@ -274,7 +281,8 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "source": lines.lines.get(name, ""),
     }
     record: dict[str, Any] = {"factor": factor, "parameters": found[1] if found else {},
-                              "support_numbers": list(support_parameters(fn))}
+                              "support_numbers": list(support_parameters(fn)),
+                              "simplex_numbers": list(simplex_parameters(fn))}
     if mask is not None and mask is not True:
         record["mask"] = jnp.asarray(mask)
     if site["scale"] is not None:
@@ -289,6 +297,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
 def _site(name: str, numbers: dict[str, Any], note: dict[str, Any]) -> Site:
     return Site(
         name=name, factor=numbers["factor"], parameters=numbers["parameters"],
-        support_numbers=tuple(numbers["support_numbers"]), mask=numbers.get("mask"),
+        support_numbers=tuple(numbers["support_numbers"]),
+        simplex_numbers=tuple(numbers["simplex_numbers"]), mask=numbers.get("mask"),
         scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"), **note,
     )

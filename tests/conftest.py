@@ -25,7 +25,5 @@ def _float64_unless_asked(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(params=[True, False], ids=["float64", "float32"])
 def x64(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Runs the test twice; True while floats are float64."""
-    # what was compiled for numbers of one type must not meet those of the other
-    jax.clear_caches()
     with _double(request.param):
         yield request.param

@@ -77,10 +77,11 @@ sample, plate = numpyro.sample, numpyro.plate
 @pytest.mark.parametrize("name", CASES)
 def test_identity(name, x64):
     entry = CASES[name]
+    args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in entry.args]
     collapsed = cj.collapse(entry.model)
-    plan = cj.explain(collapsed, *entry.args)
+    plan = cj.explain(collapsed, *args)
     assert frozenset(plan.collapsed) == entry.collapsed, f"\n{plan}"
-    found = cj.check(collapsed, jax.random.key(1), *entry.args, num_points=2)
+    found = cj.check(collapsed, jax.random.key(1), *args, num_points=2)
     assert found.points == 4
 
 
@@ -358,6 +359,7 @@ def gaussian_through_a_solve(y, x):
 
 def _mvn_prior(y, **how):
     t = sample("t", dist.HalfNormal(1.0))
+    how = {name: jnp.asarray(matrix) for name, matrix in how.items()}
     b = sample("b", dist.MultivariateNormal(jnp.ones(3), **how))
     with plate("three", 3):
         sample("y", dist.Normal(b, t), obs=y)
@@ -382,7 +384,7 @@ def mvn_correlated_slopes(y, g, t):
 @case("theta", Y[:3])
 def mvn_child_of_elementwise(y):
     theta = sample("theta", dist.Normal(jnp.zeros(3), 2.0).to_event(1))
-    sample("y", dist.MultivariateNormal(theta, MATRIX), obs=y)
+    sample("y", dist.MultivariateNormal(theta, jnp.asarray(MATRIX)), obs=y)
 
 
 @case("b mu", RNG.normal(size=(5, 3)))
@@ -390,8 +392,8 @@ def mvn_hierarchy(y):
     mu = sample("mu", dist.Normal(0.0, 2.0).expand([3]).to_event(1))
     t = sample("t", dist.HalfNormal(1.0))
     with plate("rows", 5):
-        b = sample("b", dist.MultivariateNormal(mu, t**2 * MATRIX))
-        sample("y", dist.MultivariateNormal(b, scale_tril=ROOT), obs=y)
+        b = sample("b", dist.MultivariateNormal(mu, t**2 * jnp.asarray(MATRIX)))
+        sample("y", dist.MultivariateNormal(b, scale_tril=jnp.asarray(ROOT)), obs=y)
 
 
 @case("f", Y, T)
@@ -633,7 +635,7 @@ case("in/mu in/theta", YG, name="scope")(scope(_schools, "in"))
 case("theta", YG, name="condition_latent")(condition(_schools, {"mu": 0.4}))
 case("mu theta", YG, name="condition_scale")(condition(_schools, {"tau": 0.7}))
 case("mu theta", YG, name="do_latent")(do(_schools, {"mu": jnp.array(0.4)}))
-case("mu theta", YG, name="do_scale")(do(_schools, {"tau": jnp.array(0.4)}))
+case("mu theta tau", YG, name="do_scale")(do(_schools, {"tau": jnp.array(0.4)}))
 
 
 def _with_parameter(y):

@@ -67,7 +67,7 @@ def test_keep_and_only_are_followed():
 
 @pytest.mark.parametrize("options", [{"keep": ["mu"]}, {"only": ["mu"]}, {"only": ()}])
 def test_identity_holds_for_every_choice(options, x64):
-    cj.check(cj.collapse(schools, **options), KEY, Y, num_points=1)
+    cj.check(cj.collapse(schools, **options), KEY, jnp.asarray(Y), num_points=1)
 
 
 def test_a_required_site_that_is_declined_says_why():
@@ -108,7 +108,7 @@ def test_values_that_are_not_finite(bad, x64):
     y = Y.copy()
     y[2] = bad
     with pytest.raises(cj.DataError, match=r"`y` at 2"):
-        cj.explain(schools, y)
+        cj.explain(schools, jnp.asarray(y))
 
 
 def test_the_index_has_all_axes(x64):
@@ -119,7 +119,7 @@ def test_the_index_has_all_axes(x64):
     y = np.zeros((2, 3))
     y[1, 2] = np.nan
     with pytest.raises(cj.DataError, match=r"`y` at \(1, 2\)"):
-        cj.check(model, KEY, y)
+        cj.check(model, KEY, jnp.asarray(y))
 
 
 @pytest.mark.parametrize(("family", "y"), [
@@ -137,7 +137,7 @@ def test_values_outside_the_support(family, y, x64):
         sample("y", family(p), obs=y)
 
     with pytest.raises(cj.DataError, match=r"`y` at 1.*outside the support"):
-        cj.explain(model, y)
+        cj.explain(model, jnp.asarray(y))
 
 
 def test_values_outside_the_support_of_a_vector(x64):
@@ -147,7 +147,7 @@ def test_values_outside_the_support_of_a_vector(x64):
             sample("y", dist.Multinomial(4, phi), obs=y)
 
     with pytest.raises(cj.DataError, match=r"`y` at 1.*outside the support"):
-        cj.explain(model, np.array([[1, 2, 1], [1, 2, 2]]))
+        cj.explain(model, jnp.array([[1, 2, 1], [1, 2, 2]]))
 
 
 def test_nothing_is_said_of_masked_cells(x64):
@@ -159,14 +159,12 @@ def test_nothing_is_said_of_masked_cells(x64):
             sample("y", dist.Normal(mu, 1.0), obs=y)
             sample("count", dist.Poisson(rate), obs=count)
 
-    y, count = Y.copy(), np.array([1, 2, 3, 4])
-    y[1], count[1] = np.nan, -1
-    assert cj.explain(model, y, count).kept == ()
-    cj.check(model, KEY, y, count, num_points=1)
-    y[1], count[1] = np.inf, 4
-    changed = cj.collapse(model).log_evidence(y, count)
-    y[1] = np.nan
-    assert float(changed) == float(cj.collapse(model).log_evidence(y, count))
+    y, count = jnp.asarray(Y), jnp.array([1, 2, 3, 4])
+    holed = y.at[1].set(jnp.nan)
+    assert cj.explain(model, holed, count.at[1].set(-1)).kept == ()
+    cj.check(model, KEY, holed, count.at[1].set(-1), num_points=1)
+    changed = cj.collapse(model).log_evidence(y.at[1].set(jnp.inf), count)
+    assert float(changed) == float(cj.collapse(model).log_evidence(holed, count))
 
 
 def test_nan_that_is_not_masked_is_found_beside_masked_cells(x64):
@@ -178,7 +176,7 @@ def test_nan_that_is_not_masked_is_found_beside_masked_cells(x64):
     y = np.array([np.nan, 0.0, np.nan, 1.0])
     seen = np.array([False, True, True, True])
     with pytest.raises(cj.DataError, match=r"`y` at 2"):
-        cj.explain(model, y, seen)
+        cj.explain(model, jnp.asarray(y), jnp.asarray(seen))
 
 
 # -- evidence --------------------------------------------------------------------------------------
@@ -202,8 +200,9 @@ def test_no_evidence_under_a_flat_prior():
 
 
 def test_evidence(x64):
-    found = cj.collapse(conjugate).log_evidence(Y)
-    exact = dist.MultivariateNormal(jnp.zeros(4), 25.0 * jnp.ones((4, 4)) + jnp.eye(4)).log_prob(Y)
+    y = jnp.asarray(Y)
+    found = cj.collapse(conjugate).log_evidence(y)
+    exact = dist.MultivariateNormal(jnp.zeros(4), 25.0 * jnp.ones((4, 4)) + jnp.eye(4)).log_prob(y)
     assert abs(float(found - exact)) < (1e-10 if x64 else 1e-4)
 
 

@@ -93,7 +93,7 @@ def _pick(cells: Any, x: Any) -> Any:
     return jnp.take_along_axis(cells, x, axis=-1, mode="clip")[..., 0]
 
 
-@register_density(dist.CategoricalProbs)
+@register_density(dist.CategoricalProbs, simplex=("probs",))
 def categorical_probs(d: Any, x: Any) -> Any:
     return _pick(jnp.log(d.probs), x)
 
@@ -107,7 +107,7 @@ def _log_multinomial(n: Any, x: Any) -> Any:
     return gammaln(n + 1.0) - jnp.sum(gammaln(x + 1.0), -1)
 
 
-@register_density(dist.MultinomialProbs)
+@register_density(dist.MultinomialProbs, simplex=("probs",))
 def multinomial_probs(d: Any, x: Any) -> Any:
     x = _real(x)
     return _log_multinomial(d.total_count, x) + jnp.sum(x * jnp.log(d.probs), -1)

@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import transforms
 
 __all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "log_density", "register_density",
-           "support_parameters"]
+           "simplex_parameters", "support_parameters"]
 
 LogDensity = Callable[[Any, Any], Any]
 F = TypeVar("F", bound=LogDensity)
@@ -28,20 +28,23 @@ class UnknownDensity(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Density:
-    """One entry: the log density, and the parameters that its support depends on.
+    """One entry: the log density, and what must be known of its parameters.
 
-    A latent that such a parameter depends on is never collapsed: the support would hide a factor.
+    A latent that a parameter in `support` depends on is never collapsed: the support would hide a
+    factor. A latent that a parameter in `simplex` depends on must be proved to sum to one there.
     """
 
     function: LogDensity
     support: tuple[str, ...] = ()
+    simplex: tuple[str, ...] = ()
 
 
 DENSITIES: dict[type, Density] = {}
 """Distribution type -> its density."""
 
 
-def register_density(*types: type, support: tuple[str, ...] = ()) -> Callable[[F], F]:
+def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple[str, ...] = ()
+                     ) -> Callable[[F], F]:
     """Register the log density of one or more distribution types, for use in the analysis.
 
     The decorated function gets the distribution (its own parameters, no wrapper around it) and a value
@@ -53,6 +56,7 @@ def register_density(*types: type, support: tuple[str, ...] = ()) -> Callable[[F
     Args:
         *types: the distribution classes, matched exactly.
         support: names of the parameters that the support depends on.
+        simplex: names of the parameters that must sum to one over their last axis.
 
     Raises:
         TypeError: if a type is not a class.
@@ -78,7 +82,7 @@ def register_density(*types: type, support: tuple[str, ...] = ()) -> Callable[[F
 
     def register(function: F) -> F:
         for t in types:
-            DENSITIES[t] = Density(function, support)
+            DENSITIES[t] = Density(function, support, simplex)
         return function
 
     return register
@@ -155,9 +159,18 @@ def base_of(d: Any) -> Any:
 
 def support_parameters(d: Any) -> list[Any]:
     """The parameters of `d`, wrappers looked through, that its support depends on."""
+    return _parameters(d, "support")
+
+
+def simplex_parameters(d: Any) -> list[Any]:
+    """The parameters of `d`, wrappers looked through, that must sum to one."""
+    return _parameters(d, "simplex")
+
+
+def _parameters(d: Any, which: str) -> list[Any]:
     while type(d) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
         d = d.base_dist
     if type(d) in (dist.TransformedDistribution, dist.LogNormal):
-        return support_parameters(d.base_dist)
+        return _parameters(d.base_dist, which)
     entry = DENSITIES.get(type(d))
-    return [getattr(d, name) for name in entry.support] if entry else []
+    return [getattr(d, name) for name in getattr(entry, which)] if entry else []

@@ -277,7 +277,8 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     if concrete:
         point = reference(first_q, sum(_size(program, s) for s in numbers))
         origin = {s: point[o : o + _size(program, s)] for s, o in numbers.items()}
-        kept_origin = {s: v for s, v in origin.items() if s not in sites}
+        # only what enters quadratically is moved: elsewhere an origin would hide a latent's form
+        kept_origin = {s: v for s, v in origin.items() if s not in sites and v.any()}
         block, terms, variables = _build(program, sites, touched, visible,
                                          {s: origin[s] for s in sites}, kept_origin)
     gaussian_sites, _, _ = block

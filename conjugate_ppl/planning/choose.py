@@ -13,9 +13,10 @@ import itertools
 from collections.abc import Callable, Collection
 
 import networkx as nx
+import numpy as np
 
-from conjugate_ppl.algebra.value import Value
-from conjugate_ppl.algebra.variables import Variables
+from conjugate_ppl.algebra.value import Value, is_known
+from conjugate_ppl.algebra.variables import Latent, Variables
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
 from conjugate_ppl.elimination import (
     Declined,
@@ -119,6 +120,23 @@ def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> 
     return graph
 
 
+def _is_simplex(program: Program, value: Value) -> bool:
+    """Whether a value is made of whole events of a simplex latent, cells in order."""
+    term = value.single
+    if term is None or len(term.atoms) != 1 or not value.shape:
+        return False
+    atom = term.atoms[0]
+    if not (isinstance(atom.variable, Latent) and atom.variable.support == "simplex"
+            and atom.power == 1 and is_known(atom.selection) and is_known(term.coefficient())):
+        return False
+    cells = value.shape[-1]
+    if program.sites[atom.variable.site].shape[-1] != cells:
+        return False
+    rows = np.broadcast_to(atom.selection, value.shape).reshape(-1, cells)
+    return bool(np.all(term.coefficient() == 1) and np.all(rows % cells == np.arange(cells))
+                and np.all(rows // cells == rows[:, :1] // cells))
+
+
 class _Attempt:
     """One order of eliminations."""
 
@@ -144,6 +162,7 @@ class _Attempt:
         """Walk once with all candidates visible, then eliminate."""
         self.values = self._walk()
         self._reject_noise()
+        self._reject_unproved_simplexes()
         self.pool = Pool({n: v.terms for n, v in self.values.items()})
         steps: list[Callable[[], None]] = [self._gaussian, self._elementwise]
         for step in steps if gaussian_first else reversed(steps):
@@ -171,6 +190,16 @@ class _Attempt:
                                            "outside any sample site",
                                            self.program.sites[factor].source))
                     break
+
+    def _reject_unproved_simplexes(self) -> None:
+        for factor in self.values:
+            site = self.program.sites[factor]
+            for number in site.simplex_numbers:
+                (value,) = self.walk.run([number])
+                if not _is_simplex(self.program, value):
+                    for name in sorted(value.roots & frozenset(self.left)):
+                        self._decline(Declined(name, f"the probabilities of `{factor}` depend on it and "
+                                               "are not proved to sum to one", site.source))
 
     def _decline(self, problem: Declined) -> None:
         if problem.site in self.left:
