@@ -205,9 +205,9 @@ def gaussian_small_integers(y):
     sample("y", dist.Normal(a, 1.0), obs=y * 40)
 
 
-@case("mu", Y + 1e4)
+@case("mu", Y + 1e3)
 def gaussian_far_from_zero(y):
-    mu = sample("mu", dist.Normal(0.0, 1e5))
+    mu = sample("mu", dist.Normal(0.0, 1e4))
     s = sample("s", dist.HalfNormal(2.0))
     sample("y", dist.Normal(mu, s), obs=y)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax.scipy.special import gammaln
+from jax.scipy.special import betaln, gammaln
 
 from conjugate_ppl.densities.registry import register_density
 
@@ -61,10 +61,16 @@ def _log_rising(r: Any, x: Any) -> Any:
     return gammaln(x + r) - gammaln(x + 1.0) - gammaln(r)
 
 
+def _log_rising_by_beta(r: Any, x: Any) -> Any:
+    """The same by `betaln`, as NumPyro has it: its error (up to 1e-6) is then the same on both sides of
+    every comparison with NumPyro's own density."""
+    return -betaln(r, x + 1.0) - jnp.log(r + x)
+
+
 @register_density(dist.NegativeBinomialProbs)
 def negative_binomial_probs(d: Any, x: Any) -> Any:
     x, r = _real(x), d.concentration
-    return _log_rising(r, x) + x * jnp.log(d.probs) + r * jnp.log1p(-d.probs)
+    return _log_rising_by_beta(r, x) + x * jnp.log(d.probs) + r * jnp.log1p(-d.probs)
 
 
 @register_density(dist.NegativeBinomialLogits)
@@ -76,7 +82,7 @@ def negative_binomial_logits(d: Any, x: Any) -> Any:
 @register_density(dist.GammaPoisson, dist.NegativeBinomial2)
 def gamma_poisson(d: Any, x: Any) -> Any:
     x, r = _real(x), d.concentration
-    return _log_rising(r, x) + r * jnp.log(d.rate) - (x + r) * jnp.log1p(d.rate)
+    return _log_rising_by_beta(r, x) + r * jnp.log(d.rate) - (x + r) * jnp.log1p(d.rate)
 
 
 @register_density(dist.Poisson)

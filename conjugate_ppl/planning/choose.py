@@ -74,7 +74,7 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     for name in free:
         if name in forward:
             continue
-        problem = obstacle(program, deps, name)
+        problem = obstacle(program, deps, name, frozenset(forward))
         if problem is None:
             candidates.append(name)
         else:
@@ -100,7 +100,7 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
             rule, why = best.rule[name], best.why[name]
         else:
             rule, why = "sampled", declined[name].reason
-        source = declined[name].source if name in declined and name not in order else site.source
+        source = (declined[name].source if name not in order else "") or site.source
         decisions[name] = Decision(name, name in order, rule, site.family or site.distribution,
                                    site.size, why, source)
     plan = Plan(decisions, order, tuple(n for n in program.latents if n not in order),

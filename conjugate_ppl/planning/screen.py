@@ -39,14 +39,15 @@ class Dependencies:
         return [n for n, d in self.factor.items() if d & wanted]
 
 
-def obstacle(program: Program, deps: Dependencies, name: str) -> Declined | None:
-    """Why a latent cannot be a candidate, or None."""
+def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset[str]
+             ) -> Declined | None:
+    """Why a latent cannot be a candidate, or None; sites in `forward` stand in nobody's way."""
     site = program.sites[name]
     own = _own_obstacle(program, site)
     if own:
         return Declined(name, own, site.source)
     for other in deps.touching([name]):
-        if other == name:
+        if other == name or other in forward:
             continue
         child = program.sites[other]
         reason = _child_obstacle(program, deps, name, child)
