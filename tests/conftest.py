@@ -1,12 +1,19 @@
-"""Fixtures for all tests: the floating type they run in."""
+"""Fixtures for all tests: the floating type they run in, and registries as the package leaves them."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import pytest
+
+from conjugate_ppl.densities import DENSITIES
+from conjugate_ppl.families import registry
+
+_TESTS = itertools.count(1)
 
 
 def _double(on: bool) -> contextlib.AbstractContextManager[None]:
@@ -27,3 +34,22 @@ def x64(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Runs the test twice; True while floats are float64."""
     with _double(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def _registries_as_they_were() -> Iterator[None]:
+    """What a test registers (the examples in docstrings do) is gone after it."""
+    tables: list[dict[Any, Any]] = [DENSITIES, registry.FAMILIES, registry._BY_TYPE]
+    before = [dict(t) for t in tables]
+    yield
+    for table, saved in zip(tables, before, strict=True):
+        table.clear()
+        table.update(saved)
+
+
+@pytest.fixture(autouse=True)
+def _compiled_programs_dropped() -> Iterator[None]:
+    """Every so often compiled programs are dropped, so that a process stays under 2 GiB."""
+    yield
+    if next(_TESTS) % 40 == 0:
+        jax.clear_caches()
