@@ -22,6 +22,9 @@ from conjugate_ppl.planning.decision import Plan
 __all__ = ["Collapsed", "CollapsedState", "ExactState"]
 
 
+_DRAW = 0x636F6C6C  # far from the small numbers that splitting a key uses
+
+
 class CollapsedState(namedtuple("CollapsedState", ["z", "inner", "rng_key", "data"])):
     """State of `Collapsed`.
 
@@ -223,13 +226,10 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         kwargs = {} if model_kwargs is None else model_kwargs
         args = tuple(model_args)
         single = is_prng_key(state.rng_key)
-        keys = jax.random.split(state.rng_key, 3) if single else jax.vmap(
-            lambda k: jax.random.split(k, 3))(state.rng_key)
-        key, inner_key, draw_key = (keys[i] if single else keys[:, i] for i in range(3))
         inner = state.inner
         data = state.data
         if self._exact:
-            inner = inner._replace(i=inner.i + 1)
+            inner = inner._replace(i=inner.i + 1, rng_key=_next_key(state.rng_key, 0))
         else:
             mark = fingerprint(args, kwargs)
             if mark is not None and mark != self._fingerprint:
@@ -238,17 +238,17 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
                                      lambda s: self._refresh(s, single, args, kwargs), lambda s: s,
                                      inner)
                 data = now
-            inner = self._inner.sample(inner._replace(rng_key=inner_key), args, kwargs)
-        new = CollapsedState(state.z, inner, key, data)
+            inner = self._inner.sample(inner._replace(rng_key=state.rng_key), args, kwargs)
+        # the kernel has moved on to a key of its own; the draw's key is made from that
+        new = CollapsedState(state.z, inner, inner.rng_key, data)
         drawn = {n: v for n, v in state.z.items() if n not in self._kept(inner)}
         if drawn:
+            def draw() -> dict[str, Any]:
+                return self._draw(new, _next_key(inner.rng_key, _DRAW), args, kwargs)
+
             step = getattr(inner, "i", None)
-            if step is None:
-                drawn = self._draw(new, draw_key, args, kwargs)
-            else:
-                recorded = jnp.reshape(step, -1)[0] > self._num_warmup
-                drawn = jax.lax.cond(recorded, lambda: self._draw(new, draw_key, args, kwargs),
-                                     lambda: drawn)
+            recorded = step is None or jnp.reshape(step, -1)[0] > self._num_warmup
+            drawn = draw() if step is None else jax.lax.cond(recorded, draw, lambda: drawn)
         return new._replace(z={**self._kept(inner), **drawn})
 
     def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:
@@ -316,6 +316,14 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)
+
+
+def _next_key(key: Any, number: int) -> Any:
+    """A key made from a key, or from one for each chain."""
+    def fold(k: Any) -> Any:
+        return jax.random.fold_in(k, number)
+
+    return fold(key) if is_prng_key(key) else jax.vmap(fold)(key)
 
 
 def _params(execution: Any, args: Any, kwargs: Any) -> dict[str, Any]:

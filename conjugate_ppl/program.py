@@ -118,6 +118,12 @@ class Program:
         """Names of the latent sites, in the model's order."""
         return tuple(s.name for s in self.sites.values() if s.latent)
 
+    def roots(self, *numbers: int | None) -> frozenset[str]:
+        """The inputs that any of some numbers of the graph depend on."""
+        names, deps = list(self.inputs), self.graph.dependencies
+        return frozenset(names[k] for n in numbers if n is not None
+                         for k in deps.get(n, frozenset()))
+
 
 class _Lines(Messenger):  # type: ignore[misc]
     """Notes the user's line of each statement and which sites come from control flow."""

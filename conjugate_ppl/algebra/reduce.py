@@ -156,19 +156,6 @@ class Reduced:
     entries: dict[int, Entries]
     late: dict[int, tuple[Late, ...]]
 
-    def vector(self, values: Values, omega: Any, size: int) -> Any:
-        """The coefficients of single elements, added per element: shape (size,)."""
-        out = jnp.zeros(size, values.dtype)
-        found = self.entries.get(1)
-        if found is not None and len(found.weights):
-            c = values.number(found.coefficients)
-            c = c if self.weights.count == 1 else c * omega[found.weights]
-            out = out.at[found.positions[0]].add(c)
-        for late in self.late.get(1, ()):
-            (position,), c = late.evaluate(values)
-            out = out.at[position].add(c)
-        return out
-
     def constant(self, values: Values, omega: Any) -> Any:
         """What does not depend on the block."""
         total: Any = jnp.zeros((), values.dtype)

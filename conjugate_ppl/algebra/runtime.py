@@ -53,6 +53,12 @@ class Values:
         out._variables = {v: x for v, x in self._variables.items() if not v.roots & more.keys()}
         return out
 
+    def bound(self, variable: Variable, elements: Any) -> Values:
+        """These values, with the elements of a variable given."""
+        out = self.with_sites({})
+        out._variables[variable] = elements
+        return out
+
     def number(self, array: Any) -> Any:
         """A known array in the working type."""
         return jnp.asarray(array, self.dtype) if isinstance(array, (np.ndarray, float)) else array

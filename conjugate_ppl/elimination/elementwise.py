@@ -14,11 +14,13 @@ from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.value import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Latent, Log, Variable
+from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.elimination.base import Declined, Pool, describe
 from conjugate_ppl.families import FAMILIES, Family
 from conjugate_ppl.program import Program
@@ -41,6 +43,26 @@ def statistic_of(atom: Atom, site: str) -> str:
     return ""
 
 
+class Contribution:
+    """What the factors add to one natural parameter: a vector over the site's elements."""
+
+    def __init__(self, reduced: Reduced, size: int) -> None:
+        self._weights = reduced.weights
+        self._late = reduced.late.get(1, ())
+        found = reduced.entries.get(1)
+        none = np.zeros(0, np.int64)
+        self._fixed = WeightedArray((size,), found.positions, found.weights, found.coefficients) \
+            if found is not None else WeightedArray((size,), (none,), none, np.zeros(0))
+
+    def evaluate(self, values: Values) -> Any:
+        """The vector at the given values of the kept sites."""
+        out = self._fixed.evaluate(values, self._weights.evaluate(values))
+        for late in self._late:
+            (position,), c = late.evaluate(values)
+            out = out.at[position].add(c)
+        return out
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ElementwiseElimination:
     """A site integrated out element by element; see the module's docstring."""
@@ -50,7 +72,7 @@ class ElementwiseElimination:
     family: Family
     shape: tuple[int, ...]
     parameters: dict[str, int]
-    contributions: tuple[Reduced, ...]
+    contributions: tuple[Contribution, ...]
 
     def natural(self, values: Values) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """(prior natural parameter, contribution), one array of the site's shape a statistic."""
@@ -58,13 +80,7 @@ class ElementwiseElimination:
         given = {k: jnp.asarray(values.evaluate(n), values.dtype)
                  for k, n in self.parameters.items()}
         prior = tuple(jnp.broadcast_to(p, self.shape) for p in self.family.natural(given))
-        size = 1
-        for n in self.shape:
-            size *= n
-        added = tuple(
-            c.vector(values, c.weights.evaluate(values), size).reshape(self.shape)
-            for c in self.contributions
-        )
+        added = tuple(c.evaluate(values).reshape(self.shape) for c in self.contributions)
         return prior, added
 
     def log_marginal(self, values: Values) -> Any:
@@ -127,22 +143,14 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
             chosen[statistic].append(dataclasses.replace(term, atoms=tuple(atoms)))
     token_set = set(tokens.values())
     contributions = tuple(
-        reduce_terms(chosen[s], lambda v: 0 if v in token_set else None) for s in family.statistics
+        Contribution(reduce_terms(chosen[s], lambda v: 0 if v in token_set else None), record.size)
+        for s in family.statistics
     )
     elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
                                          dict(record.parameters), contributions)
     roots = frozenset().union(*(t.roots for ts in touched.values() for t in ts))
-    roots |= _parameter_roots(program, site)
+    roots |= program.roots(*record.parameters.values())
     marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
                         elimination.log_marginal)
     left = Value.of(marginal, ()).terms
     return elimination, pool.replaced(touched, {f"{site} (marginal)": (*rest, *left)})
-
-
-def _parameter_roots(program: Program, site: str) -> frozenset[str]:
-    order = dict(enumerate(program.inputs))
-    deps = program.graph.dependencies
-    found: frozenset[str] = frozenset()
-    for number in program.sites[site].parameters.values():
-        found |= frozenset(order[k] for k in deps.get(number, frozenset()))
-    return found

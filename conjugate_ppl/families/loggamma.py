@@ -15,21 +15,24 @@ __all__ = ["difference", "log_beta_ratio", "log_dirichlet_ratio", "remainder"]
 
 # B_{2k} / (2k (2k - 1)), the coefficients of x^{1-2k} in r(x): DLMF 5.11.1
 _SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
-_SHIFT = 8
+# how far small arguments are moved up, so that the series is exact to rounding
+_SHIFT = {"float32": 3, "float64": 8}
+_FEW = 8  # cells whose sums over the others are written out
 
 
 def remainder(x: Any) -> Any:
     """r(x) = lgamma(x) - (x - 1/2) log x + x - log(2 pi)/2 for x > 0.
 
-    Small arguments are shifted by 8 with r(x) = r(x + 1) + (x + 1/2) log(1 + 1/x) - 1.
+    Small arguments are moved up by r(x) = r(x + 1) + (x + 1/2) log(1 + 1/x) - 1.
     """
     x = jnp.asarray(x)
-    small = x < _SHIFT
+    up = _SHIFT.get(str(x.dtype), _SHIFT["float64"])
+    small = x < up
     low = jnp.where(small, x, 1.0)
-    high = jnp.where(small, low + _SHIFT, x)
+    high = jnp.where(small, low + up, x)
     total = jnp.polyval(jnp.asarray(_SERIES[::-1], x.dtype), 1 / high**2, unroll=8) / high
-    steps = low[..., None] + jnp.arange(_SHIFT, dtype=x.dtype)
-    shift = jnp.sum((steps + 0.5) * jnp.log1p(1 / steps), -1) - _SHIFT
+    steps = [low + k for k in range(up)]
+    shift = sum((s + 0.5) * jnp.log1p(1 / s) - 1.0 for s in steps)
     return total + jnp.where(small, shift, 0.0)
 
 
@@ -42,16 +45,31 @@ def _log_ratio(x: Any, d: Any, y: Any) -> Any:
 def difference(x: Any, d: Any) -> Any:
     """lgamma(x + d) - lgamma(x) for x > 0 and x + d > 0."""
     y = x + d
-    after, before = remainder(jnp.stack(jnp.broadcast_arrays(y, x)))
-    return (x - 0.5) * _log_ratio(x, d, y) + d * jnp.log(y) - d + after - before
+    return (x - 0.5) * _log_ratio(x, d, y) + d * jnp.log(y) - d + remainder(y) - remainder(x)
 
 
 def _others(x: Any) -> Any:
     """For each cell of the last axis the sum of all other cells, without subtraction."""
+    cells = x.shape[-1]
+    if cells <= _FEW:
+        return jnp.sum(x[..., None, :] * (1.0 - jnp.eye(cells, dtype=x.dtype)), -1)
     none = jnp.zeros_like(x[..., :1])
     before = jnp.concatenate([none, jnp.cumsum(x, -1)[..., :-1]], -1)
     after = jnp.concatenate([jnp.cumsum(x[..., ::-1], -1)[..., -2::-1], none], -1)
     return before + after
+
+
+def _main(a: Any, d: Any, rest: Any, d_rest: Any) -> Any:
+    """A cell's part of a Dirichlet ratio without remainders; `rest` are all other cells together."""
+    total, after = a + rest, a + d
+    drift = a / total * d_rest - rest / total * d
+    grown = (total + d + d_rest) * (a / total)
+    return d * jnp.log1p((rest + d_rest) / after) + a * _log_ratio(after, drift, grown)
+
+
+def _small(a: Any, d: Any) -> Any:
+    """r(a + d) - r(a) - log((a + d) / a) / 2"""
+    return remainder(a + d) - remainder(a) - 0.5 * _log_ratio(a, d, a + d)
 
 
 def log_dirichlet_ratio(a: Any, d: Any) -> Any:
@@ -63,18 +81,11 @@ def log_dirichlet_ratio(a: Any, d: Any) -> Any:
 
     and S - A_k, S a_k - s A_k are sums over the other cells: no term outgrows the result.
     """
-    after = a + d
-    total, grown = jnp.sum(a, -1, keepdims=True), jnp.sum(after, -1, keepdims=True)
-    drift = a / total * _others(d) - _others(a) / total * d
-    main = d * jnp.log1p(_others(after) / after) + a * _log_ratio(after, drift, grown * (a / total))
-    prior = jnp.concatenate([a, total], -1)
-    posterior = jnp.concatenate([after, grown], -1)
-    small = remainder(posterior) - remainder(prior) - 0.5 * _log_ratio(
-        prior, jnp.concatenate([d, jnp.sum(d, -1, keepdims=True)], -1), posterior)
-    return jnp.sum(small[..., :-1] - main, -1) - small[..., -1]
+    cells = _small(a, d) - _main(a, d, _others(a), _others(d))
+    return jnp.sum(cells, -1) - _small(jnp.sum(a, -1), jnp.sum(d, -1))
 
 
 def log_beta_ratio(a: Any, b: Any, da: Any, db: Any) -> Any:
-    """log Beta(a + da, b + db) - log Beta(a, b)"""
-    a, b, da, db = jnp.broadcast_arrays(a, b, da, db)
-    return log_dirichlet_ratio(jnp.stack([a, b], -1), jnp.stack([da, db], -1))
+    """log Beta(a + da, b + db) - log Beta(a, b), the ratio for two cells."""
+    return (_small(a, da) + _small(b, db) - _main(a, da, b, db) - _main(b, db, a, da)
+            - _small(a + b, da + db))

@@ -3,7 +3,7 @@
 Coordinates. Site i is written z_i = A_i(e) + r_i + e_i, where A_i is the part of its prior's location
 that is linear in the other sites of the block, r_i a fixed reference, and e_i ~ N(m_i, T_i T_i') has
 its own scale T_i. Sites so become independent a priori; what joins them is the likelihood alone. A
-flat site has no T.
+flat site has no T. The elements of some sites may be rotated (`rotation`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ import numpy as np
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.value import Value, is_known
-from conjugate_ppl.gaussian.assemble import BlockAssembly, Quadratic, quadratic, split_between
+from conjugate_ppl.gaussian.assemble import Assembly
+from conjugate_ppl.gaussian.between import Prior, split_between
 from conjugate_ppl.gaussian.linear import Scale
+from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
+from conjugate_ppl.gaussian.rotation import Rotation, rotations
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 
-__all__ = ["GaussianBlock", "GaussianSite"]
+__all__ = ["BLOCK", "GaussianBlock", "GaussianSite"]
+
+BLOCK = "<block>"
+"""Name of the one variable that holds all elements of a block."""
 
 _BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
 
@@ -34,49 +40,59 @@ class GaussianSite:
         name: the site's name; `shape` that of its value.
         first: number of its first element in the block.
         family: "Normal", "MultivariateNormal" or "Flat".
-        mean: m_i, the part of the location that is free of the block, less the reference.
-        location: number of the location in the program's graph; None for a flat site.
-        scale: number of the scale, or of the scale_tril; None for a flat site.
-        scale_shape: shape of the scale.
         reference: r_i, flat.
-        parents: the sites of the block that the location depends on.
+        slope: A_i, the part of the location that is linear in the block; None if there is none.
+        mean: the part of m_i that depends on kept sites; None if there is none.
+        known: the rest of m_i, flat.
+        alike: a class for each element; `mean` is equal within a class.
+        scale: number of the scale, or of the scale_tril; None for a flat site.
+        scale_index: for each number of the scale the first that is always equal to it.
     """
 
     name: str
     shape: tuple[int, ...]
     first: int
     family: str
-    mean: Value | None
-    location: int | None
-    scale: int | None
-    scale_shape: tuple[int, ...]
     reference: np.ndarray
-    parents: frozenset[str]
+    slope: Value | None
+    mean: Value | None
+    known: np.ndarray
+    alike: np.ndarray
+    scale: int | None
+    scale_index: np.ndarray
 
     @property
     def size(self) -> int:
         """How many elements it has."""
         return int(np.prod(self.shape))
 
+    @property
+    def elements(self) -> np.ndarray:
+        """The numbers of its elements in the block."""
+        return np.arange(self.first, self.first + self.size)
+
+    @property
+    def width(self) -> int:
+        """Elements of one event, which have a joint prior."""
+        return self.shape[-1] if self.family == "MultivariateNormal" else 1
+
 
 class GaussianBlock:
-    """What is fixed of a block; `solve` has the algorithms that use it."""
+    """What is fixed of a block; `solve` and `posterior` have the algorithms that use it."""
 
     def __init__(self, sites: tuple[GaussianSite, ...], reduced: Reduced) -> None:
         self.sites = sites
         self.size = sum(s.size for s in sites)
         self.reduced = reduced
-        self.quadratic: Quadratic = quadratic(reduced)
+        self.plain: Quadratic = quadratic(reduced)
         self._scale_map()
-        self.structure: Structure = self._structure()
-        self.assembly = BlockAssembly(self.quadratic, self.structure)
-        self.between = split_between(self.quadratic, self.structure)
+        self._choose_coordinates()
+        s = self.structure
+        self._mean_map()
         self._place_scales()
         self._place_flat()
-
-    def site_of(self, element: int) -> GaussianSite:
-        """The site an element belongs to."""
-        return next(s for s in self.sites if s.first <= element < s.first + s.size)
+        self.assembly = Assembly(self.quadratic, s)
+        self.between = split_between(self.quadratic, s, Prior(self._t_inner, self._alike, self._known))
 
     # -- the scales T: one flat vector of numbers, and where each goes ---------------------------
 
@@ -84,43 +100,65 @@ class GaussianBlock:
         rows, columns, index = [], [], []
         offset = 0
         for s in self.sites:
-            elements = np.arange(s.first, s.first + s.size)
-            if s.family == "Normal":
-                rows.append(elements)
-                columns.append(elements)
-                index.append(offset + np.arange(s.size))
-                offset += s.size
-            elif s.family == "MultivariateNormal":
-                d = s.shape[-1]
-                numbers = np.arange(int(np.prod(s.scale_shape))).reshape(s.scale_shape)
-                numbers = np.broadcast_to(numbers, (*s.shape[:-1], d, d)).reshape(-1, d, d)
-                i, j = np.tril_indices(d)
-                events = elements.reshape(-1, d)
-                rows.append(events[:, i].reshape(-1))
-                columns.append(events[:, j].reshape(-1))
-                index.append(offset + numbers[:, i, j].reshape(-1))
-                offset += int(np.prod(s.scale_shape))
+            if s.scale is None:
+                continue
+            d = s.width
+            i, j = np.tril_indices(d)
+            events = s.elements.reshape(-1, d)
+            numbers = s.scale_index.reshape(-1, d, d)
+            rows.append(events[:, i].reshape(-1))
+            columns.append(events[:, j].reshape(-1))
+            index.append(offset + numbers[:, i, j].reshape(-1))
+            offset += int(numbers.max(initial=-1)) + 1
         none = np.zeros(0, np.int64)
         self._t_rows = np.concatenate(rows) if rows else none
         self._t_columns = np.concatenate(columns) if columns else none
         self._t_index = np.concatenate(index) if index else none
 
-    def _structure(self) -> Structure:
-        q = self.quadratic
-        traced = any(not is_known(a)
-                     for late in (*q.reduced.late.get(1, ()), *q.reduced.late.get(2, ()))
-                     for k in late.slots for a in (late.term.atoms[k].selection,))
+    def _choose_coordinates(self) -> None:
+        """Structure as the sites are written, or with rotated elements where that saves work."""
+        groups = [(s.elements, s.family != "Flat") for s in self.sites]
+        self.quadratic, self.structure = self.plain, self._structure(self.plain, groups)
+        self.rotation: Rotation | None = None
+        able = [s for s in self.sites if s.family != "Flat" and s.mean is None
+                and len(np.unique(s.scale_index)) <= s.width**2]
+        found = rotations(self.plain, self.size, [(s.elements, s.width) for s in able],
+                          [g for s, g in zip(self.sites, groups, strict=True) if s not in able])
+        if found is not None:
+            structure = self._structure(found.quadratic, found.groups)
+            if structure.work < self.structure.work / 2:
+                self.quadratic, self.structure = found.quadratic, structure
+                self.rotation = found.rotation
+
+    def _structure(self, q: Quadratic, groups: list[tuple[np.ndarray, bool]]) -> Structure:
+        late_pairs, late_single = q.reduced.late.get(2, ()), q.reduced.late.get(1, ())
         rows, columns = [q.rows, self._t_rows], [q.columns, self._t_columns]
-        if not traced:
-            for late in q.reduced.late.get(2, ()):
-                selections = [np.asarray(late.term.atoms[k].selection) for k in late.slots]
-                a, b = np.broadcast_arrays(*selections)
-                pairs = np.unique(np.stack([a.reshape(-1) + late.offsets[0],
-                                            b.reshape(-1) + late.offsets[1]], 1), axis=0)
-                rows.append(pairs[:, 0])
-                columns.append(pairs[:, 1])
-        able = [(s.first, s.size, s.family != "Flat" and not traced) for s in self.sites]
-        return find_structure(self.size, able, np.concatenate(rows), np.concatenate(columns))
+        if any(not is_known(late.term.atoms[k].selection)
+               for late in (*late_pairs, *late_single) for k in late.slots):
+            # positions known only at run time: everything may meet everything
+            groups = [(elements, False) for elements, _ in groups]
+            rows, columns = [np.arange(self.size - 1)], [np.arange(1, self.size)]
+            late_pairs = ()
+        for late in late_pairs:
+            selections = [np.asarray(late.term.atoms[k].selection) for k in late.slots]
+            a, b = np.broadcast_arrays(*selections)
+            pairs = np.unique(np.stack([a.reshape(-1) + late.offsets[0],
+                                        b.reshape(-1) + late.offsets[1]], 1), axis=0)
+            rows.append(pairs[:, 0])
+            columns.append(pairs[:, 1])
+        return find_structure(self.size, groups, np.concatenate(rows), np.concatenate(columns))
+
+    def _mean_map(self) -> None:
+        alike, offset = [], 0
+        for s in self.sites:
+            alike.append(offset + s.alike.reshape(-1))
+            offset += int(s.alike.max(initial=-1)) + 1
+        known = np.concatenate([s.known for s in self.sites])
+        if self.rotation is not None:
+            known = self.rotation.forward(known)
+        self._known = np.append(known, 0.0)
+        self._alike = np.append(np.concatenate(alike), offset)
+        self._moving = any(s.mean is not None for s in self.sites)
 
     def _place_scales(self) -> None:
         """Where the numbers of T go; an index one past their end stands for 0."""
@@ -132,68 +170,82 @@ class GaussianBlock:
         count, width = s.components.shape
         self._t_inner = np.full((count, width, width), none)
         self._t_inner[ci[inner], pi[inner], pj[inner]] = self._t_index[inner]
-        self._t_rest = (pi[rest], pj[rest], self._t_index[rest])
-        i, j, k = self._t_rest
+        b, i, j, k = s.block[self._t_rows[rest]], pi[rest], pj[rest], self._t_index[rest]
+        self._t_rest = (b, i, j, k)
         reach = int((i - j).max()) if len(i) else 0
         self._bands: list[np.ndarray] | None = None
         if reach <= _BANDS:
-            self._bands = [np.full(len(s.rest), none) for _ in range(reach + 1)]
+            self._bands = [np.full(s.blocks.shape, none) for _ in range(reach + 1)]
             for band in range(reach + 1):
                 at = (i - j) == band
-                self._bands[band][i[at]] = k[at]
+                self._bands[band][b[at], i[at]] = k[at]
 
     def _place_flat(self) -> None:
         """Flat elements of the rest, and a column scale for each (1 / sqrt of its own precision)."""
         s, q = self.structure, self.quadratic
-        flat = np.zeros(self.size, bool)
+        flat = np.zeros(self.size + 1, bool)
         for site in self.sites:
-            if site.family == "Flat":
-                flat[site.first : site.first + site.size] = True
-        self.flat = flat[s.rest]
+            flat[site.elements] = site.family == "Flat"
+        self.flat = flat[s.blocks]
         own = q.rows == q.columns
-        diagonal = np.bincount(q.rows[own], q.numbers[own], self.size)[s.rest] \
-            if len(q.numbers) else np.zeros(len(s.rest))
+        diagonal = np.bincount(q.rows[own], q.numbers[own], self.size + 1)[s.blocks]
         self.flat_scale = np.where(self.flat & (diagonal > 0),
                                    1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
 
     # -- at run time -------------------------------------------------------------------------------
 
-    def scales(self, values: Values) -> tuple[Any, Scale]:
-        """T of the components (count, width, width), and of the rest."""
+    def scale_numbers(self, values: Values) -> Any:
+        """The numbers of all T, and a last 0 for whatever has no scale."""
         parts = []
         for s in self.sites:
             if s.scale is None:
                 continue
-            t = jnp.asarray(values.evaluate(s.scale), values.dtype)
-            parts.append(t.reshape(-1))
-        # one more number, 0, for whatever has no scale
-        t = jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
+            t = jnp.asarray(values.evaluate(s.scale), values.dtype).reshape(-1)
+            parts.append(t[: int(s.scale_index.max(initial=-1)) + 1])
+        return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
+
+    def inner_scale(self, t: Any) -> Any:
+        """T of the components, shape (count, width, width)."""
+        return t[self._t_inner]
+
+    def rest_scale(self, values: Values, t: Any) -> Scale:
+        """T of the rest."""
         flat = values.number(np.where(self.flat, self.flat_scale, 0.0))
         if self._bands is None:
-            i, j, k = self._t_rest
-            return t[self._t_inner], Scale((), jnp.diag(flat).at[i, j].set(t[k]))
+            b, i, j, k = self._t_rest
+            diagonal = flat[:, :, None] * jnp.eye(flat.shape[1], dtype=values.dtype)
+            return Scale((), diagonal.at[b, i, j].set(t[k]))
         bands = [t[index] for index in self._bands]
         if self.flat.any():
             bands[0] = bands[0] + flat
-        return t[self._t_inner], Scale(tuple(bands))
+        return Scale(tuple(bands))
 
-    def means(self, values: Values) -> tuple[Any, Any]:
-        """m of the components (count, width) and of the rest (rest,)."""
-        parts = []
-        for s in self.sites:
-            if s.mean is None:
-                parts.append(jnp.zeros(s.size, values.dtype))
-            else:
-                parts.append(values.value(s.mean).reshape(-1))
-        return self.split(jnp.concatenate(parts))
+    def moving_mean(self, values: Values) -> Any:
+        """The part of m that depends on kept sites, length size + 1; None if there is none."""
+        if not self._moving:
+            return None
+        parts = [jnp.zeros(s.size, values.dtype) if s.mean is None
+                 else values.value(s.mean).reshape(-1) for s in self.sites]
+        return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
+
+    def mean_at(self, values: Values, moving: Any, elements: np.ndarray) -> Any:
+        """m at the given element numbers; padding reads 0."""
+        known = values.number(self._known[elements])
+        return known if moving is None else known + moving[elements]
 
     def split(self, elements: Any) -> tuple[Any, Any]:
-        """A vector over all elements as (components, rest); padding reads 0."""
-        padded = jnp.concatenate([elements, jnp.zeros(1, elements.dtype)])
-        return padded[self.structure.components], elements[self.structure.rest]
+        """A vector over all elements as (components, blocks of the rest); padding reads 0."""
+        if self.rotation is not None:
+            elements = self.rotation.forward(elements)
+        padded = jnp.concatenate([elements, jnp.zeros((1, *elements.shape[1:]), elements.dtype)])
+        return padded[self.structure.components], padded[self.structure.blocks]
 
     def join(self, components: Any, rest: Any) -> Any:
-        """The inverse of `split`."""
-        out = jnp.zeros(self.size + 1, rest.dtype)
-        out = out.at[self.structure.components.reshape(-1)].set(components.reshape(-1))
-        return out.at[self.structure.rest].set(rest)[: self.size]
+        """The inverse of `split`; more axes may follow those of the parts."""
+        tail = rest.shape[2:]
+        both = jnp.concatenate([components.reshape(-1, *tail), rest.reshape(-1, *tail)])
+        s = self.structure
+        component, block, place = s.component[:-1], s.block[:-1], s.place[:-1]
+        out = both[np.where(component >= 0, component * s.width + place,
+                            s.components.size + block * s.blocks.shape[1] + place)]
+        return out if self.rotation is None else self.rotation.backward(out)

@@ -44,7 +44,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scale:
-    """A lower triangular matrix by its diagonals, `bands[k][i] = T[i, i - k]`, or dense.
+    """Lower triangular matrices by their diagonals, `bands[k][..., i] = T[..., i, i - k]`, or dense.
 
     Scales of Normal sites have one diagonal, those of small multivariate sites a few: then products
     with them are elementwise.
@@ -56,27 +56,28 @@ class Scale:
     def apply(self, x: Any) -> Any:
         """T x"""
         if self.dense is not None:
-            return product("ij,j->i", self.dense, x)
-        return sum(t * jnp.roll(x, k) for k, t in enumerate(self.bands))
+            return product("...ij,...j->...i", self.dense, x)
+        return sum(t * jnp.roll(x, k, -1) for k, t in enumerate(self.bands))
 
     def transpose_apply(self, x: Any) -> Any:
         """T' x"""
         if self.dense is not None:
-            return product("ji,j->i", self.dense, x)
-        return sum(jnp.roll(t * x, -k) for k, t in enumerate(self.bands))
+            return product("...ji,...j->...i", self.dense, x)
+        return sum(jnp.roll(t * x, -k, -1) for k, t in enumerate(self.bands))
 
     def sandwich(self, h: Any) -> Any:
         """T' H T"""
         if self.dense is not None:
-            return product("ki,kl,lj->ij", self.dense, h, self.dense)
-        right: Any = sum(jnp.roll(h * t[None, :], -k, 1) for k, t in enumerate(self.bands))
-        return sum(jnp.roll(right * t[:, None], -k, 0) for k, t in enumerate(self.bands))
+            return product("...ki,...kl,...lj->...ij", self.dense, h, self.dense)
+        right: Any = sum(jnp.roll(h * t[..., None, :], -k, -1) for k, t in enumerate(self.bands))
+        return sum(jnp.roll(right * t[..., :, None], -k, -2) for k, t in enumerate(self.bands))
 
     def matrix(self) -> Any:
         """T itself."""
         if self.dense is not None:
             return self.dense
-        return sum(jnp.diag(t[k:], -k) if k else jnp.diag(t) for k, t in enumerate(self.bands))
+        n = self.bands[0].shape[-1]
+        return sum(t[..., :, None] * jnp.eye(n, k=-k, dtype=t.dtype) for k, t in enumerate(self.bands))
 
 
 def lower_factor(m: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Eliminating a Gaussian block, drawing it back, and its conditional density.
+"""Eliminating a Gaussian block: the log integral, and everything else a draw or a density needs.
 
-Two stages. Components go first, all at once; each leaves its share of a quadratic in the rest. The rest
-is then solved densely in coordinates whitened by its prior scale, e = m + T u, where the precision is
-I + T'HT: harmless for a scale of 0 and for a vague one. Shares are built without subtraction where
-every component carries a single weight (`assemble.Between`),
+Two stages. Components go first, all at once; each leaves its share of a quadratic in its block of the
+rest. The blocks are then solved densely in coordinates whitened by the prior scale, e = m + T u, where
+the precision is I + T'HT: harmless for a scale of 0 and for a vague one. Shares are built without
+subtraction where every component carries a single weight (`between`),
 
     share of c = K' V K,    V = w R (I + w R' T T' R)^-1 R',
 
@@ -23,221 +23,203 @@ import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.linear import (
-    inverse_logdet,
-    lower_factor,
-    matmul,
-    product,
-    solve_lower,
-    transposed,
-)
+from conjugate_ppl.gaussian.linear import Scale, inverse_logdet, matmul, product, transposed
 
-__all__ = ["Solution", "draw", "log_integral", "log_prob", "moments", "solve"]
+__all__ = ["Components", "Solution", "log_integral", "solve"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Components:
+    """The components given the rest.
+
+    Attributes:
+        mean: m, shape (count, width); `scale` their T.
+        precision: of u: I + T'DT.
+        pull: from (elements of the components, of the rest) to T' times the gradient of the log
+            likelihood there.
+        slope: derivative of the pull in the elements of the block they belong to.
+    """
+
+    mean: Any
+    scale: Any
+    precision: Any
+    pull: Callable[[Any, Any], Any]
+    slope: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solution:
     """A block solved at given values of the kept sites.
 
-    `component_precision` is I + T'DT of each component, `component_target(e_rest)` the right side of its
-    normal equations (whitened); `precision`, `mean` those of the whitened rest, `inverse` its
-    inverse. `quadratic` and `logdet` make up the log integral.
+    Attributes:
+        components: makes the components, where they are asked for.
+        rest_scale: T of the rest; `rest_mean` its m.
+        precision, inverse: of u in each block of the rest, and `mean` its posterior mean.
+        centre: posterior mean of the rest's elements, m + T mean.
+        quadratic, logdet: the two parts of the log integral.
     """
 
-    inner_scale: Any
-    inner_mean: Any
-    component_precision: Any
-    component_target: Callable[[Any], Any]
-    component_slope: Any
-    rest_scale: Any
+    components: Callable[[], Components]
+    rest_scale: Scale
     rest_mean: Any
     precision: Any
     inverse: Any
     mean: Any
+    centre: Any
     quadratic: Any
     logdet: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Shares:
+    """What the components leave: H and h of the rest, and the quadratic as a function of the rest."""
+
+    rest: Any
+    linear: Any
+    logdet: Any
+    quadratic: Callable[[Any], Any]
+    components: Callable[[], Components]
 
 
 def solve(block: GaussianBlock, values: Values) -> Solution:
     """Eliminate the components, then the rest."""
     omega = block.reduced.weights.evaluate(values)
-    inner_t, rest_t = block.scales(values)
-    inner_m, rest_m = block.means(values)
-    stage = _between(block, values, omega, inner_t, inner_m) if block.between is not None else \
-        _subtracted(block, values, omega, inner_t, inner_m)
-    h, linear = stage.rest, stage.rest_linear
+    t = block.scale_numbers(values)
+    moving = block.moving_mean(values)
+    shares = (_between if block.between is not None else _subtracted)(block, values, omega, t, moving)
+    scale = block.rest_scale(values, t)
+    m = block.mean_at(values, moving, block.structure.blocks)
+    if not m.size:
+        none = jnp.zeros((*m.shape, m.shape[1]), values.dtype)
+        return Solution(shares.components, scale, m, none, none, m, m, shares.quadratic(m),
+                        shares.logdet)
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
-    target = rest_t.transpose_apply(linear - product("ij,j->i", h, rest_m))
-    precision = jnp.diag(proper) + rest_t.sandwich(h)
-    if len(block.structure.rest):
-        inverse, logdet = inverse_logdet(precision)
-        # A Newton step from the solution: it refines it, and carries its derivative. The quadratic is
-        # stationary there, so neither its gradient nor its Hessian needs the inverse's derivative.
-        fixed = jax.lax.stop_gradient(inverse)
-        mean = jax.lax.stop_gradient(product("ij,j->i", inverse, target))
-        mean = mean + product("ij,j->i", fixed, target - product("ij,j->i", precision, mean))
-    else:
-        inverse, logdet = precision, jnp.zeros((), values.dtype)
-        mean = target
-    solution = rest_m + rest_t.apply(mean)
-    quadratic = jnp.sum(proper * mean**2) + stage.quadratic(solution)
-    return Solution(inner_t, inner_m, stage.precision, stage.target, stage.slope, rest_t, rest_m,
-                    precision, inverse, mean, quadratic, logdet + stage.logdet)
+    eye = jnp.eye(m.shape[1], dtype=values.dtype)
+    precision = proper[:, :, None] * eye + scale.sandwich(shares.rest)
+    inverse, logdet = inverse_logdet(precision)
+    target = scale.transpose_apply(shares.linear - times(shares.rest, m))
+    # A Newton step from the solution: it refines it, and carries its derivative. The quadratic is
+    # stationary there, so neither its gradient nor its Hessian needs the inverse's derivative.
+    fixed = jax.lax.stop_gradient(inverse)
+    mean = jax.lax.stop_gradient(times(inverse, target))
+    mean = mean + times(fixed, target - times(precision, mean))
+    # A second one in the elements themselves, which are small where prior means are far away.
+    centre = m + scale.apply(mean)
+    pull = scale.transpose_apply(shares.linear - times(shares.rest, centre)) - proper * mean
+    centre = centre + scale.apply(times(fixed, pull))
+    quadratic = jnp.sum(proper * mean**2) + shares.quadratic(centre)
+    return Solution(shares.components, scale, m, precision, inverse, mean, centre, quadratic,
+                    jnp.sum(logdet) + shares.logdet)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Stage:
-    rest: Any
-    rest_linear: Any
-    logdet: Any
-    quadratic: Callable[[Any], Any]
-    precision: Any
-    target: Callable[[Any], Any]
-    slope: Any
+def times(matrix: Any, vector: Any) -> Any:
+    """Matrices of a batch times vectors, in full precision."""
+    if matrix.shape[-1] <= 4 or matrix.shape[-2] <= 4:
+        return jnp.sum(matrix * vector[..., None, :], -1)
+    return product("...ij,...j->...i", matrix, vector)
 
 
-def _eye(block: GaussianBlock, values: Values) -> Any:
-    return jnp.eye(block.structure.width, dtype=values.dtype)
-
-
-def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, m: Any) -> _Stage:
+def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: Any) -> _Shares:
     """Components with one weight each: group estimates, no subtraction."""
-    b = block.between
+    b, s = block.between, block.structure
     assert b is not None
-    weight = omega[b.weight]
+    weight, many = omega[b.weight], values.number(b.many.astype(float))
     root = values.number(b.root) * jnp.sqrt(weight)[:, None, None]
-    estimate, loading = values.number(b.estimate), values.number(b.loading)
-    white = matmul(transposed(root), t)  # R'T
-    inverse, logdet = inverse_logdet(_eye(block, values) + matmul(white, transposed(white)))
+    loading = values.number(b.loading)
+    scale = t[b.scale]
+    eye = jnp.eye(s.width, dtype=values.dtype)
+    white = matmul(transposed(root), scale)  # R'T
+    inverse, logdet = inverse_logdet(eye + matmul(white, transposed(white)))
     v = matmul(matmul(root, inverse), transposed(root))
-    shift = estimate - m
-    v_loading = matmul(v, loading)
+    shift = values.number(b.shift) - (0.0 if moving is None else moving[b.element])
+    v_all = v * many[:, None, None]
+    v_loading = matmul(v_all, loading)
     within = b.within.evaluate(values, omega)
     within_linear = b.within_linear.evaluate(values, omega)
-    rest = within + product("cir,cis->rs", loading, v_loading)
-    linear = within_linear + product("cir,ci->r", v_loading, shift)
-    adjustment = jnp.sum(values.number(b.adjustment) * omega[b.adjustment_weight])
+    rest, linear = within, within_linear
+    if loading.size:
+        shape = s.blocks.shape
+        rest = rest + _owned(b.owner, "cir,cis->{}rs", (*shape, shape[1]), loading, v_loading)
+        linear = linear + _owned(b.owner, "cir,ci->{}r", shape, v_loading, shift)
+    scattered = jnp.sum(v * values.number(b.scatter))
+    adjustment = jnp.dot(values.number(b.adjustment), omega[b.adjustment_weight],
+                         precision="highest")
 
     def quadratic(e: Any) -> Any:
-        gap = shift - product("cir,r->ci", loading, e)
-        squares = jnp.sum(gap[..., None] * v * gap[..., None, :])
-        left = jnp.dot(e, product("rs,s->r", within, e) - 2 * within_linear, precision="highest")
-        return squares + left - adjustment
+        gap = shift - times(loading, e[b.owner])
+        squares = jnp.sum(gap[..., None] * v_all * gap[..., None, :])
+        left = jnp.sum(e * (times(within, e) - 2 * within_linear))
+        return squares + scattered + left - adjustment
 
-    precision = _eye(block, values) + matmul(transposed(white), white)
-    inner = matmul(transposed(white), transposed(root))  # T'RR'
+    def components() -> Components:
+        own_scale = scale[b.pattern]
+        inner = matmul(transposed(white), transposed(root))[b.pattern]  # T'RR'
+        precision = (eye + matmul(transposed(white), white))[b.pattern]
+        estimate, own_loading = values.number(b.estimate), loading[b.pattern]
 
-    def target(e: Any) -> Any:
-        gap = shift - product("cir,r->ci", loading, e)
-        return jnp.sum(inner * gap[..., None, :], -1)
+        def pull(x: Any, e: Any) -> Any:
+            return times(inner, estimate - times(own_loading, e[s.owner]) - x)
 
-    return _Stage(rest, linear, jnp.sum(logdet), quadratic, precision, target,
-                  -matmul(inner, loading))
+        return Components(block.mean_at(values, moving, s.components), own_scale, precision, pull,
+                          -matmul(inner, own_loading))
+
+    return _Shares(rest, linear, jnp.sum(many * logdet), quadratic, components)
 
 
-def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, m: Any) -> _Stage:
+def _owned(owner: np.ndarray, what: str, shape: tuple[int, ...], a: Any, b: Any) -> Any:
+    """Products of components added up in the block that each belongs to."""
+    if shape[0] == 1:
+        return product(what.format(""), a, b)[None]
+    return jnp.zeros(shape, a.dtype).at[owner].add(product(what.format("c"), a, b))
+
+
+def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: Any) -> _Shares:
     """The general case: the share of a component is a Schur complement."""
+    s = block.structure
     parts = block.assembly.evaluate(values, omega)
+    scale, m = block.inner_scale(t), block.mean_at(values, moving, s.components)
     d, g, h = parts.inner, parts.cross, parts.inner_linear
-    precision = _eye(block, values) + matmul(matmul(transposed(t), d), t)
-    if len(block.structure.components):
-        inverse, logdet = inverse_logdet(precision)
-    else:
-        inverse, logdet = precision, jnp.zeros(0, values.dtype)
-    covariance = matmul(matmul(t, inverse), transposed(t))
-    free = h - jnp.sum(d * m[..., None, :], -1)
-    covariance_g = matmul(covariance, g)
-    rest = parts.rest - product("cir,cis->rs", g, covariance_g)
-    linear = (parts.rest_linear - product("cir,ci->r", g, m)
-              - product("cir,ci->r", covariance_g, free))
+    eye = jnp.eye(s.width, dtype=values.dtype)
+    precision = eye + matmul(matmul(transposed(scale), d), scale)
+    if not len(s.components):
+        def nothing(e: Any) -> Any:
+            return jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
 
-    def target(e: Any) -> Any:
-        gap = free - product("cir,r->ci", g, e)
-        return jnp.sum(transposed(t) * gap[..., None, :], -1)
+        empty = Components(m, scale, precision, lambda x, e: x, g)
+        return _Shares(parts.rest, parts.rest_linear, jnp.zeros((), values.dtype), nothing,
+                       lambda: empty)
+    inverse, logdet = inverse_logdet(precision)
+    covariance = matmul(matmul(scale, inverse), transposed(scale))
+    free = h - times(d, m)
+    rest, linear = parts.rest, parts.rest_linear
+    if g.size:
+        covariance_g = matmul(covariance, g)
+        shape = s.blocks.shape
+        rest = rest - _owned(s.owner, "cir,cis->{}rs", (*shape, shape[1]), g, covariance_g)
+        linear = (linear - _owned(s.owner, "cir,ci->{}r", shape, g, m)
+                  - _owned(s.owner, "cir,ci->{}r", shape, covariance_g, free))
+
+    def pull(x: Any, e: Any) -> Any:
+        return times(transposed(scale), h - times(g, e[s.owner]) - times(d, x))
 
     def quadratic(e: Any) -> Any:
-        u = jnp.sum(inverse * target(e)[..., None, :], -1)
-        x = m + jnp.sum(t * u[..., None, :], -1)
-        pull = jnp.sum(d * x[..., None, :], -1) + 2 * product("cir,r->ci", g, e) - 2 * h
-        left = jnp.dot(e, product("rs,s->r", parts.rest, e) - 2 * parts.rest_linear,
-                       precision="highest")
-        return jnp.sum(u**2) + jnp.sum(x * pull) + left
+        u = times(inverse, pull(m, e))
+        x = m + times(scale, u)
+        gradient = times(d, x) + 2 * times(g, e[s.owner]) - 2 * h
+        left = jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
+        return jnp.sum(u**2) + jnp.sum(x * gradient) + left
 
-    return _Stage(rest, linear, jnp.sum(logdet), quadratic, precision, target,
-                  -matmul(transposed(t), g))
+    return _Shares(rest, linear, jnp.sum(logdet), quadratic,
+                   lambda: Components(m, scale, precision, pull, -matmul(transposed(scale), g)))
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:
     """log of the integral over the block of exp(-1/2 e'He + h'e) times its priors."""
-    flats = int(block.flat.sum())
-    volume = 0.5 * math.log(2 * math.pi) * flats + float(np.sum(np.log(
-        block.flat_scale[block.flat]))) if flats else 0.0
-    out = -0.5 * (solution.quadratic + solution.logdet) + volume
+    out = -0.5 * (solution.quadratic + solution.logdet) + log_volume(block)
     return jnp.where(jnp.isnan(out), -jnp.inf, out)
 
 
-def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
-    """One exact draw of T u, the deviations from the prior means, over all elements."""
-    dtype = solution.mean.dtype
-    key_rest, key_inner = jax.random.split(key)
-    u = solution.mean
-    if u.size:
-        noise = jax.random.normal(key_rest, u.shape, dtype)
-        u = u + solve_lower(lower_factor(solution.precision), noise, transpose=True)
-    rest = solution.rest_scale.apply(u)
-    inner = solution.inner_mean
-    if inner.size:
-        target = solution.component_target(solution.rest_mean + rest)
-        low = lower_factor(solution.component_precision)
-        noise = jax.random.normal(key_inner, target.shape, dtype)
-        v = solve_lower(low, solve_lower(low, target) + noise, transpose=True)
-        inner = product("cij,cj->ci", solution.inner_scale, v)
-    return block.join(inner, rest)
-
-
-def log_prob(block: GaussianBlock, solution: Solution, deviations: Any) -> Any:
-    """Log density of the block at deviations T u from the prior means, over all elements."""
-    inner, rest = block.split(deviations)
-    total: Any = jnp.zeros((), solution.mean.dtype)
-    if rest.size:
-        scale = solution.rest_scale.matrix()
-        u = solve_lower(scale, rest)
-        gap = u - solution.mean
-        low = lower_factor(solution.precision)
-        total += (-0.5 * product("i,ij,j->", gap, solution.precision, gap)
-                  + jnp.sum(jnp.log(jnp.diagonal(low)))
-                  - jnp.sum(jnp.log(jnp.diagonal(scale)))
-                  - 0.5 * rest.size * math.log(2 * math.pi))
-    if inner.size:
-        real = block.structure.components < block.size
-        t = solution.inner_scale + jnp.where(real, 0.0, 1.0)[:, :, None] * jnp.eye(
-            block.structure.width, dtype=inner.dtype)
-        u = solve_lower(t, inner)
-        low = lower_factor(solution.component_precision)
-        target = solution.component_target(solution.rest_mean + rest)
-        mean = solve_lower(low, solve_lower(low, target), transpose=True)
-        gap = u - mean
-        total += (-0.5 * product("ci,cij,cj->", gap, solution.component_precision, gap)
-                  + jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)))
-                  - jnp.sum(jnp.log(jnp.diagonal(t, axis1=-2, axis2=-1)))
-                  - 0.5 * int(real.sum()) * math.log(2 * math.pi))
-    return total
-
-
-def moments(block: GaussianBlock, solution: Solution) -> tuple[Any, Any, Any, Any, Any]:
-    """The joint posterior of deviations T u: mean over all elements, and its covariance as
-    (component covariance given the rest, loading on the rest, rest covariance)."""
-    rest_mean = solution.rest_scale.apply(solution.mean)
-    scale = solution.rest_scale.matrix()
-    rest_cov = product("ik,kl,jl->ij", scale, solution.inverse, scale)
-    if not solution.inner_mean.size:
-        empty = jnp.zeros(solution.inner_scale.shape, rest_cov.dtype)
-        loading = jnp.zeros((*solution.inner_mean.shape, rest_cov.shape[0]), rest_cov.dtype)
-        return block.join(solution.inner_mean, rest_mean), empty, loading, rest_cov, rest_mean
-    inverse, _ = inverse_logdet(solution.component_precision)
-    target = solution.component_target(solution.rest_mean + rest_mean)
-    gain = product("cik,ckl->cil", solution.inner_scale, inverse)
-    inner_mean = product("cij,cj->ci", gain, target)
-    inner_cov = product("cik,cjk->cij", gain, solution.inner_scale)
-    loading = product("cij,cjr->cir", gain, solution.component_slope)
-    return block.join(inner_mean, rest_mean), inner_cov, loading, rest_cov, rest_mean
+def log_volume(block: GaussianBlock) -> float:
+    """What flat elements add: their normalising constant and column scales."""
+    flats = int(block.flat.sum())
+    return 0.5 * math.log(2 * math.pi) * flats + float(np.sum(np.log(block.flat_scale[block.flat])))

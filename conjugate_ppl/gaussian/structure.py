@@ -1,9 +1,10 @@
 """Which elements of a Gaussian block are independent given the rest.
 
 Proved from the monomials, not from plates: two elements belong together when some monomial or some
-prior holds both. Sites are taken largest first; a site joins the components as long as these stay
-small, otherwise it goes to the dense rest. (Random intercepts and slopes of one grouping become
-components of two; of crossed groupings the larger becomes components of one.)
+prior holds both. Groups of elements are taken largest first; a group joins the components as long as
+these stay small, otherwise it goes to the rest. (Random intercepts and slopes of one grouping become
+components of two; of crossed groupings the larger becomes components of one.) What no chain of monomials
+joins is independent altogether: the rest falls into blocks.
 """
 
 from __future__ import annotations
@@ -22,61 +23,97 @@ _LARGEST = 8  # elements of a component
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Structure:
-    """Components and rest.
+    """Components, and the blocks of the rest that they belong to.
 
     Attributes:
+        size: number of elements.
         components: element numbers, shape (count, width), padded with `size`.
-        rest: element numbers of the dense rest, in order.
+        blocks: element numbers of the rest, shape (number of blocks, widest), padded with `size`;
+            at least one block, which may be empty.
         component: for each element its component, -1 in the rest (length size + 1 for padding).
-        place: for each element its position in its component, or in the rest.
+        block: for each element the block that it, or its component, belongs to.
+        place: for each element its position in its component, or in its block.
+        owner: for each component its block.
     """
 
     size: int
     components: np.ndarray
-    rest: np.ndarray
+    blocks: np.ndarray
     component: np.ndarray
+    block: np.ndarray
     place: np.ndarray
+    owner: np.ndarray
 
     @property
     def width(self) -> int:
         """Elements in a component."""
         return int(self.components.shape[1])
 
+    @property
+    def work(self) -> float:
+        """Roughly how many multiplications solving takes."""
+        count, width = self.components.shape
+        number, rest = self.blocks.shape
+        return float(count * width**2 * (width + rest) + number * rest**3)
 
-def find_structure(size: int, sites: Sequence[tuple[int, int, bool]], rows: np.ndarray,
+    def in_rest(self) -> np.ndarray:
+        """The elements of the rest, in order."""
+        return np.flatnonzero(self.component[: self.size] < 0)
+
+
+def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: np.ndarray,
                    columns: np.ndarray) -> Structure:
-    """Split `size` elements; `sites` lists (first element, size, may be eliminated first).
+    """Split `size` elements; `groups` lists (elements, may be eliminated first).
 
     `rows`, `columns` are the pairs of elements that meet in a monomial or in a prior.
     """
     inside = np.zeros(size, bool)
     labels = np.full(size, -1)
-    for first, count, able in sorted(sites, key=lambda s: -s[1]):
-        if not able or count < 2:
+    for elements, able in sorted(groups, key=lambda g: -len(g[0])):
+        if not able or len(elements) < 2:
             continue
         trial = inside.copy()
-        trial[first : first + count] = True
+        trial[elements] = True
         keep = trial[rows] & trial[columns]
-        graph = coo_array((np.ones(keep.sum()), (rows[keep], columns[keep])), shape=(size, size))
-        _, found = connected_components(graph, directed=False)
+        found = _connected(size, rows[keep], columns[keep])
         widest = int(np.bincount(found[trial]).max())
         if widest <= _LARGEST and widest < trial.sum():
             inside, labels = trial, found
-    members = np.flatnonzero(inside)
-    rest = np.flatnonzero(~inside)
-    component = np.full(size + 1, -1)
+    together = _connected(size, rows, columns)
+    number = np.full(size + 1, -1)
     place = np.zeros(size + 1, np.int64)
-    place[rest] = np.arange(len(rest))
+    components = _table(np.flatnonzero(inside), labels, size, number, place)
+    component = number.copy()
+    blocks = _table(np.flatnonzero(~inside), together, size, number, place)
+    if not len(blocks):
+        blocks = np.zeros((1, 0), np.int64)
+    # a component joined to no element of the rest goes to the first block, with nothing to couple it
+    block_of = np.zeros(int(together.max(initial=0)) + 1, np.int64)
+    rest = np.flatnonzero(~inside)
+    block_of[together[rest]] = number[rest]
+    block = np.append(block_of[together], 0) if size else np.zeros(1, np.int64)
+    return Structure(size, components, blocks, component, block, place, block[components[:, 0]])
+
+
+def _connected(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    found: np.ndarray = connected_components(graph, directed=False)[1]
+    return found
+
+
+def _table(members: np.ndarray, labels: np.ndarray, size: int, number: np.ndarray,
+           place: np.ndarray) -> np.ndarray:
+    """Members with one label in one row each, padded with `size`; notes row and position."""
     if not len(members):
-        return Structure(size, np.zeros((0, 1), np.int64), rest, component, place)
-    _, number = np.unique(labels[members], return_inverse=True)
-    number = number.reshape(-1)
-    order = np.lexsort((members, number))
-    members, number = members[order], number[order]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1])
-    position = np.arange(len(members)) - starts[number]
-    table = np.full((number[-1] + 1, int(position.max()) + 1), size)
-    table[number, position] = members
-    component[members] = number
+        return np.zeros((0, 1), np.int64)
+    _, row = np.unique(labels[members], return_inverse=True)
+    row = row.reshape(-1)
+    order = np.lexsort((members, row))
+    members, row = members[order], row[order]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(row)) + 1])
+    position = np.arange(len(members)) - starts[row]
+    table = np.full((row[-1] + 1, int(position.max()) + 1), size)
+    table[row, position] = members
+    number[members] = row
     place[members] = position
-    return Structure(size, table, rest, component, place)
+    return table

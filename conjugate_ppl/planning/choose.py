@@ -16,8 +16,8 @@ import networkx as nx
 import numpy as np
 
 from conjugate_ppl.algebra.value import Value, is_known
-from conjugate_ppl.algebra.variables import Latent, Variables
-from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
+from conjugate_ppl.algebra.variables import Latent
+from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (
     Declined,
     Elimination,
@@ -25,7 +25,8 @@ from conjugate_ppl.elimination import (
     eliminate_elementwise,
     eliminate_gaussian,
 )
-from conjugate_ppl.elimination.joint import conflicts
+from conjugate_ppl.elimination.conflicts import conflicts
+from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
@@ -170,16 +171,9 @@ class _Attempt:
         self._drop_untouched()
 
     def _walk(self) -> dict[str, Value]:
-        variables = Variables()
-        walk = Walk(self.program.graph, {}, self.left, variables)
-        for name, number in self.program.inputs.items():
-            site = self.program.sites.get(name)
-            support = site.support if site is not None and not site.discrete else "other"
-            walk.set(number, latent_value(name, self.program.graph.shapes[number], support,
-                                          variables))
-        self.walk = walk
+        self.walk = start_walk(self.program, self.left)
         names = [n for n in self.deps.touching(self.left) if n not in self.forward]
-        return dict(zip(names, walk.run([self.program.sites[n].factor for n in names]),
+        return dict(zip(names, self.walk.run([self.program.sites[n].factor for n in names]),
                         strict=True))
 
     def _reject_noise(self) -> None:

@@ -93,13 +93,16 @@ class Execution:
         """One exact joint draw of the collapsed sites given the kept ones."""
         values = self.values(kept)
         out: dict[str, Any] = {}
-        for elimination in reversed(self.chosen.eliminations):
-            key, own = jax.random.split(key)
+        eliminations = self.chosen.eliminations
+        keys = [key]
+        if len(eliminations) + bool(self.chosen.forward) > 1:
+            keys = list(jax.random.split(key, len(eliminations) + 1))
+        for own, elimination in zip(keys, reversed(eliminations), strict=False):
             drawn = elimination.sample(own, values)
             out.update(drawn)
             values = values.with_sites(drawn)
         if self.chosen.forward:
-            trace = self._forward(key, {**kept, **out}, args, kwargs)
+            trace = self._forward(keys[-1], {**kept, **out}, args, kwargs)
             out.update({n: trace[n]["value"] for n in self.chosen.forward})
         return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in out.items()}
 

@@ -18,20 +18,12 @@ class Dependencies:
     """Which inputs (latents and params) every site's factor, scale, mask and support depend on."""
 
     def __init__(self, program: Program) -> None:
-        names = list(program.inputs)
-        deps = program.graph.dependencies
-
-        def of(numbers: Iterable[int | None]) -> frozenset[str]:
-            found = (deps.get(n, frozenset()) for n in numbers if n is not None)
-            return frozenset(names[k] for k in frozenset().union(*found))
-
-        self.of = of
         sites = program.sites
-        self.factor = {n: of([s.factor]) for n, s in sites.items()}
-        self.scale = {n: of([s.scale]) for n, s in sites.items()}
-        self.mask = {n: of([s.mask]) for n, s in sites.items()}
-        self.support = {n: of(s.support_numbers) for n, s in sites.items()}
-        self.deterministic = {n: of([k]) for n, k in program.deterministics.items()}
+        self.factor = {n: program.roots(s.factor) for n, s in sites.items()}
+        self.scale = {n: program.roots(s.scale) for n, s in sites.items()}
+        self.mask = {n: program.roots(s.mask) for n, s in sites.items()}
+        self.support = {n: program.roots(*s.support_numbers) for n, s in sites.items()}
+        self.deterministic = {n: program.roots(k) for n, k in program.deterministics.items()}
 
     def touching(self, sites: Iterable[str]) -> list[str]:
         """Sites whose factor depends on any of `sites`, in the model's order."""

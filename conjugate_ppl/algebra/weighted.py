@@ -1,0 +1,57 @@
+"""Arrays that are sums of known arrays, each times a weight computed at run time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values
+
+__all__ = ["DENSE", "WeightedArray"]
+
+DENSE = 1 << 24
+"""Numbers held for all weights of an array together."""
+
+
+class WeightedArray:
+    """sum_w weight_w A_w for arrays A_w of one shape, given by coordinates."""
+
+    def __init__(self, shape: tuple[int, ...], index: tuple[np.ndarray, ...], weights: np.ndarray,
+                 numbers: np.ndarray) -> None:
+        self.shape = shape
+        used, local = np.unique(weights, return_inverse=True)
+        self._used = used
+        size = int(np.prod(shape))
+        flat = np.ravel_multi_index(index, shape) if len(numbers) else np.zeros(0, np.int64)
+        self._dense: np.ndarray | None = None
+        self.empty = not len(numbers)
+        if len(used) * size <= max(DENSE, 4 * len(numbers)):
+            table = np.zeros((len(used), size))
+            np.add.at(table, (local.reshape(-1), flat), numbers)
+            self._dense = table.reshape(len(used), *shape)
+        else:
+            self._flat, self._weights, self._numbers = flat, weights, numbers
+
+    @classmethod
+    def from_tables(cls, used: np.ndarray, table: np.ndarray) -> WeightedArray:
+        """From one dense array for each of the weights `used`."""
+        self = cls(table.shape[1:], tuple(np.zeros(0, np.int64) for _ in table.shape[1:]),
+                   np.zeros(0, np.int64), np.zeros(0))
+        filled = table.reshape(len(table), -1).any(1)
+        self._used, self._dense, self.empty = used[filled], table[filled], not filled.any()
+        return self
+
+    def evaluate(self, values: Values, omega: Any) -> Any:
+        """The array, given all weights."""
+        if self.empty:
+            return jnp.zeros(self.shape, values.dtype)
+        if self._dense is not None:
+            table = values.number(self._dense)
+            if len(self._used) == 1:
+                return table[0] if self._used[0] == 0 else omega[self._used[0]] * table[0]
+            return jnp.tensordot(omega[self._used], table, 1, precision="highest")
+        out = jnp.zeros(int(np.prod(self.shape)), values.dtype)
+        out = out.at[self._flat].add(values.number(self._numbers) * omega[self._weights])
+        return out.reshape(self.shape)

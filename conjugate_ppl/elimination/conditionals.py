@@ -1,0 +1,85 @@
+"""The exact conditional of each site of a Gaussian block, as a NumPyro distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
+from conjugate_ppl.gaussian.linear import product
+from conjugate_ppl.gaussian.posterior import inner_columns, moments
+from conjugate_ppl.gaussian.solve import Solution
+
+__all__ = ["conditionals"]
+
+_DENSE = 2000  # sites up to this size get a conditional with its full covariance
+
+
+def conditionals(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dict[str, Any]]
+                 ) -> dict[str, Any]:
+    """The exact marginal of each site given the kept ones: multivariate normal over its elements.
+
+    `to_sites` maps the block's elements to the sites. It is affine, so that their joint law follows
+    by pushing mean and covariance of the elements through `jax.linearize` of it. A large site is left
+    out unless its covariance is diagonal plus what comes through the rest.
+    """
+    law = moments(block, solution)
+    mean, push = jax.linearize(to_sites, law.mean)
+    dense = block.size <= 2 * _DENSE
+    columns = law.rest
+    if dense:
+        columns = jnp.concatenate([columns, inner_columns(block, law.inner)], 1)
+    images = jax.vmap(push, in_axes=1, out_axes=-1)(columns)
+    out: dict[str, Any] = {}
+    for s in block.sites:
+        factor, loc = images[s.name].reshape(s.size, -1), mean[s.name].reshape(-1)
+        if dense and s.size <= _DENSE:
+            covariance = product("ik,jk->ij", factor, factor)
+            if s.size == 1:
+                out[s.name] = dist.Normal(mean[s.name], jnp.sqrt(covariance).reshape(s.shape))
+                continue
+            flat = dist.MultivariateNormal(loc, covariance_matrix=covariance)
+        elif _own_component(block, s):
+            c, p = _component_places(block, s)
+            flat = dist.LowRankMultivariateNormal(loc, factor[:, : law.rest.shape[1]],
+                                                  law.inner[c, p, p])
+        else:
+            continue
+        out[s.name] = flat if len(s.shape) == 1 else _Reshaped(
+            flat, dist.transforms.ReshapeTransform(s.shape, (s.size,)))
+    return out
+
+
+def _component_places(block: GaussianBlock, site: GaussianSite) -> tuple[np.ndarray, np.ndarray]:
+    return block.structure.component[site.elements], block.structure.place[site.elements]
+
+
+def _own_component(block: GaussianBlock, site: GaussianSite) -> bool:
+    """Whether each element of a site has a component of its own, and no other site's component
+    enters its location."""
+    c, _ = _component_places(block, site)
+    if (c < 0).any() or len(np.unique(c)) != len(c) or block.rotation is not None:
+        return False
+    read = [np.unique(a.selection) for t in (site.slope.terms if site.slope else ())
+            for a in t.atoms if a.variable.name == BLOCK]
+    return all((block.structure.component[r] < 0).all() for r in read)
+
+
+class _Reshaped(dist.TransformedDistribution):  # type: ignore[misc]
+    """A vector's distribution as that of an array; keeps its mean and variance."""
+
+    def __init__(self, base: Any, transform: Any) -> None:
+        super().__init__(base, transform)
+
+    @property
+    def mean(self) -> Any:
+        return self.transforms[0](self.base_dist.mean)
+
+    @property
+    def variance(self) -> Any:
+        return self.transforms[0](self.base_dist.variance)

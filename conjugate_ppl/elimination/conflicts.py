@@ -1,0 +1,81 @@
+"""What must be proved of Gaussian sites before they are eliminated jointly.
+
+Every factor that touches the block is a polynomial of degree two or less in its elements, every location
+is affine in them, every scale is free of them, and squares come from densities, not from `factor`
+statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conjugate_ppl.algebra.value import Atom, Term, Value
+from conjugate_ppl.algebra.variables import Latent
+from conjugate_ppl.elimination.base import Declined, describe
+from conjugate_ppl.program import Program
+
+__all__ = ["conflicts"]
+
+
+def block_degree(term: Term, sites: frozenset[str]) -> tuple[int, Atom | None]:
+    """Degree in the elements of `sites`, and the first atom that is no such element."""
+    degree = 0
+    for atom in term.atoms:
+        if not atom.variable.roots & sites:
+            continue
+        plain = isinstance(atom.variable, Latent) and atom.power in (1, 2, 3, 4)
+        if not plain:
+            return degree, atom
+        degree += int(atom.power)
+    return degree, None
+
+
+def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Value],
+              locations: Mapping[str, Value], scales: Mapping[str, Value]) -> list[Declined]:
+    """What stands against eliminating `sites` jointly, worst first; empty if nothing does.
+
+    `values` are the factors that touch the sites (their own priors left out), `locations` and `scales`
+    the parameters of their priors.
+    """
+    found: list[Declined] = []
+    for name, value in values.items():
+        owner = program.sites[name]
+        for term in value.terms:
+            degree, odd = block_degree(term, sites)
+            if odd is not None:
+                for site in sorted(odd.variable.roots & sites):
+                    reason, source = describe(odd.variable, odd.power, site)
+                    found.append(Declined(site, f"{reason} in `{name}`", source or owner.source))
+            elif degree > 2:
+                found.append(_too_high(program, term, sites, name))
+            elif degree == 2 and owner.auxiliary:
+                for site in sorted(term.roots & sites):
+                    found.append(Declined(site, f"its square enters the factor statement `{name}`",
+                                          owner.source))
+    for name, value in locations.items():
+        for term in value.terms:
+            degree, odd = block_degree(term, sites)
+            if odd is not None:
+                for site in sorted(odd.variable.roots & sites):
+                    reason, source = describe(odd.variable, odd.power, site)
+                    found.append(Declined(site, f"{reason} in the location of `{name}`",
+                                          source or program.sites[name].source))
+            elif degree > 1:
+                found.append(_too_high(program, term, sites, name))
+    for name, value in scales.items():
+        for site in sorted(value.roots & sites):
+            found.append(Declined(site, f"the scale of `{name}` depends on it",
+                                  program.sites[name].source))
+    return found
+
+
+def _too_high(program: Program, term: Term, sites: frozenset[str], name: str) -> Declined:
+    """Of sites that multiply each other the one with the fewest elements stays with the sampler."""
+    inside = sorted(term.roots & sites, key=lambda s: (program.sites[s].size,
+                                                       -list(program.sites).index(s)))
+    source = program.sites[name].source
+    if len(inside) == 1:
+        return Declined(inside[0], f"it enters `{name}` to a power above two", source)
+    others = " and ".join(f"`{s}`" for s in inside[1:])
+    return Declined(inside[0], f"it multiplies {others} in `{name}`, and only one of them can be "
+                    f"integrated out; {others} has more elements or comes first", source)

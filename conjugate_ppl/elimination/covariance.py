@@ -1,0 +1,126 @@
+"""What a Gaussian block leaves behind, and when a variance that scales all of it stays visible.
+
+If one remaining candidate v scales the whole block (every monomial of the likelihood carries v**q, every
+prior scale v**(-q/2)), then in coordinates whitened by the prior nothing depends on v but the quadratic,
+which is v**q times its value at v = 1: an inverse gamma or a gamma prior of v is conjugate to that, with
+no rule of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.value import Atom, Term, Value, is_known
+from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variables
+from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.solve import Solution, log_integral
+from conjugate_ppl.program import Program
+
+__all__ = ["what_is_left"]
+
+
+class Solved(Protocol):
+    """A Gaussian block that can be solved at given values."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Its sites."""
+
+    @property
+    def block(self) -> GaussianBlock:
+        """The block."""
+
+    @property
+    def log_integral(self) -> Callable[[Values], Any]:
+        """The log of its integral."""
+
+    @property
+    def solution(self) -> Callable[[Values], Solution]:
+        """The block solved."""
+
+
+def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
+                 visible: frozenset[str], variables: Variables) -> tuple[Term, ...]:
+    """The block's log integral, as terms; `bound` are the monomials that held the block."""
+    sites = elimination.block.sites
+    roots = frozenset().union(*(t.roots for t in bound), *(
+        s.mean.roots for s in sites if s.mean is not None), program.roots(*(s.scale for s in sites)))
+    roots -= frozenset(elimination.sites)
+    for name in program.latents:
+        if name in visible and name in roots:
+            q = _common_power(program, elimination.block, bound, name, visible)
+            if q is not None:
+                return _scaled_terms(elimination, name, q, roots, variables)
+    whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
+                     False, roots, elimination.log_integral)
+    return Value.of(whole, ()).terms
+
+
+def _power_in(term: Term, name: str) -> Fraction | None:
+    """The power of scalar `name` in a term; None if it enters otherwise."""
+    total = Fraction(0)
+    for atom in term.atoms:
+        if name not in atom.variable.roots:
+            continue
+        if not (isinstance(atom.variable, Latent) and atom.variable.size == 1):
+            return None
+        total += atom.power
+    return total
+
+
+def _common_power(program: Program, block: GaussianBlock, bound: Sequence[Term], name: str,
+                  visible: frozenset[str]) -> Fraction | None:
+    powers = {_power_in(t, name) for t in bound}
+    if len(powers) != 1 or None in powers or powers == {Fraction(0)}:
+        return None
+    (q,) = powers
+    assert q is not None
+    walk = start_walk(program, visible | {name})
+    for s in block.sites:
+        if s.mean is not None and name in s.mean.roots:
+            return None
+        if s.scale is None:
+            continue
+        (scale,) = walk.run([s.scale])
+        for term in scale.terms:
+            c = term.coefficient()
+            if is_known(c) and not c.any():
+                continue
+            if _power_in(term, name) != -q / 2:
+                return None
+    return q
+
+
+def _scaled_terms(elimination: Solved, name: str, q: Fraction, roots: frozenset[str],
+                  variables: Variables) -> tuple[Term, ...]:
+    def at_one(values: Values) -> Any:
+        """[squares, volume]: the log integral at v is v**q squares + volume."""
+        one = values.with_sites({name: jnp.ones(values.shape_of(name), values.dtype)})
+        solution = elimination.solution(one)
+        squares = jnp.where(jnp.isnan(solution.quadratic), jnp.inf, solution.quadratic)
+        volume = log_integral(elimination.block, dataclasses.replace(
+            solution, quadratic=jnp.zeros((), values.dtype)))
+        return jnp.stack([-0.5 * squares, volume])
+
+    parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in elimination.sites), 2, False,
+                     roots - {name}, at_one)
+    scale = variables.once(("latent", name), lambda: Latent(name, 1, True, frozenset({name}),
+                                                           "positive"))
+    zero, one = np.zeros((), np.int64), (np.ones(()),)
+    squares, volume = (Atom(parts, Fraction(1), np.full((), k)) for k in (0, 1))
+    terms = [Term(0, (), one, (squares, Atom(scale, q, zero))), Term(0, (), one, (volume,))]
+    flats = int(elimination.block.flat.sum())
+    if flats:
+        log = variables.log(scale)
+        assert isinstance(log, Log)
+        terms.append(Term(0, (), (np.asarray(-0.5 * float(q) * flats),),
+                          (Atom(log, Fraction(1), zero),)))
+    return tuple(terms)

@@ -1,0 +1,60 @@
+"""Flat priors: is the posterior proper at every value of the kept sites?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conjugate_ppl.elimination.base import Declined
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.program import Program
+
+__all__ = ["check_proper"]
+
+_RANK = 1e-11  # smallest eigenvalue of a scaled Gram matrix that counts as full rank
+
+
+def check_proper(program: Program, block: GaussianBlock, concrete: bool) -> None:
+    """Flat sites: the data must determine them, whatever the kept sites are.
+
+    H restricted to the flat elements is sum_w weight_w G_w. If every weight is positive and every G_w
+    positive semidefinite, its rank is that of sum_w G_w, the same for all kept values.
+    """
+    flats = [s for s in block.sites if s.family == "Flat"]
+    if not flats:
+        return
+    if not concrete:
+        raise Declined(flats[0].name, "its prior is flat, and traced data cannot prove that the "
+                       "posterior is proper", program.sites[flats[0].name].source)
+    q = block.plain
+    number = np.full(block.size, -1)
+    owner: list[str] = []
+    for s in flats:
+        number[s.first : s.first + s.size] = len(owner) + np.arange(s.size)
+        owner += [s.name] * s.size
+    n = len(owner)
+    keep = (number[q.rows] >= 0) & (number[q.columns] >= 0)
+    used, local = np.unique(q.weights[keep], return_inverse=True)
+    first = flats[0].name
+    source = program.sites[first].source
+    if not q.fixed or len(used) * n * n > 1 << 23:
+        raise Declined(first, "its prior is flat, and the design depends on kept sites, so that a "
+                       "proper posterior is not proved", source)
+    table = np.zeros((len(used), n, n))
+    np.add.at(table, (local.reshape(-1), number[q.rows[keep]], number[q.columns[keep]]),
+              q.numbers[keep])
+    total = table.sum(0)
+    diagonal = np.diagonal(total)
+    scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    table = table * scale[:, None] * scale[None, :]
+    if (len(used) and (np.linalg.eigvalsh(table) < -1e-9).any()) or not (
+            q.reduced.weights.positive(q.weights[keep])):
+        raise Declined(first, "its prior is flat, and the design depends on kept sites, so that a "
+                       "proper posterior is not proved", source)
+    values, vectors = np.linalg.eigh(table.sum(0)) if len(used) else (np.zeros(n), np.eye(n))
+    null = vectors[:, values < _RANK * n]
+    if null.shape[1]:
+        loose = np.flatnonzero(np.abs(null).max(1) > 1e-6)
+        site = owner[loose[0]]
+        raise Declined(site, f"its prior is flat and the data do not determine it: the design of the "
+                       f"flat sites has rank {n - null.shape[1]} of {n}",
+                       program.sites[site].source)

@@ -1,0 +1,134 @@
+"""A solved Gaussian block as a distribution: draws, log density, moments, over all its elements."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.linear import (
+    inverse_logdet,
+    lower_factor,
+    matmul,
+    product,
+    solve_lower,
+    transposed,
+)
+from conjugate_ppl.gaussian.solve import Components, Solution, times
+
+__all__ = ["Moments", "draw", "log_prob", "moments"]
+
+
+def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
+    """One exact draw of all elements."""
+    s = block.structure
+    number = s.blocks.size
+    noise = jax.random.normal(key, (number + s.components.size,), solution.centre.dtype)
+    rest = solution.centre
+    if number:
+        u = solve_lower(lower_factor(solution.precision), noise[:number].reshape(rest.shape), True)
+        rest = rest + solution.rest_scale.apply(u)
+    parts = solution.components()
+    inner = parts.mean
+    if inner.size:
+        low, centre = _centre(parts, rest)
+        u = solve_lower(low, noise[number:].reshape(inner.shape), True)
+        inner = centre + times(parts.scale, u)
+    return block.join(inner, rest)
+
+
+def _centre(parts: Components, rest: Any) -> tuple[Any, Any]:
+    """(factor of the precision, posterior mean) of the components given the rest.
+
+    The mean is refined in the elements themselves, which are small where prior means are far away.
+    """
+    low = lower_factor(parts.precision)
+
+    def invert(x: Any) -> Any:
+        return solve_lower(low, solve_lower(low, x), True)
+
+    u = invert(parts.pull(parts.mean, rest))
+    centre = parts.mean + times(parts.scale, u)
+    return low, centre + times(parts.scale, invert(parts.pull(centre, rest) - u))
+
+
+def log_prob(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
+    """Log density of the block at the given elements."""
+    inner, rest = block.split(elements)
+    s = block.structure
+    total: Any = jnp.zeros((), solution.mean.dtype)
+    if rest.size:
+        total += _density(rest - solution.centre, solution.rest_scale.matrix(), solution.precision,
+                          lower_factor(solution.precision), s.blocks < s.size)
+    if inner.size:
+        parts = solution.components()
+        low, centre = _centre(parts, rest)
+        total += _density(inner - centre, parts.scale, parts.precision, low, s.components < s.size)
+    return total
+
+
+def _density(gap: Any, scale: Any, precision: Any, low: Any, real: np.ndarray) -> Any:
+    """Log density of T u at `gap`, u of the given precision; padding counts for nothing."""
+    padding = jnp.where(real, 0.0, 1.0)[..., None] * jnp.eye(real.shape[-1], dtype=gap.dtype)
+    scale = scale + padding
+    u = solve_lower(scale, jnp.where(real, gap, 0.0))
+    return (-0.5 * jnp.sum(u * times(precision, u))
+            + jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)))
+            - jnp.sum(jnp.log(jnp.diagonal(scale, axis1=-2, axis2=-1)))
+            - 0.5 * int(real.sum()) * math.log(2 * math.pi))
+
+
+class Moments(NamedTuple):
+    """The joint law of the elements by its mean and a factor F of its covariance, F F'.
+
+    Fields:
+        mean: of all elements.
+        rest: columns of F that come through the rest.
+        inner: covariance of the components given the rest, shape (count, width, width).
+    """
+
+    mean: Any
+    rest: Any
+    inner: Any
+
+
+def moments(block: GaussianBlock, solution: Solution) -> Moments:
+    """Mean and covariance of all elements."""
+    number, widest = block.structure.blocks.shape
+    eye = jnp.eye(number, dtype=solution.centre.dtype)
+    scale = solution.rest_scale.matrix()
+    root = matmul(scale, transposed(_inverse_factor(solution.inverse)))  # (blocks, widest, widest)
+    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(number, widest, -1)
+    parts = solution.components()
+    if not parts.mean.size:
+        inner_columns = jnp.zeros((*parts.mean.shape, columns.shape[-1]), columns.dtype)
+        return Moments(block.join(parts.mean, solution.centre), block.join(inner_columns, columns),
+                       parts.precision)
+    inverse, _ = inverse_logdet(parts.precision)
+    gain = matmul(parts.scale, inverse)
+    loading = matmul(gain, parts.slope)
+    inner_columns = product("cir,crk->cik", loading, columns[block.structure.owner])
+    return Moments(block.join(_centre(parts, solution.centre)[1], solution.centre),
+                   block.join(inner_columns, columns), matmul(gain, transposed(parts.scale)))
+
+
+def _inverse_factor(inverse: Any) -> Any:
+    """R with R' R equal to a positive semidefinite matrix, which may be zero in some directions."""
+    if not inverse.size:
+        return inverse
+    values, vectors = jnp.linalg.eigh(inverse)
+    return transposed(vectors) * jnp.sqrt(jnp.maximum(values, 0))[..., :, None]
+
+
+def inner_columns(block: GaussianBlock, inner: Any) -> Any:
+    """The columns of F that are the components' own."""
+    count, width = block.structure.components.shape
+    number, widest = block.structure.blocks.shape
+    root = transposed(_inverse_factor(inner))
+    eye = jnp.eye(count, dtype=inner.dtype)
+    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(count, width, -1)
+    return block.join(columns, jnp.zeros((number, widest, columns.shape[-1]), inner.dtype))

@@ -1,0 +1,132 @@
+"""Rotating exchangeable elements, so that fewer of them depend on each other.
+
+Where all events of a site (its elements, or its rows for a multivariate one) have one prior, any
+orthogonal mix of the events has that prior again. The mix chosen here makes what the likelihood says of
+the site as diagonal as one mix can make it, and couples as few events as possible with other sites: the
+contrasts within a balanced group couple with nothing, and of a ridge regression the coefficients become
+its principal components, each solved alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from conjugate_ppl.algebra.weighted import DENSE
+from conjugate_ppl.gaussian.quadratic import Quadratic
+
+__all__ = ["Rotated", "Rotation", "rotations"]
+
+_LARGEST = 600  # events of a site that is rotated
+_ZERO = 1e-12  # relative to the largest entries of row and column: rounding of the rotation
+_EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
+
+Group = tuple[np.ndarray, bool]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rotation:
+    """e = Q e', site by site.
+
+    Attributes:
+        parts: (element numbers of shape (events, width), Q of shape (events, events)) for each
+            site that is rotated.
+    """
+
+    parts: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def forward(self, e: Any) -> Any:
+        """From plain to rotated coordinates, along the first axis."""
+        return self._apply(e, [(index, q.T) for index, q in self.parts])
+
+    def backward(self, e: Any) -> Any:
+        """From rotated to plain coordinates, along the first axis."""
+        return self._apply(e, list(self.parts))
+
+    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Any:
+        for index, q in parts:
+            flat = e[index.reshape(-1)].reshape(*index.shape, *e.shape[1:])
+            if isinstance(e, np.ndarray):
+                e = e.copy()
+                e[index] = np.einsum("ij,j...->i...", q, flat)
+            else:
+                from conjugate_ppl.gaussian.linear import product
+
+                e = e.at[index].set(product("ij,j...->i...", q.astype(e.dtype), flat))
+        return e
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rotated:
+    """A quadratic in rotated coordinates, and groups of elements for the search of a structure."""
+
+    rotation: Rotation
+    quadratic: Quadratic
+    groups: list[Group]
+
+
+def rotations(q: Quadratic, size: int, able: Sequence[tuple[np.ndarray, int]], others: list[Group]
+              ) -> Rotated | None:
+    """Rotate the sites `able`, each given by its elements and the width of its events.
+
+    `others` are the groups of elements that stay as they are. None where nothing can be rotated.
+    """
+    tables = [elements.reshape(-1, width) for elements, width in able]
+    tables = [t for t in tables if 2 < len(t) <= _LARGEST]
+    used = np.unique(np.concatenate([q.weights, q.linear_weights]))
+    if not q.fixed or not tables or len(used) * size * size > DENSE:
+        return None
+    h = np.zeros((len(used), size, size))
+    np.add.at(h, (np.searchsorted(used, q.weights), q.rows, q.columns), q.numbers)
+    linear = np.zeros((len(used), size))
+    np.add.at(linear, (np.searchsorted(used, q.linear_weights), q.places), q.linear)
+
+    parts = [(table, _events(h, table)) for table in tables]
+    rotation = Rotation(tuple(parts))
+    h = np.moveaxis(h, 0, 2)  # rows, columns, weights
+    h = np.swapaxes(rotation.forward(np.swapaxes(rotation.forward(h), 0, 1)), 0, 1)
+    largest = np.sqrt(np.abs(h).max((1, 2), initial=0.0))
+    h[np.abs(h) <= _ZERO * largest[:, None, None] * largest[None, :, None]] = 0.0
+    rows, columns, weights = np.nonzero(h)
+    linear = rotation.forward(linear.T)
+    places, linear_weights = np.nonzero(linear)
+    turned = dataclasses.replace(
+        q, rows=rows, columns=columns, weights=used[weights], numbers=h[rows, columns, weights],
+        places=places, linear_weights=used[linear_weights], linear=linear[places, linear_weights])
+
+    groups = list(others)
+    rotated = {int(t[0, 0]) for t in tables}
+    groups += [(elements, True) for elements, _ in able if int(elements[0]) not in rotated]
+    own = np.arange(size)
+    for table in tables:
+        own[table.reshape(-1)] = -1 - table[0, 0]
+        outside = (own[rows] != own[columns]) & (own[rows] == -1 - table[0, 0])
+        coupled = np.isin(table, rows[outside]).any(1)
+        groups += [(table[part].reshape(-1), True) for part in (coupled, ~coupled) if part.any()]
+    return Rotated(rotation, turned, groups)
+
+
+def _events(h: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The orthogonal matrix for the events of one site."""
+    events, width = table.shape
+    rng = np.random.default_rng(0)
+    mix = np.zeros((events, events))
+    for a in range(width):
+        for b in range(width):
+            for one in h[:, table[:, a], :][:, :, table[:, b]]:
+                mix += rng.normal() * (one + one.T)
+    values, vectors = np.linalg.eigh(mix)
+    outside = np.setdiff1d(np.arange(h.shape[1]), table.reshape(-1))
+    cross = np.concatenate([h[:, table[:, a], :][:, :, outside] for a in range(width)], 2)
+    cross = np.moveaxis(cross, 1, 0).reshape(events, -1)
+    if cross.shape[1] > events:  # a random mix of columns spans the same space
+        cross = cross @ rng.normal(size=(cross.shape[1], events))
+    # within one eigenspace, the directions that couple with other sites come first
+    gaps = np.diff(values) > _EQUAL * max(np.abs(values).max(initial=0.0), 1e-300)
+    for space in np.split(np.arange(events), np.flatnonzero(gaps) + 1):
+        basis = vectors[:, space]
+        vectors[:, space] = basis @ np.linalg.svd(basis.T @ cross)[0]
+    return vectors
