@@ -301,7 +301,7 @@ class _Rewriter(Messenger):  # type: ignore[misc]
         if msg["type"] != "sample":
             return
         if name in self._collapsed:
-            msg["value"] = _placeholder(msg)
+            msg["value"] = _placeholder(msg, name in self._execution.drawn)
             msg["stop"] = True
         elif name in self._execution.replaced:
             if msg["is_observed"]:
@@ -314,13 +314,14 @@ class _Rewriter(Messenger):  # type: ignore[misc]
             self.values[msg["name"]] = msg["value"]
 
 
-def _placeholder(msg: dict[str, Any]) -> Any:
-    """A value for a hidden site: a draw from its prior where there is a key, else a feasible one."""
+def _placeholder(msg: dict[str, Any], drawn: bool) -> Any:
+    """A value for a hidden site: a feasible one, or a draw from its prior where there is a key and
+    the prior of a kept site needs it."""
     fn, shape = msg["fn"], msg["kwargs"].get("sample_shape", ())
     key = msg["kwargs"].get("rng_key")
     if key is None:
-        key = numpyro.prng_key()
-    if key is not None:
+        key = numpyro.prng_key()  # taken in any case, so that other sites get theirs
+    if key is not None and drawn:
         try:
             return fn.sample(key, shape)
         except NotImplementedError:

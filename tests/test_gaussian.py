@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from conjugate_ppl.algebra.reduce import Reduced, Weights
-from conjugate_ppl.gaussian.assemble import Quadratic, reference
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
+from conjugate_ppl.gaussian.quadratic import Quadratic
+from conjugate_ppl.gaussian.reference import reference
+from conjugate_ppl.gaussian.rotation import rotations
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 
 
@@ -92,22 +94,27 @@ def structure(sites: list[tuple[int, bool]], pairs: list[tuple[int, int]]) -> St
     sizes = [n for n, _ in sites]
     firsts = np.cumsum([0, *sizes[:-1]]).tolist()
     rows, columns = np.array(pairs or np.zeros((0, 2)), int).T
-    found = find_structure(sum(sizes), [(f, n, able) for f, (n, able) in zip(firsts, sites, strict=True)],
-                           rows, columns)
+    found = find_structure(sum(sizes), [(np.arange(f, f + n), able)
+                                        for f, (n, able) in zip(firsts, sites, strict=True)], rows, columns)
     check(found, pairs)
     return found
 
 
 def check(s: Structure, pairs: list[tuple[int, int]]) -> None:
-    """Every element has one place, and no pair joins two components."""
+    """Every element has one place, and no pair joins two components or two blocks."""
     members = s.components[s.components < s.size]
-    assert sorted([*members, *s.rest]) == list(range(s.size))
+    rest = s.blocks[s.blocks < s.size]
+    assert sorted([*members, *rest]) == list(range(s.size))
+    assert sorted(rest) == s.in_rest().tolist()
     assert s.component[s.size] == -1 and s.place.shape == s.component.shape == (s.size + 1,)
     for e in range(s.size):
-        where = s.rest[s.place[e]] if s.component[e] < 0 else s.components[s.component[e], s.place[e]]
+        where = s.blocks[s.block[e], s.place[e]] if s.component[e] < 0 else \
+            s.components[s.component[e], s.place[e]]
         assert where == e
+        assert s.component[e] < 0 or s.owner[s.component[e]] == s.block[e]
     for i, j in pairs:
         assert s.component[i] == s.component[j] or -1 in (s.component[i], s.component[j])
+        assert s.block[i] == s.block[j] or s.component[i] >= 0 and s.component[j] >= 0
 
 
 def groups(s: Structure) -> set[frozenset[int]]:
@@ -119,27 +126,35 @@ def test_random_intercepts_go_first() -> None:
     # element 0 is shared; 1..4 meet it alone
     s = structure([(1, True), (4, True)], [(0, k) for k in range(1, 5)])
     assert groups(s) == {frozenset({k}) for k in range(1, 5)}
-    assert s.rest.tolist() == [0] and s.width == 1
+    assert s.in_rest().tolist() == [0] and s.width == 1
 
 
 def test_intercepts_and_slopes_of_a_grouping_share_components() -> None:
     pairs = [(k, 3 + k) for k in range(3)] + [(6, k) for k in range(6)]
     s = structure([(3, True), (3, True), (1, True)], pairs)
     assert groups(s) == {frozenset({k, 3 + k}) for k in range(3)}
-    assert s.rest.tolist() == [6]
+    assert s.in_rest().tolist() == [6]
 
 
 def test_of_crossed_groupings_the_larger_goes_first() -> None:
     pairs = [(i, 3 + j) for i in range(3) for j in range(5)]
     s = structure([(3, True), (5, True)], pairs)
     assert groups(s) == {frozenset({3 + j}) for j in range(5)}
-    assert s.rest.tolist() == [0, 1, 2]
+    assert s.in_rest().tolist() == [0, 1, 2]
 
 
 def test_components_of_different_width_are_padded() -> None:
     s = structure([(5, True)], [(0, 1), (2, 3), (3, 4)])
     assert groups(s) == {frozenset({0, 1}), frozenset({2, 3, 4})}
     assert sorted((s.components == 5).sum(1).tolist()) == [0, 1]
+
+
+def test_what_nothing_joins_falls_into_blocks() -> None:
+    # two groups of three, each with an intercept and a slope of its own
+    pairs = [(k, 6 + k // 3) for k in range(6)] + [(k, 8 + k // 3) for k in range(6)] + [(6, 8), (7, 9)]
+    s = structure([(6, True), (2, False), (2, False)], pairs)
+    assert sorted(map(sorted, s.blocks.tolist())) == [[6, 8], [7, 9]]
+    assert s.owner.tolist() == [s.block[6]] * 3 + [s.block[7]] * 3
 
 
 @pytest.mark.parametrize(("sites", "pairs"), [
@@ -150,7 +165,7 @@ def test_components_of_different_width_are_padded() -> None:
 ], ids=["not able", "scalars", "a long chain", "all joined"])
 def test_everything_in_the_rest(sites: list[tuple[int, bool]], pairs: list[tuple[int, int]]) -> None:
     s = structure(sites, pairs)
-    assert len(s.components) == 0 and s.rest.tolist() == list(range(sum(n for n, _ in sites)))
+    assert len(s.components) == 0 and s.in_rest().tolist() == list(range(sum(n for n, _ in sites)))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -159,6 +174,59 @@ def test_random_graphs(seed: int) -> None:
     sites = [(int(n), bool(rng.random() < 0.8)) for n in rng.integers(1, 9, 4)]
     size = sum(n for n, _ in sites)
     structure(sites, [tuple(p) for p in rng.integers(0, size, (2 * size, 2)).tolist()])
+
+
+# -- rotation -------------------------------------------------------------------------------------
+
+
+def dense(q: Quadratic, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """H and h with all weights 1."""
+    h, linear = np.zeros((size, size)), np.zeros(size)
+    np.add.at(h, (q.rows, q.columns), q.numbers)
+    np.add.at(linear, q.places, q.linear)
+    return h, linear
+
+
+def turned(x: np.ndarray, able: list[tuple[np.ndarray, int]]) -> Any:
+    """The regression of random numbers on `x`, rotated."""
+    y = np.random.default_rng(1).normal(size=len(x))
+    q = quadratic(x.T @ x, x.T @ y)
+    others = np.setdiff1d(np.arange(x.shape[1]), np.concatenate([e for e, _ in able]))
+    found = rotations(q, x.shape[1], able, [(others, True)] if len(others) else [])
+    assert found is not None
+    h, linear = dense(q, x.shape[1])
+    for part in (h, linear):  # a rotation, and the same quadratic in it
+        np.testing.assert_allclose(found.rotation.backward(found.rotation.forward(part)), part,
+                                   atol=1e-12 * np.abs(part).max())
+    new_h, new_linear = dense(found.quadratic, x.shape[1])
+    expected = found.rotation.forward(found.rotation.forward(h).T)
+    np.testing.assert_allclose(new_h, expected, atol=1e-10 * np.abs(h).max())
+    np.testing.assert_allclose(new_linear, found.rotation.forward(linear), atol=1e-12 * np.abs(linear).max())
+    return found, new_h
+
+
+def test_coefficients_become_principal_components() -> None:
+    found, h = turned(np.random.default_rng(0).normal(size=(30, 6)), [(np.arange(6), 1)])
+    assert np.count_nonzero(h - np.diag(np.diag(h))) == 0
+    assert len(found.groups) == 1
+
+
+def test_contrasts_of_a_balanced_grouping_couple_with_nothing() -> None:
+    group = np.repeat(np.arange(5), 4)
+    x = np.concatenate([np.eye(5)[group], np.ones((20, 1))], 1)
+    found, h = turned(x, [(np.arange(5), 1)])
+    sizes = sorted(len(elements) for elements, _ in found.groups)
+    assert sizes == [1, 1, 4] and np.count_nonzero(h[:5, 5]) == 1
+
+
+def test_rows_of_a_matrix_are_rotated_together() -> None:
+    group, t = np.repeat(np.arange(6), 4), np.tile([-1.0, 0.0, 1.0, 2.0], 6)
+    z = np.zeros((24, 6, 2))
+    z[np.arange(24), group] = np.stack([np.ones(24), t], 1)
+    x = np.concatenate([z.reshape(24, 12), np.ones((24, 1)), t[:, None]], 1)
+    found, h = turned(x, [(np.arange(12), 2)])
+    assert sorted(len(elements) for elements, _ in found.groups) == [2, 2, 10]
+    assert np.count_nonzero(h[:12, 12:].any(1)) == 2
 
 
 # -- reference ------------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ def gaussian_small_integers(y):
     sample("y", dist.Normal(a, 1.0), obs=y * 40)
 
 
-@case("mu", Y + 1e3)
+@case("mu", Y + 1e4)
 def gaussian_far_from_zero(y):
     mu = sample("mu", dist.Normal(0.0, 1e4))
     s = sample("s", dist.HalfNormal(2.0))
@@ -428,6 +428,60 @@ def gaussian_three_levels(y, g, of):
         low = sample("low", dist.Normal(middle[of], scales[1]))
     with plate("rows", N):
         sample("y", dist.Normal(low[g], scales[2]), obs=y)
+
+
+CELLS = np.array([(i, j, c) for i in range(6) for j in range(5) for c in (-0.5, 0.5)])
+MANY = RNG.normal(size=(30, 12))
+
+
+@case("alpha beta u w", RNG.normal(size=60), CELLS[:, 0].astype(int), CELLS[:, 1].astype(int), CELLS[:, 2])
+def gaussian_balanced_crossed(y, subject, item, x):
+    alpha, beta = sample("alpha", dist.Normal(0.0, 3.0)), sample("beta", dist.Normal(0.0, 3.0))
+    tau = sample("tau", dist.HalfNormal(1.0).expand([3]).to_event(1))
+    low = sample("low", dist.LKJCholesky(2, 1.0))
+    s = sample("s", dist.HalfNormal(1.0))
+    with plate("subjects", 6):
+        u = sample("u", dist.MultivariateNormal(jnp.zeros(2), scale_tril=jnp.diag(tau[:2]) @ low))
+    with plate("items", 5):
+        w = sample("w", dist.Normal(0.0, tau[2]))
+    with plate("rows", 60):
+        mean = alpha + u[subject, 0] + w[item] + x * (beta + u[subject, 1])
+        sample("y", dist.Normal(mean, s), obs=y)
+
+
+@case("a b", RNG.normal(size=30), MANY)
+def gaussian_ridge(y, x):
+    tau, s = sample("tau", dist.HalfCauchy(1.0)), sample("s", dist.HalfNormal(1.0))
+    a = sample("a", dist.Normal(0.0, 10.0))
+    b = sample("b", dist.Normal(0.3, tau).expand([12]).to_event(1))
+    sample("y", dist.Normal(a + x @ b, s), obs=y)
+
+
+@case("theta", RNG.normal(size=24), np.repeat(np.arange(12), 2))
+def gaussian_equal_groups(y, g):
+    mu, tau = sample("mu", dist.StudentT(3.0, 0.0, 1.0)), sample("tau", dist.HalfNormal(1.0))
+    with plate("groups", 12):
+        theta = sample("theta", dist.Normal(mu, tau))
+    sample("y", dist.Normal(theta[g], 0.7), obs=y)
+
+
+@case("theta", RNG.normal(size=24), np.repeat(np.arange(12), 2), np.tile([0.0, 1.0, 2.0], 4))
+def gaussian_kept_curve_of_groups(y, g, dose):
+    k, tau = sample("k", dist.StudentT(3.0, 0.0, 1.0)), sample("tau", dist.HalfNormal(1.0))
+    with plate("groups", 12):
+        theta = sample("theta", dist.Normal(jnp.exp(-k * dose), tau))
+    sample("y", dist.Normal(theta[g], 0.7), obs=y)
+
+
+@case("top a b", RNG.normal(size=24), np.repeat(np.arange(12), 2), np.tile([0, 1, 2], 4),
+      RNG.normal(size=24))
+def gaussian_strata(y, pair, grade, x):
+    s = sample("s", dist.HalfNormal(1.0).expand([3]).to_event(1))
+    with plate("grades", 3):
+        top, b = sample("top", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 5.0))
+    with plate("pairs", 12):
+        a = sample("a", dist.Normal(10.0 * top[grade], 1.0))
+    sample("y", dist.Normal(a[pair] + b[grade[pair]] * x, s[grade[pair]]), obs=y)
 
 
 @case("a rho", Y)

@@ -183,7 +183,10 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
 
 
 def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[str, int]]:
-    """A point where the quadratic over the block *and* the kept real sites is small; its layout."""
+    """A point where the quadratic over the block *and* the kept real sites is small; its layout.
+
+    Rounded to single precision, so that subtracting it costs a float32 value no digits.
+    """
     numbers = {s.name: s.first for s in written.sites}
     size = sum(s.size for s in written.sites)
     for t in written.terms:
@@ -197,7 +200,9 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     good = [t for t in written.terms if _is_quadratic(t, frozenset(places))]
     q: Quadratic = quadratic(reduce_terms(
         good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
-    return reference(q, size), numbers
+    with np.errstate(over="ignore"):
+        point = reference(q, size).astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(point), point, 0.0), numbers
 
 
 def _is_quadratic(term: Term, real: frozenset[str]) -> bool:

@@ -30,6 +30,7 @@ BLOCK = "<block>"
 """Name of the one variable that holds all elements of a block."""
 
 _BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
+_SMALL = 16  # rows of a scale that is written out in any case
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,14 +172,15 @@ class GaussianBlock:
         self._t_inner = np.full((count, width, width), none)
         self._t_inner[ci[inner], pi[inner], pj[inner]] = self._t_index[inner]
         b, i, j, k = s.block[self._t_rows[rest]], pi[rest], pj[rest], self._t_index[rest]
-        self._t_rest = (b, i, j, k)
-        reach = int((i - j).max()) if len(i) else 0
-        self._bands: list[np.ndarray] | None = None
-        if reach <= _BANDS:
-            self._bands = [np.full(s.blocks.shape, none) for _ in range(reach + 1)]
-            for band in range(reach + 1):
-                at = (i - j) == band
-                self._bands[band][b[at], i[at]] = k[at]
+        number, widest = s.blocks.shape
+        reach = int((i - j).max(initial=0))
+        self._banded = reach <= _BANDS and widest > _SMALL
+        if self._banded:
+            self._t_rest = np.full((reach + 1, number, widest), none)
+            self._t_rest[i - j, b, i] = k
+        else:
+            self._t_rest = np.full((number, widest, widest), none)
+            self._t_rest[b, i, j] = k
 
     def _place_flat(self) -> None:
         """Flat elements of the rest, and a column scale for each (1 / sqrt of its own precision)."""
@@ -210,15 +212,13 @@ class GaussianBlock:
 
     def rest_scale(self, values: Values, t: Any) -> Scale:
         """T of the rest."""
-        flat = values.number(np.where(self.flat, self.flat_scale, 0.0))
-        if self._bands is None:
-            b, i, j, k = self._t_rest
-            diagonal = flat[:, :, None] * jnp.eye(flat.shape[1], dtype=values.dtype)
-            return Scale((), diagonal.at[b, i, j].set(t[k]))
-        bands = [t[index] for index in self._bands]
-        if self.flat.any():
-            bands[0] = bands[0] + flat
-        return Scale(tuple(bands))
+        numbers = t[self._t_rest]
+        flat = np.where(self.flat, self.flat_scale, 0.0)
+        if not self._banded:
+            diagonal = flat[:, :, None] * np.eye(flat.shape[1])
+            return Scale((), numbers + values.number(diagonal) if flat.any() else numbers)
+        first, *others = numbers
+        return Scale((first + values.number(flat) if flat.any() else first, *others))
 
     def moving_mean(self, values: Values) -> Any:
         """The part of m that depends on kept sites, length size + 1; None if there is none."""

@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 
 __all__ = ["Scale", "inverse_logdet", "lower_factor", "matmul", "product", "solve_lower",
-           "transposed"]
+           "times", "transposed"]
 
-_UNROLLED = 4
+_UNROLLED = 4  # rows of matrices that are factored entry by entry
+_FUSED = 16  # rows of matrices whose products are sums that a compiler fuses with what is around
 
 
 def product(*operands: Any) -> Any:
@@ -33,13 +34,18 @@ def transposed(m: Any) -> Any:
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """Products of batches of matrices; small ones as sums of elementwise products, which a compiler
-    fuses with what stands around them."""
-    n = a.shape[-1]
-    if n > _UNROLLED:
+    """Products of batches of matrices; small ones as sums that a compiler fuses with what stands
+    around them."""
+    if a.shape[-1] > _FUSED:
         return product("...ij,...jk->...ik", a, b)
-    return sum(a[..., :, k, None] * b[..., None, k, :] for k in range(1, n)) + (
-        a[..., :, 0, None] * b[..., None, 0, :])
+    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
+
+
+def times(matrix: Any, vector: Any) -> Any:
+    """Matrices of a batch times vectors; small ones as a sum that a compiler fuses."""
+    if min(matrix.shape[-2:]) <= _FUSED:
+        return jnp.sum(matrix * vector[..., None, :], -1)
+    return product("...ij,...j->...i", matrix, vector)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,19 +62,19 @@ class Scale:
     def apply(self, x: Any) -> Any:
         """T x"""
         if self.dense is not None:
-            return product("...ij,...j->...i", self.dense, x)
+            return times(self.dense, x)
         return sum(t * jnp.roll(x, k, -1) for k, t in enumerate(self.bands))
 
     def transpose_apply(self, x: Any) -> Any:
         """T' x"""
         if self.dense is not None:
-            return product("...ji,...j->...i", self.dense, x)
+            return times(transposed(self.dense), x)
         return sum(jnp.roll(t * x, -k, -1) for k, t in enumerate(self.bands))
 
     def sandwich(self, h: Any) -> Any:
         """T' H T"""
         if self.dense is not None:
-            return product("...ki,...kl,...lj->...ij", self.dense, h, self.dense)
+            return matmul(matmul(transposed(self.dense), h), self.dense)
         right: Any = sum(jnp.roll(h * t[..., None, :], -k, -1) for k, t in enumerate(self.bands))
         return sum(jnp.roll(right * t[..., :, None], -k, -2) for k, t in enumerate(self.bands))
 

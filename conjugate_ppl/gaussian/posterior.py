@@ -16,9 +16,10 @@ from conjugate_ppl.gaussian.linear import (
     matmul,
     product,
     solve_lower,
+    times,
     transposed,
 )
-from conjugate_ppl.gaussian.solve import Components, Solution, times
+from conjugate_ppl.gaussian.solve import Components, Solution
 
 __all__ = ["Moments", "draw", "log_prob", "moments"]
 

@@ -13,8 +13,7 @@ def reference(q: Quadratic, size: int, steps: int = 200) -> np.ndarray:
     """A least-squares point of the quadratic with all weights set to 1 (shape (size,)).
 
     Conjugate gradients on the normal equations, scaled by their diagonal: the point only has to be
-    close, so that the quadratic written about it has small coefficients. It is rounded to single
-    precision, so that subtracting it costs a float32 value no digits.
+    close, so that the quadratic written about it has small coefficients.
     """
     if not len(q.numbers):
         return np.zeros(size)
@@ -44,6 +43,5 @@ def reference(q: Quadratic, size: int, steps: int = 200) -> np.ndarray:
         new = float(r @ r)
         p = r + (new / norm) * p
         norm = new
-    with np.errstate(over="ignore"):
-        x = (x * scale).astype(np.float32).astype(np.float64)
+    x = x * scale
     return x if np.isfinite(x).all() else np.zeros(size)

@@ -23,7 +23,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.linear import Scale, inverse_logdet, matmul, product, transposed
+from conjugate_ppl.gaussian.linear import Scale, inverse_logdet, matmul, product, times, transposed
 
 __all__ = ["Components", "Solution", "log_integral", "solve"]
 
@@ -103,20 +103,13 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     fixed = jax.lax.stop_gradient(inverse)
     mean = jax.lax.stop_gradient(times(inverse, target))
     mean = mean + times(fixed, target - times(precision, mean))
+    solution = m + scale.apply(mean)
+    quadratic = jnp.sum(proper * mean**2) + shares.quadratic(solution)
     # A second one in the elements themselves, which are small where prior means are far away.
-    centre = m + scale.apply(mean)
-    pull = scale.transpose_apply(shares.linear - times(shares.rest, centre)) - proper * mean
-    centre = centre + scale.apply(times(fixed, pull))
-    quadratic = jnp.sum(proper * mean**2) + shares.quadratic(centre)
+    pull = scale.transpose_apply(shares.linear - times(shares.rest, solution)) - proper * mean
+    centre = solution + scale.apply(times(fixed, pull))
     return Solution(shares.components, scale, m, precision, inverse, mean, centre, quadratic,
                     jnp.sum(logdet) + shares.logdet)
-
-
-def times(matrix: Any, vector: Any) -> Any:
-    """Matrices of a batch times vectors, in full precision."""
-    if matrix.shape[-1] <= 4 or matrix.shape[-2] <= 4:
-        return jnp.sum(matrix * vector[..., None, :], -1)
-    return product("...ij,...j->...i", matrix, vector)
 
 
 def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: Any) -> _Shares:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpyro
 from numpyro import handlers
 
@@ -23,6 +25,8 @@ from conjugate_ppl.program import Program, trace_program
 
 __all__ = ["Execution", "prepare"]
 
+_LARGEST_BLOCK = 50  # numbers whose mass matrix is dense by default
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Execution:
@@ -34,6 +38,7 @@ class Execution:
         leftover: what they leave, as a reduced sum.
         hidden: deterministic sites that depend on a collapsed site.
         replaced: kept sites whose prior is accounted for by the marginal.
+        drawn: collapsed sites that the prior of a kept latent depends on, directly or through others.
     """
 
     model: Callable[..., Any]
@@ -42,6 +47,7 @@ class Execution:
     leftover: Reduced
     hidden: frozenset[str]
     replaced: frozenset[str]
+    drawn: frozenset[str]
 
     @property
     def plan(self) -> Plan:
@@ -70,7 +76,13 @@ class Execution:
         Compiled as one function: run operation by operation, its many small steps would each be
         compiled alone.
         """
-        return self._log_marginal({n: v for n, v in sites.items() if n in self.needed})
+        real: dict[str, Any] = {}
+        whole: dict[str, Any] = {}
+        for name in self.needed & sites.keys():
+            dtype = self.program.graph.dtypes[self.program.inputs[name]]
+            part = real if jnp.issubdtype(dtype, jnp.floating) else whole
+            part[name] = jnp.asarray(sites[name], dtype)
+        return self._log_marginal(real, whole)
 
     @functools.cached_property
     def needed(self) -> frozenset[str]:
@@ -81,8 +93,24 @@ class Execution:
         return (found & frozenset(self.program.inputs)) - frozenset(self.plan.collapsed)
 
     @functools.cached_property
-    def _log_marginal(self) -> Callable[[Mapping[str, Any]], Any]:
-        return jax.jit(self._compute_log_marginal)
+    def _log_marginal(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        """Value and gradient are one compiled function, which serves whoever asks for either."""
+        def compute(real: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
+            return self._compute_log_marginal({**real, **whole})
+
+        both = jax.jit(jax.value_and_grad(compute))
+
+        @jax.custom_jvp
+        def log_marginal(real: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
+            return both(real, whole)[0]
+
+        @log_marginal.defjvp
+        def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+            value, gradient = both(*primals)
+            slopes = jax.tree.map(lambda g, t: jnp.sum(g * t), gradient, tangents[0])
+            return value, sum(jax.tree.leaves(slopes), jnp.zeros_like(value))
+
+        return log_marginal
 
     def _compute_log_marginal(self, sites: Mapping[str, Any]) -> Any:
         values = self.values(sites)
@@ -131,6 +159,21 @@ class Execution:
             if not missing:
                 found.update(elimination.conditionals(values))
         return {n: found[n] for n in self.plan.collapsed if n in found}
+
+    def hyperparameters(self) -> list[tuple[str, ...]]:
+        """Kept latents that are parameters of one collapsed site's prior, by groups of several.
+
+        What is known of a prior is known of its parameters together: they tend to be correlated.
+        """
+        program, graph = self.program, nx.Graph()
+        able = [n for n in self.plan.kept if program.sites[n].latent and not program.sites[n].discrete]
+        for elimination in self.chosen.eliminations:
+            for name in elimination.sites:
+                numbers = program.sites[name].parameters.values()
+                group = [n for n in able if n in program.roots(*numbers)]
+                graph.add_edges_from(itertools.pairwise(group))
+        groups = [tuple(n for n in able if n in part) for part in nx.connected_components(graph)]
+        return sorted(g for g in groups if sum(program.sites[n].size for n in g) <= _LARGEST_BLOCK)
 
     def reads(self, sites: Collection[str]) -> frozenset[str]:
         """Every other site that shares a factor with `sites`."""
@@ -184,4 +227,5 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         leftover=reduce_terms(terms, lambda v: None),
         hidden=frozenset(n for n, d in deps.deterministic.items() if d & gone),
         replaced=frozenset(n for n in chosen.consumed if n not in gone),
+        drawn=deps.ancestors(chosen.plan.kept) & gone,
     )

@@ -30,6 +30,16 @@ class Dependencies:
         wanted = frozenset(sites)
         return [n for n, d in self.factor.items() if d & wanted]
 
+    def ancestors(self, sites: Iterable[str]) -> frozenset[str]:
+        """The inputs that the factors of `sites` depend on, and those theirs depend on, and so on."""
+        found: set[str] = set()
+        left = list(sites)
+        while left:
+            new = self.factor.get(left.pop(), frozenset()) - found
+            found |= new
+            left += new
+        return frozenset(found)
+
 
 def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset[str]
              ) -> Declined | None:
