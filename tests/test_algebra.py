@@ -18,7 +18,7 @@ from conjugate_ppl.algebra.host import HOST, known
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Value
+from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.variables import (
     Complement,
     Elementwise,
@@ -29,6 +29,7 @@ from conjugate_ppl.algebra.variables import (
     Variables,
 )
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
+from conjugate_ppl.elimination.elementwise import Contribution
 from conjugate_ppl.graph import Equation, Graph
 
 
@@ -545,7 +546,7 @@ def test_reduced_sum_is_the_same_quadratic(name: str) -> None:
         x = Sites(*v)
         values = Values(found.graph, found.inputs, x._asdict())
         omega = reduced.weights.evaluate(values)
-        total = reduced.constant(values, omega) + reduced.vector(values, omega, 3) @ x.a
+        total = reduced.constant(values, omega) + Contribution(reduced, 3).evaluate(values) @ x.a
         two = reduced.entries.get(2)
         if two is not None:
             i, j = two.positions

@@ -114,7 +114,7 @@ def check(s: Structure, pairs: list[tuple[int, int]]) -> None:
         assert s.component[e] < 0 or s.owner[s.component[e]] == s.block[e]
     for i, j in pairs:
         assert s.component[i] == s.component[j] or -1 in (s.component[i], s.component[j])
-        assert s.block[i] == s.block[j] or s.component[i] >= 0 and s.component[j] >= 0
+        assert s.block[i] == s.block[j] or (s.component[i] >= 0 and s.component[j] >= 0)
 
 
 def groups(s: Structure) -> set[frozenset[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conjugate_ppl.algebra.value import Value, is_known
+from conjugate_ppl.algebra.term import Value, is_known
 
 __all__ = ["equal_elements"]
 

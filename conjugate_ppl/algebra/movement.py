@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MOVES", "Unreadable", "sources"]
+__all__ = ["MOVES", "SPLITS", "Unreadable", "numbered", "pad", "sources"]
 
 Params = Mapping[str, Any]
 
@@ -146,5 +146,9 @@ pad = _pad
 def sources(function: Callable[..., Any], params: Params, shape: tuple[int, ...],
             *known: np.ndarray) -> Any:
     """Which element (numbered in C order) of an array of `shape` each result element is read from."""
-    size = int(np.prod(shape))
-    return function(params, np.arange(size).reshape(shape), *known)
+    return function(params, numbered(shape), *known)
+
+
+def numbered(shape: tuple[int, ...]) -> np.ndarray:
+    """An array of `shape` that holds the numbers of its own elements, in C order."""
+    return np.arange(int(np.prod(shape))).reshape(shape)

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values, raised
-from conjugate_ppl.algebra.value import Atom, Term, array_module, is_known
+from conjugate_ppl.algebra.term import Atom, Term, array_module, is_known, thin_einsum
+from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Variable
 
 __all__ = ["Entries", "Reduced", "Weights", "reduce_terms"]
@@ -122,24 +123,10 @@ class Late:
         """Positions of the block's elements (one array a slot), and the coefficient of each."""
         term = self.term
         selections = [term.atoms[k].selection for k in self.slots]
-        n = len(term.hidden)
-        axes = [i for i in range(n) if any(np.shape(s)[i] > 1 for s in selections)]
-        arrays = values.factors(term, self.slots)
-        operands: list[Any] = []
-        sizes = dict(enumerate(term.hidden))
-        factor, seen = 1.0, set()
-        for a in arrays:
-            own = [i for i in range(n) if np.shape(a)[i] > 1]
-            seen.update(own)
-            operands += [jnp.reshape(a, [np.shape(a)[i] for i in own]), own]
-        for i in range(n):
-            if i not in seen and i not in axes:
-                factor *= sizes[i]
-        out = [i for i in axes if i in seen]
-        total = jnp.einsum(*operands, out, precision="highest") * factor
-        full = [sizes[i] if i in seen else 1 for i in axes]
-        shape = [sizes[i] for i in axes]
-        coefficient = jnp.broadcast_to(jnp.reshape(total, full), shape).reshape(-1)
+        axes = [i for i in range(len(term.hidden)) if any(np.shape(s)[i] > 1 for s in selections)]
+        shape = [term.hidden[i] for i in axes]
+        total = thin_einsum(values.factors(term, self.slots), axes, dict(enumerate(term.hidden)))
+        coefficient = jnp.broadcast_to(total, shape).reshape(-1)
         positions = []
         for s, offset in zip(selections, self.offsets, strict=True):
             xp = array_module(s)
@@ -191,11 +178,11 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
         term, slots = expand(term, place)
         offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         kept = [k for k in range(len(term.atoms)) if k not in slots]
-        written = _write_out(term)
-        if written is None:
+        if not _ahead(term):
             late.setdefault(len(slots), []).append(Late(term, slots, offsets))
             continue
-        coefficients, selections = written
+        coefficients, selections = write_out(term)
+        selections, coefficients = add_up(selections, coefficients)
         signature = tuple((term.atoms[k].variable, term.atoms[k].power) for k in kept)
         columns = np.stack([selections[k] for k in kept], 1) if kept else \
             np.zeros((len(coefficients), 0), np.int64)
@@ -209,52 +196,14 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
     for degree, pieces in parts.items():
         numbers = renumber[np.concatenate([p[1] for p in pieces])]
         keys = [np.concatenate([p[0][k] for p in pieces]) for k in range(degree)]
-        merged, total = _add_up([numbers, *keys], np.concatenate([p[2] for p in pieces]))
+        merged, total = add_up([numbers, *keys], np.concatenate([p[2] for p in pieces]))
         entries[degree] = Entries(tuple(merged[1:]), merged[0], total)
     return Reduced(weights, entries, {k: tuple(v) for k, v in late.items()})
 
 
-def _write_out(term: Term) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """One row a monomial: coefficients and the selections of every atom; None if not possible now."""
+def _ahead(term: Term) -> bool:
+    """Whether a term's monomials can be written out on the host."""
     if not all(is_known(a) for a in term.arrays):
-        return None
-    axes = [i for i, n in enumerate(term.hidden)]
-    shape = np.broadcast_shapes(*(np.shape(a) for a in term.arrays)) if term.arrays else ()
-    count = int(np.prod(shape))
-    if count > _BUDGET:
-        return None
-    missing = 1
-    for i in axes:
-        if shape[i] == 1:
-            missing *= term.hidden[i]
-    coefficient = term.coefficient() * float(missing)
-    flat = np.broadcast_to(coefficient, shape).reshape(-1)
-    columns = [np.broadcast_to(a.selection, shape).reshape(-1) for a in term.atoms]
-    columns, flat = _add_up(columns, flat)
-    return flat, columns
-
-
-def _add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Rows with equal columns become one, their numbers added."""
-    if not columns:
-        return [], np.asarray([numbers.sum()])
-    if not len(numbers):
-        return columns, numbers
-    key = np.zeros(len(numbers), np.int64)
-    spans = [int(c.max()) + 1 for c in columns]
-    size = 1
-    for c, n in zip(columns, spans, strict=True):
-        key = key * n + c
-        size *= n
-    if size < 4 * len(numbers) + 1024:
-        total = np.bincount(key, weights=numbers, minlength=size)
-        found = np.flatnonzero(np.bincount(key, minlength=size))
-        total = total[found]
-    else:
-        found, inverse = np.unique(key, return_inverse=True)
-        total = np.bincount(inverse.reshape(-1), weights=numbers, minlength=len(found))
-    out = []
-    for n in reversed(spans):
-        out.append(found % n)
-        found = found // n
-    return out[::-1], total
+        return False
+    shapes = np.broadcast_shapes(*(np.shape(a) for a in term.arrays))
+    return int(np.prod(shapes)) <= _BUDGET

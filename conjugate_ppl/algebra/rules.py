@@ -7,30 +7,33 @@ unknown. Nothing here may guess: a rule returns only what is equal for every val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conjugate_ppl.algebra import movement
-from conjugate_ppl.algebra.value import (
+from conjugate_ppl.algebra.term import (
     Atom,
     Term,
     Value,
-    add,
     array_module,
-    collect,
     is_known,
     merge_atoms,
+    same_selection,
+)
+from conjugate_ppl.algebra.value import (
+    add,
+    collect,
     move,
     multiply,
     permute,
     reduce_sum,
     reshape,
-    same_selection,
     spread,
     where,
+    write_out,
 )
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Opaque
 
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Unknown"]
 
 Rule = Callable[..., Any]
+
+_FEW = 64  # monomials of a scalar whose exponentials are multiplied
 
 
 class Unknown(Exception):
@@ -230,7 +235,7 @@ def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
     """exp of a sum of logarithms (with one exponent each) is a monomial."""
     coefficient: Any = np.ones((1,) * len(x.shape))
     atoms: list[Atom] = []
-    for term in x.terms:
+    for term in _unlisted(x):
         if not term.atoms and not term.hidden:
             c = term.coefficient()
             coefficient = coefficient * array_module(c).exp(c)
@@ -245,6 +250,22 @@ def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
             raise Unknown("an exponential whose exponent differs from element to element")
         atoms.append(Atom(variable.base, Fraction(float(c.flat[0])), term.atoms[0].selection))
     return Value(x.shape, (Term(len(x.shape), (), (coefficient,), merge_atoms(atoms)),))
+
+
+def _unlisted(x: Value) -> list[Term]:
+    """The terms of a value, those of a scalar that list a few monomials as one term each."""
+    out: list[Term] = []
+    for term in x.terms:
+        few = int(np.prod(term.hidden)) <= _FEW and all(is_known(a) for a in term.arrays)
+        if not (term.hidden and x.shape == () and few):
+            out.append(term)
+            continue
+        numbers, columns = write_out(term)
+        for k, number in enumerate(numbers):
+            atoms = tuple(Atom(a.variable, a.power, column[k])
+                          for a, column in zip(term.atoms, columns, strict=True))
+            out.append(Term(0, (), (np.asarray(number),), atoms))
+    return out
 
 
 def _logistic(walk: Walk, eqn: Equation, x: Value) -> Value:
@@ -350,44 +371,37 @@ def _convert(walk: Walk, eqn: Equation, x: Value) -> Value:
     if np.dtype(eqn.params["new_dtype"]).kind != "f" and str(
             eqn.params["new_dtype"]) != "bfloat16":
         raise Unknown("a conversion of a latent to whole numbers")
-    if any(walk.graph.dtypes[i].kind != "f" for i in eqn.inputs):
+    (old,) = (walk.graph.dtypes[i] for i in eqn.inputs)
+    if old.kind != "f":
         raise Unknown("a conversion of something that is not a real number")
+    if np.dtype(eqn.params["new_dtype"]).itemsize < old.itemsize:
+        raise Unknown("a conversion of a latent to fewer digits")
     return x
 
 
-def _concatenate(walk: Walk, eqn: Equation, *xs: Any) -> Value:
-    axis = eqn.params["dimension"]
-    shapes = [x.shape if isinstance(x, Value) else np.shape(x) for x in xs]
-    terms: list[Term] = []
-    for k, x in enumerate(xs):
-        v = value_of(x)
-        blocks = [np.full(s, -1) for s in shapes]
-        blocks[k] = np.arange(int(np.prod(shapes[k]))).reshape(shapes[k])
-        terms += move(v, np.concatenate(blocks, axis)).terms
-    return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
+def _join(function: Callable[..., np.ndarray]) -> Rule:
+    """Several operands become one: each is moved to its places, and the results added."""
 
+    def rule(walk: Walk, eqn: Equation, *xs: Any) -> Value:
+        values = [value_of(x) for x in xs]
+        terms: list[Term] = []
+        for k, v in enumerate(values):
+            blocks = [movement.numbered(x.shape) if j == k else np.full(x.shape, -1)
+                      for j, x in enumerate(values)]
+            terms += move(v, function(eqn.params, blocks)).terms
+        return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
 
-def _stack(walk: Walk, eqn: Equation, *xs: Any) -> Value:
-    axis, values = eqn.params["axis"], [value_of(x) for x in xs]
-    shape = values[0].shape
-    terms: list[Term] = []
-    for k, v in enumerate(values):
-        blocks = [np.full(shape, -1) for _ in values]
-        blocks[k] = np.arange(int(np.prod(shape))).reshape(shape)
-        terms += move(v, np.stack(blocks, axis)).terms
-    return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
+    return rule
 
 
 def _tile(walk: Walk, eqn: Equation, x: Value) -> Value:
-    number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
-    return move(x, np.tile(number, eqn.params["reps"]))
+    return move(x, np.tile(movement.numbered(x.shape), eqn.params["reps"]))
 
 
 def _pad(walk: Walk, eqn: Equation, x: Any, fill: Any) -> Value:
     if not isinstance(x, Value) or not is_known(fill):
         raise Unknown("padding with a latent")
-    number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
-    source = movement.pad(eqn.params, number, np.asarray(-1))
+    source = movement.sources(movement.pad, eqn.params, x.shape, np.asarray(-1))
     out = move(x, source)
     if fill != 0:
         out = add(out, Value.known(np.where(source < 0, fill, 0.0)))
@@ -398,8 +412,7 @@ def _several(name: str) -> Rule:
     function = movement.SPLITS[name]
 
     def rule(walk: Walk, eqn: Equation, x: Value) -> list[Value]:
-        number = np.arange(int(np.prod(x.shape))).reshape(x.shape)
-        return [move(x, s) for s in function(eqn.params, number)]
+        return [move(x, s) for s in movement.sources(function, eqn.params, x.shape)]
 
     return rule
 
@@ -425,7 +438,7 @@ def _dynamic_update_slice(walk: Walk, eqn: Equation, x: Any, update: Any, *start
     keep = np.ones(x.shape, bool)
     keep[place] = False
     source = np.full(x.shape, -1)
-    source[place] = np.arange(int(np.prod(update.shape))).reshape(update.shape)
+    source[place] = movement.numbered(update.shape)
     return collect(x.shape, [*where(keep, x).terms, *move(update, source).terms])
 
 
@@ -469,15 +482,11 @@ RULES: dict[str, Rule] = {
     "triangular_solve": _triangular_solve,
     "broadcast_in_dim": _broadcast_in_dim, "reshape": _reshape, "squeeze": _axes_of_one,
     "expand_dims": _axes_of_one, "transpose": _transpose, "copy": _copy, "copy_p": _copy,
-    "convert_element_type": _convert, "concatenate": _concatenate, "pad": _pad,
-    "stack": _stack, "tile": _tile,
+    "convert_element_type": _convert, "pad": _pad, "tile": _tile,
+    "concatenate": _join(lambda p, blocks: np.concatenate(blocks, p["dimension"])),
+    "stack": _join(lambda p, blocks: np.stack(blocks, p["axis"])),
     "select_n": _select_n, "dynamic_update_slice": _dynamic_update_slice,
     "split": _several("split"), "unstack": _several("unstack"),
     **{name: _move(name) for name in ("rev", "slice", "dynamic_slice", "gather")},
 }
 """Primitive name -> rule(walk, equation, *operands)."""
-
-
-def operands_known(xs: Sequence[Any]) -> bool:
-    """Whether no operand depends on a latent."""
-    return not any(isinstance(x, Value) for x in xs)

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.value import Term, Value
+from conjugate_ppl.algebra.term import Term, Value, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
@@ -34,10 +34,6 @@ class Values:
     def site(self, name: str) -> Any:
         """The value of a site."""
         return self._sites[name]
-
-    def has(self, name: str) -> bool:
-        """Whether a site's value is given."""
-        return name in self._sites
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Shape of a site's value, given or not."""
@@ -86,7 +82,9 @@ class Values:
         """The array that a value is."""
         total: Any = jnp.zeros(value.shape, self.dtype)
         for term in value.terms:
-            total = total + einsum(self.factors(term), term.rank, value.shape, term.hidden)
+            own = range(term.rank)
+            sizes = dict(enumerate(term.hidden, term.rank))
+            total = total + thin_einsum(self.factors(term), own, sizes)
         return total
 
 
@@ -99,26 +97,3 @@ def raised(x: Any, power: Any) -> Any:
     if power == 0.5:
         return jnp.sqrt(x)
     return x ** float(power)
-
-
-def einsum(arrays: list[Any], rank: int, shape: tuple[int, ...], hidden: tuple[int, ...]) -> Any:
-    """Multiply arrays over own and hidden axes (size 1 broadcasts) and sum the hidden ones."""
-    total = rank + len(hidden)
-    sizes = (*shape, *hidden)
-    operands: list[Any] = []
-    present: set[int] = set()
-    factor = 1.0
-    for a in arrays:
-        axes = [i for i in range(total) if jnp.shape(a)[i] > 1]
-        present.update(axes)
-        operands += [jnp.reshape(a, [jnp.shape(a)[i] for i in axes]), axes]
-    for i in range(rank, total):
-        if i not in present:
-            factor *= sizes[i]
-    out = [i for i in range(rank) if i in present]
-    result = jnp.einsum(*operands, out, precision="highest", optimize="optimal"
-                        if len(arrays) < 6 else True)
-    if factor != 1.0:
-        result = result * factor
-    place = [sizes[i] if i in present else 1 for i in range(rank)]
-    return jnp.broadcast_to(jnp.reshape(result, place), shape)

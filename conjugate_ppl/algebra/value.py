@@ -1,180 +1,30 @@
-"""Arrays whose elements are sums of monomials.
-
-An array of shape `shape` is a sum of `Term`s. A term is written as an Einstein sum with look-ups: over
-the array's own axes followed by `hidden` axes that are summed,
-
-    sum_hidden  prod_k coefficient_k[...]  prod_a variable_a[selection_a[...]] ** power_a
-
-Coefficients are known numbers (float64 on the host); selections say which element of a variable each
-position reads. Every array is stored with size 1 along axes it does not depend on, so that a design
-matrix times a latent vector costs no more than the matrix, and a Gram matrix is one matrix product.
-"""
+"""Operations on sums of monomials: sums, products, reductions and data movement."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.variables import Variable
+from conjugate_ppl.algebra.term import (
+    Atom,
+    Term,
+    Value,
+    array_module,
+    combine,
+    is_known,
+    merge_atoms,
+    same_selection,
+    thin_einsum,
+    unhide,
+)
 
-__all__ = ["Atom", "Term", "Value", "array_module", "is_known", "same_selection"]
+__all__ = ["add", "add_up", "collect", "contract", "move", "multiply", "permute", "reduce_sum",
+           "reshape", "spread", "where", "write_out"]
 
-_EAGER = 1 << 14  # coefficients up to this size are multiplied out at once
 _LISTED = 1 << 12  # monomials of a scalar up to this number are listed one by one
-
-
-def array_module(*arrays: Any) -> Any:
-    """NumPy for known numbers, jax.numpy as soon as one of `arrays` belongs to JAX."""
-    return np if all(isinstance(a, (np.ndarray, np.generic, float, int)) for a in arrays) else jnp
-
-
-def is_known(array: Any) -> bool:
-    """Whether the numbers of an array are known on the host."""
-    return isinstance(array, (np.ndarray, np.generic))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Atom:
-    """`variable[selection] ** power`."""
-
-    variable: Variable
-    power: Fraction
-    selection: Any
-
-    def map(self, function: Any) -> Atom:
-        """The same atom with `function` applied to its selection."""
-        return Atom(self.variable, self.power, function(self.selection))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Term:
-    """One Einstein sum; see the module's docstring. `rank` own axes, then the hidden ones."""
-
-    rank: int
-    hidden: tuple[int, ...]
-    coefficients: tuple[Any, ...]
-    atoms: tuple[Atom, ...]
-
-    @property
-    def arrays(self) -> tuple[Any, ...]:
-        """All stored arrays: coefficients, then selections."""
-        return self.coefficients + tuple(a.selection for a in self.atoms)
-
-    @property
-    def roots(self) -> frozenset[str]:
-        """The sites it depends on."""
-        return frozenset().union(*(a.variable.roots for a in self.atoms))
-
-    def map(self, function: Any, rank: int | None = None,
-            hidden: tuple[int, ...] | None = None) -> Term:
-        """The same term with `function` applied to every array."""
-        return Term(
-            self.rank if rank is None else rank,
-            self.hidden if hidden is None else hidden,
-            tuple(function(c) for c in self.coefficients),
-            tuple(a.map(function) for a in self.atoms),
-        )
-
-    def coefficient(self) -> Any:
-        """All coefficients multiplied into one array."""
-        ones: Any = np.ones((1,) * (self.rank + len(self.hidden)))
-        for c in self.coefficients:
-            ones = ones * c
-        return np.asarray(ones) if array_module(ones) is np else ones
-
-    def scaled(self, factor: Any) -> Term:
-        """The term times an array over its own axes (or a number)."""
-        factor = _unhide(factor, self.rank, len(self.hidden))
-        return dataclasses.replace(self, coefficients=_combine((*self.coefficients, factor)))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Value:
-    """A sum of terms, an array of shape `shape`."""
-
-    shape: tuple[int, ...]
-    terms: tuple[Term, ...]
-
-    @property
-    def roots(self) -> frozenset[str]:
-        """The sites it depends on."""
-        return frozenset().union(*(t.roots for t in self.terms))
-
-    @property
-    def single(self) -> Term | None:
-        """Its only term, if that is a plain monomial at every position."""
-        if len(self.terms) == 1 and not self.terms[0].hidden:
-            return self.terms[0]
-        return None
-
-    @staticmethod
-    def known(array: Any) -> Value:
-        """A value that depends on nothing."""
-        shape = tuple(np.shape(array))
-        return Value(shape, (Term(len(shape), (), (array,), ()),))
-
-    @staticmethod
-    def of(variable: Variable, shape: tuple[int, ...]) -> Value:
-        """A variable itself, as an array of `shape`."""
-        selection = np.arange(variable.size).reshape(shape)
-        one = np.ones((1,) * len(shape))
-        atom = Atom(variable, Fraction(1), selection)
-        return Value(shape, (Term(len(shape), (), (one,), (atom,)),))
-
-
-def _unhide(array: Any, rank: int, hidden: int) -> Any:
-    """An array over own axes (any rank up to `rank`) with trailing axes of size 1 added."""
-    xp = array_module(array)
-    shape = np.shape(array)
-    return xp.reshape(array, (1,) * (rank - len(shape)) + tuple(shape) + (1,) * hidden)
-
-
-def _combine(coefficients: Sequence[Any]) -> tuple[Any, ...]:
-    """Multiply coefficients together where that makes no array larger than it must be."""
-    out: list[Any] = []
-    for c in coefficients:
-        for k, other in enumerate(out):
-            shape = np.broadcast_shapes(np.shape(c), np.shape(other))
-            size = int(np.prod(shape))
-            if size <= max(np.size(c), np.size(other)) or size <= _EAGER:
-                out[k] = other * c
-                break
-        else:
-            out.append(c)
-    return tuple(out)
-
-
-def same_selection(a: Any, b: Any) -> bool:
-    """Whether two selections are proved to read the same elements everywhere."""
-    if a is b:
-        return True
-    if not (is_known(a) and is_known(b)) or a.ndim != b.ndim:
-        return False
-    if a.shape == b.shape:
-        return bool(np.array_equal(a, b))
-    if any(m != n and 1 not in (m, n) for m, n in zip(a.shape, b.shape, strict=True)):
-        return False
-    return bool(np.all(a == b))
-
-
-def merge_atoms(atoms: Sequence[Atom]) -> tuple[Atom, ...]:
-    """Add the powers of atoms that read the same elements; drop power 0."""
-    out: list[Atom] = []
-    for atom in atoms:
-        for k, other in enumerate(out):
-            if other.variable is atom.variable and same_selection(other.selection, atom.selection):
-                out[k] = Atom(atom.variable, other.power + atom.power,
-                              other.selection if np.size(other.selection) >= np.size(atom.selection)
-                              else atom.selection)
-                break
-        else:
-            out.append(atom)
-    return tuple(sorted((a for a in out if a.power), key=lambda a: a.variable.name))
 
 
 def _product(a: Term, b: Term) -> Term:
@@ -189,7 +39,7 @@ def _product(a: Term, b: Term) -> Term:
 
     x = a.map(left) if nb else a
     y = b.map(right) if na else b
-    return Term(a.rank, a.hidden + b.hidden, _combine(x.coefficients + y.coefficients),
+    return Term(a.rank, a.hidden + b.hidden, combine(x.coefficients + y.coefficients),
                 merge_atoms(x.atoms + y.atoms))
 
 
@@ -237,17 +87,47 @@ def _stacked(terms: Sequence[Term]) -> list[Term]:
         if len(group) == 1:
             out += group
             continue
-        coefficients, selections = [], [[] for _ in group[0].atoms]  # type: ignore[var-annotated]
-        for term in group:
-            coefficients.append(np.broadcast_to(term.coefficient(), term.hidden).reshape(-1))
-            for k, atom in enumerate(term.atoms):
-                selections[k].append(np.broadcast_to(atom.selection, term.hidden).reshape(-1))
-        columns = np.stack([np.concatenate(s) for s in selections], 1)
-        rows, inverse = np.unique(columns, axis=0, return_inverse=True)
-        total = np.bincount(inverse.reshape(-1), np.concatenate(coefficients), len(rows))
-        atoms = tuple(Atom(a.variable, a.power, rows[:, k]) for k, a in enumerate(group[0].atoms))
-        out.append(contract(Term(0, (len(rows),), (total,), atoms)))
+        written = [write_out(term) for term in group]
+        columns, total = add_up([np.concatenate(c) for c in zip(*(w[1] for w in written), strict=True)],
+                                np.concatenate([w[0] for w in written]))
+        atoms = tuple(Atom(a.variable, a.power, column)
+                      for a, column in zip(group[0].atoms, columns, strict=True))
+        out.append(contract(Term(0, (len(total),), (total,), atoms)))
     return out
+
+
+def write_out(term: Term) -> tuple[np.ndarray, list[np.ndarray]]:
+    """One row a monomial of a known scalar term: coefficients, and the selection of every atom."""
+    shape = np.broadcast_shapes(*(np.shape(a) for a in term.arrays))
+    missing = float(np.prod([full for n, full in zip(shape, term.hidden, strict=True) if n == 1]))
+    flat = np.broadcast_to(term.coefficient() * missing, shape).reshape(-1)
+    return flat, [np.broadcast_to(a.selection, shape).reshape(-1) for a in term.atoms]
+
+
+def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows with equal columns become one, their numbers added."""
+    if not columns:
+        return [], np.asarray([numbers.sum()])
+    if not len(numbers):
+        return columns, numbers
+    key = np.zeros(len(numbers), np.int64)
+    spans = [int(c.max()) + 1 for c in columns]
+    size = 1
+    for c, n in zip(columns, spans, strict=True):
+        key = key * n + c
+        size *= n
+    if size < 4 * len(numbers) + 1024:
+        total = np.bincount(key, weights=numbers, minlength=size)
+        found = np.flatnonzero(np.bincount(key, minlength=size))
+        total = total[found]
+    else:
+        found, inverse = np.unique(key, return_inverse=True)
+        total = np.bincount(inverse.reshape(-1), weights=numbers, minlength=len(found))
+    out = []
+    for n in reversed(spans):
+        out.append(found % n)
+        found = found // n
+    return out[::-1], total
 
 
 def _alike(a: Term, b: Term) -> bool:
@@ -288,40 +168,17 @@ def contract(term: Term) -> Term:
         return term
     total = rank + len(term.hidden)
     rest = [i for i in range(total) if i not in free]
-    factor = 1.0
-    for i in free:
-        if all(np.shape(c)[i] == 1 for c in term.coefficients):
-            factor *= term.hidden[i - rank]
     inside = [c for c in term.coefficients if any(np.shape(c)[i] > 1 for i in free)]
     outside = [c for c in term.coefficients if not any(np.shape(c)[i] > 1 for i in free)]
 
     def drop(x: Any) -> Any:
         return array_module(x).reshape(x, tuple(np.shape(x)[i] for i in rest))
 
-    coefficients = [drop(c) for c in outside]
-    if inside:
-        coefficients.append(_einsum(inside, free, total))
-    if factor != 1.0 or not coefficients:
-        coefficients.append(np.full((1,) * len(rest), factor))
+    sizes = {i: term.hidden[i - rank] for i in free}
+    inside = inside or [np.ones((1,) * total)]
+    coefficients = [*(drop(c) for c in outside), thin_einsum(inside, rest, sizes)]
     hidden = tuple(n for k, n in enumerate(term.hidden) if rank + k not in free)
-    return Term(rank, hidden, _combine(coefficients), tuple(a.map(drop) for a in term.atoms))
-
-
-def _einsum(arrays: Sequence[Any], summed: Sequence[int], total: int) -> Any:
-    """Multiply `arrays` (axes of size 1 broadcast) and sum over `summed`; those axes are removed."""
-    xp = array_module(*arrays)
-    operands: list[Any] = []
-    present: set[int] = set()
-    for a in arrays:
-        axes = [i for i in range(total) if np.shape(a)[i] > 1]
-        present.update(axes)
-        operands += [xp.reshape(a, [np.shape(a)[i] for i in axes]), axes]
-    out = [i for i in range(total) if i in present and i not in summed]
-    result = xp.einsum(*operands, out, optimize=True) if len(arrays) > 1 or out != operands[1] \
-        else operands[0]
-    rest = [i for i in range(total) if i not in summed]
-    sizes = dict(zip(out, np.shape(result), strict=True))
-    return xp.reshape(result, [sizes.get(i, 1) for i in rest])
+    return Term(rank, hidden, combine(coefficients), tuple(a.map(drop) for a in term.atoms))
 
 
 def broadcast_own(x: Any, shape: Sequence[int]) -> Any:
@@ -396,7 +253,7 @@ def where(mask: np.ndarray, value: Value) -> Value:
     mask = np.broadcast_to(np.asarray(mask, bool), value.shape)
     terms = []
     for t in value.terms:
-        m = _unhide(mask, t.rank, len(t.hidden))
+        m = unhide(mask, t.rank, len(t.hidden))
         clean = tuple(
             np.where(m, c, 0.0) if is_known(c) and not np.isfinite(c).all() else c
             for c in t.coefficients

@@ -7,7 +7,7 @@ its elements are positive by proof, and how to compute them from the values of t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +122,10 @@ class Variables:
             self._made[key] = make()
         return self._made[key]
 
+    def keep(self, key: tuple[Any, ...], variable: Variable) -> Variable:
+        """The variable kept under `key` before, or this one."""
+        return self._made.setdefault(key, variable)
+
     def log(self, base: Variable) -> Variable:
         """log(base)"""
         return self.once(("log", base),
@@ -133,8 +137,3 @@ class Variables:
             return base.base
         return self.once(("complement", base), lambda: Complement(
             f"(1 - {base.name})", base.size, True, base.roots, base))
-
-
-def sites_of(variables: Sequence[Variable]) -> frozenset[str]:
-    """All the sites that any of `variables` depends on."""
-    return frozenset().union(*(v.roots for v in variables))

@@ -7,7 +7,7 @@ that a pass always ends; whether a latent can be collapsed is judged afterwards,
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.host import HOST, known
-from conjugate_ppl.algebra.movement import MOVES
+from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, Unknown, elementwise
-from conjugate_ppl.algebra.value import Value, move
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
 from conjugate_ppl.graph import Equation, Graph
 
@@ -82,11 +83,9 @@ class Walk:
         name = equation.primitive
         function = HOST.get(name) or MOVES.get(name)
         if concrete and function is not None:
-            with np.errstate(all="ignore"):
-                try:
-                    return [known(function(equation.params, *operands))]
-                except Exception:
-                    pass
+            # what NumPy refuses, JAX itself knows how to take
+            with np.errstate(all="ignore"), contextlib.suppress(Unreadable, TypeError):
+                return [known(function(equation.params, *operands))]
         if concrete:
             with jax.ensure_compile_time_eval():
                 raw = self.graph.evaluate(equation.outputs, {}, {
@@ -137,13 +136,13 @@ class Walk:
             positive = equation.primitive == "exp"
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
-            variable = self.variables.once(("opaque", number), functools.partial(_same, opaque))
+            variable = self.variables.keep(("opaque", number), opaque)
             out.append(Value.of(variable, shape))
         return out
 
     def traced_movement(self, equation: Equation, x: Value, indices: tuple[Any, ...]) -> Value:
         """Data movement by indices that are known only at run time: the source map is traced too."""
-        numbers = np.arange(int(np.prod(x.shape)), dtype=np.int32).reshape(x.shape)
+        numbers = numbered(x.shape).astype(np.int32)
         mode = str(equation.params.get("mode", "")).upper()
         if "FILL" in mode:
             raise Unknown("a look-up by traced indices that may be out of range")
@@ -177,10 +176,6 @@ class Walk:
                             compute)
 
         return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
-
-
-def _same(variable: Variable) -> Variable:
-    return variable
 
 
 def _is_tangled(value: Value) -> bool:

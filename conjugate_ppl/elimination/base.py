@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Term
+from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.variables import (
     Complement,
     Elementwise,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conjugate_ppl.algebra.value import Atom, Term, Value
+from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Latent
 from conjugate_ppl.elimination.base import Declined, describe
 from conjugate_ppl.program import Program

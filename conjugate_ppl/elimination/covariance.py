@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Atom, Term, Value, is_known
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variables
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import GaussianBlock

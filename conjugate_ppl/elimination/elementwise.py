@@ -18,7 +18,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Atom, Term, Value
+from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Latent, Log, Variable
 from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.elimination.base import Declined, Pool, describe
@@ -32,7 +32,7 @@ def statistic_of(atom: Atom, site: str) -> str:
     """The statistic of `site` that an atom is ("z", "1/z", "log z", "log(1-z)"), or ""."""
     variable, power = atom.variable, atom.power
     if isinstance(variable, Latent) and variable.site == site:
-        return {1: "z", -1: "1/z"}.get(power, "")  # type: ignore[call-overload, no-any-return]
+        return "z" if power == 1 else "1/z" if power == -1 else ""
     if isinstance(variable, Log) and power == 1:
         base = variable.base
         if isinstance(base, Latent) and base.site == site:

@@ -13,7 +13,8 @@ import numpy as np
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Atom, Term, Value, add, collect, is_known
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
+from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import Declined, Pool

@@ -16,7 +16,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import Value, is_known
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.between import Prior, split_between
 from conjugate_ppl.gaussian.linear import Scale

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 import networkx as nx
 import numpy as np
 
-from conjugate_ppl.algebra.value import Value, is_known
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.variables import Latent
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (

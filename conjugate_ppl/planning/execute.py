@@ -151,13 +151,11 @@ class Execution:
         """The exact conditional of each collapsed site that has one in closed form."""
         values = self.values(kept)
         found: dict[str, Any] = {}
+        later: frozenset[str] = frozenset()  # eliminated later, so not known here
         for elimination in reversed(self.chosen.eliminations):
-            missing = [n for e in self.chosen.eliminations
-                       if self.chosen.eliminations.index(e)
-                       > self.chosen.eliminations.index(elimination) for n in e.sites
-                       if n in self.reads(elimination.sites)]
-            if not missing:
+            if not later & self.reads(elimination.sites):
                 found.update(elimination.conditionals(values))
+            later |= frozenset(elimination.sites)
         return {n: found[n] for n in self.plan.collapsed if n in found}
 
     def hyperparameters(self) -> list[tuple[str, ...]]:

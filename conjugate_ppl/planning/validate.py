@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conjugate_ppl.algebra.value import Value, is_known
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.program import Program, Site
