@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -53,3 +54,4 @@ def _compiled_programs_dropped() -> Iterator[None]:
     yield
     if next(_TESTS) % 40 == 0:
         jax.clear_caches()
+        gc.collect()

@@ -231,3 +231,36 @@ def test_conditional_of_a_large_site_is_that_of_a_small_one():
     shrink = 1 / (1 + tau**2)
     np.testing.assert_allclose(found.mean[7], shrink * mean_mu + (1 - shrink) * 2.0, rtol=1e-10)
     np.testing.assert_allclose(found.variance[7], tau**2 * shrink + shrink**2 * spread, rtol=1e-10)
+
+
+def overdispersed(y):
+    a, b = numpyro.sample("a", dist.Exponential(1.0)), numpyro.sample("b", dist.Exponential(1.0))
+    c = numpyro.sample("c", dist.HalfNormal(1.0))
+    with numpyro.plate("rows", len(y)):
+        rate = numpyro.sample("rate", dist.Gamma(a, b))
+        numpyro.sample("y", dist.Poisson(c * rate), obs=y)
+
+
+@pytest.mark.parametrize(("options", "mass", "target"), [
+    ({}, [("a", "b")], 0.7),
+    ({"dense_mass": True, "target_accept_prob": 0.9}, True, 0.9),
+    ({"dense_mass": [("a", "rate", "c")]}, [("a", "c")], 0.7),
+    ({"keep": ["rate", "b"]}, False, 0.8),
+], ids=["default", "given", "names", "nothing collapsed"])
+def test_mass_matrix_and_acceptance(options, mass, target):
+    kernel = cj.Collapsed(overdispersed, **options)
+    state = kernel.init(jax.random.key(0), 10, None, (jnp.array([3, 0, 5]),), {})
+    assert kernel._inner._dense_mass == mass and kernel._inner._target_accept_prob == target
+    if mass == [("a", "b")]:
+        assert {k: v.ndim for k, v in state.inner.adapt_state.inverse_mass_matrix.items()} == {
+            ("a", "b"): 2, ("c",): 1}
+
+
+def test_draws_of_a_step_use_keys_of_their_own():
+    # were a key used twice, draws of one kind would repeat from step to step or from chain to chain
+    mcmc = run(cj.Collapsed(regression), X, Z, num_chains=2, num_warmup=0, num_samples=200)
+    b = np.asarray(mcmc.get_samples(group_by_chain=True)["b"])
+    assert len(np.unique(b.reshape(-1, 2), axis=0)) == 400
+    x = b[0, :, 0] - b[0, :, 0].mean()
+    assert abs(float(x[1:] @ x[:-1]) / float(x @ x)) < 0.25
+    assert abs(np.corrcoef(b[0, :, 0], b[1, :, 0])[0, 1]) < 0.25

@@ -28,8 +28,11 @@ class Variable:
     roots: frozenset[str]
 
     def elements(self, values: Values) -> Any:
-        """The elements, shape (size,), given the values of the sites."""
-        raise NotImplementedError
+        """The elements, shape (size,), given the values of the sites.
+
+        A plain variable stands for something that is bound before it is read (`Values.bound`).
+        """
+        raise LookupError(f"{self.name} is read before it is given")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class Opaque(Variable):
     `reason` and `equation` say what was in the way, for the explanation of a declined site.
     """
 
-    number: int = -1
+    number: int
     reason: str = ""
     equation: Any = None
 
@@ -68,7 +71,7 @@ class Opaque(Variable):
 class Computed(Variable):
     """Elements computed by a Python function of the values: what an elimination leaves behind."""
 
-    function: Callable[[Values], Any] = lambda values: None
+    function: Callable[[Values], Any]
 
     def elements(self, values: Values) -> Any:
         return self.function(values).reshape(-1)
@@ -78,11 +81,11 @@ class Computed(Variable):
 class Elementwise(Variable):
     """A unary primitive applied to each element of `coefficient * base ** power`."""
 
-    primitive: str = ""
-    base: Variable = None  # type: ignore[assignment]
-    coefficient: float = 1.0
-    power: float = 1.0
-    equation: Any = None
+    primitive: str
+    base: Variable
+    coefficient: float
+    power: float
+    equation: Any
 
     def elements(self, values: Values) -> Any:
         x = values.variable(self.base)
@@ -94,7 +97,7 @@ class Elementwise(Variable):
 class Log(Variable):
     """Natural logarithm of a positive variable."""
 
-    base: Variable = None  # type: ignore[assignment]
+    base: Variable
 
     def elements(self, values: Values) -> Any:
         return values.xp.log(values.variable(self.base))
@@ -104,7 +107,7 @@ class Log(Variable):
 class Complement(Variable):
     """One minus a variable that lies between 0 and 1."""
 
-    base: Variable = None  # type: ignore[assignment]
+    base: Variable
 
     def elements(self, values: Values) -> Any:
         return 1 - values.variable(self.base)
