@@ -98,6 +98,7 @@ def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int) -> Result:
         return time.perf_counter() - start
 
     keys = jax.random.split(jax.random.key(seed), 3)
+    jax.clear_caches()  # nobody starts with what another compiled
     first = MCMC(kernel, num_warmup=1000, num_samples=draws, progress_bar=False)
     startup = timed(first, keys[0])
     times = {}

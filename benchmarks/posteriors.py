@@ -17,9 +17,10 @@ from typing import Any
 import jax
 import numpy as np
 from main_job import Case, cases
-from numpyro import handlers
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer import MCMC, NUTS
+
+from conjugate_ppl import explain
 
 FILE = Path(__file__).resolve().parent.parent / "tests" / "data" / "plain_nuts.json"
 
@@ -45,9 +46,7 @@ def summary(draws: Any) -> dict[str, list[float]]:
 def run(case: Case, chains: int, draws: int) -> dict[str, Any]:
     """Plain NUTS on the form of the model that it samples best."""
     model = list(case.others.values())[-1] if case.others else case.model
-    with handlers.block():
-        trace = handlers.trace(handlers.seed(case.model, jax.random.key(0))).get_trace(**case.data)
-    sites = [n for n, s in trace.items() if s["type"] == "sample" and not s["is_observed"]]
+    sites = list(explain(case.model, **case.data).decisions)
     mcmc = MCMC(NUTS(model, target_accept_prob=0.9), num_warmup=2000, num_samples=draws,
                 num_chains=chains, chain_method="sequential", progress_bar=False)
     mcmc.run(jax.random.key(7), **case.data, extra_fields=("diverging",))
@@ -73,6 +72,7 @@ def main() -> None:
         found[name] = run(known[name](), options.chains, options.draws)
         FILE.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
         print(name, flush=True)
+        jax.clear_caches()
 
 
 if __name__ == "__main__":

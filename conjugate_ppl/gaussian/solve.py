@@ -27,6 +27,8 @@ from conjugate_ppl.gaussian.linear import Scale, inverse_logdet, matmul, product
 
 __all__ = ["Components", "Solution", "log_integral", "solve"]
 
+_MANY = 1000  # components whose products with one vector are left to the library for products
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Components:
@@ -116,10 +118,10 @@ def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: A
     """Components with one weight each: group estimates, no subtraction."""
     b, s = block.between, block.structure
     assert b is not None
-    weight, many = omega[b.weight], values.number(b.many.astype(float))
+    weight, many = omega[_once(b.weight)], values.number(b.many.astype(float))
     root = values.number(b.root) * jnp.sqrt(weight)[:, None, None]
     loading = values.number(b.loading)
-    scale = t[b.scale]
+    scale = t[_once(b.scale)]
     eye = jnp.eye(s.width, dtype=values.dtype)
     white = matmul(transposed(root), scale)  # R'T
     inverse, logdet = inverse_logdet(eye + matmul(white, transposed(white)))
@@ -139,24 +141,41 @@ def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: A
                          precision="highest")
 
     def quadratic(e: Any) -> Any:
-        gap = shift - times(loading, e[b.owner])
+        gap = shift - _through(loading, e, b.owner)
         squares = jnp.sum(gap[..., None] * v_all * gap[..., None, :])
         left = jnp.sum(e * (times(within, e) - 2 * within_linear))
         return squares + scattered + left - adjustment
 
     def components() -> Components:
-        own_scale = scale[b.pattern]
+        own_scale = _at(scale, b.pattern)
         inner = matmul(transposed(white), transposed(root))[b.pattern]  # T'RR'
         precision = (eye + matmul(transposed(white), white))[b.pattern]
         estimate, own_loading = values.number(b.estimate), loading[b.pattern]
 
         def pull(x: Any, e: Any) -> Any:
-            return times(inner, estimate - times(own_loading, e[s.owner]) - x)
+            return times(inner, estimate - _through(own_loading, e, s.owner) - x)
 
         return Components(block.mean_at(values, moving, s.components), own_scale, precision, pull,
                           -matmul(inner, own_loading))
 
     return _Shares(rest, linear, jnp.sum(many * logdet), quadratic, components)
+
+
+def _once(index: np.ndarray) -> np.ndarray:
+    """Rows of an index that are all the same as one row, which broadcasts."""
+    return index[:1] if (index == index[:1]).all() else index
+
+
+def _at(x: Any, index: np.ndarray) -> Any:
+    """Rows of an array; a single row stands for all."""
+    return x if x.shape[0] == 1 else x[index]
+
+
+def _through(loading: Any, e: Any, owner: np.ndarray) -> Any:
+    """K e for each component, e the elements of its block."""
+    if e.shape[0] == 1 and loading.shape[0] > _MANY:
+        return product("cir,r->ci", loading, e[0])
+    return times(loading, _at(e, owner))
 
 
 def _owned(owner: np.ndarray, what: str, shape: tuple[int, ...], a: Any, b: Any) -> Any:
@@ -193,12 +212,12 @@ def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
                   - _owned(s.owner, "cir,ci->{}r", shape, covariance_g, free))
 
     def pull(x: Any, e: Any) -> Any:
-        return times(transposed(scale), h - times(g, e[s.owner]) - times(d, x))
+        return times(transposed(scale), h - _through(g, e, s.owner) - times(d, x))
 
     def quadratic(e: Any) -> Any:
         u = times(inverse, pull(m, e))
         x = m + times(scale, u)
-        gradient = times(d, x) + 2 * times(g, e[s.owner]) - 2 * h
+        gradient = times(d, x) + 2 * _through(g, e, s.owner) - 2 * h
         left = jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
         return jnp.sum(u**2) + jnp.sum(x * gradient) + left
 
