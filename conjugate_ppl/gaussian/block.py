@@ -30,6 +30,7 @@ BLOCK = "<block>"
 """Name of the one variable that holds all elements of a block."""
 
 _BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
+_WIDE = 8  # elements of a block of the rest from which on rotations are tried
 _SMALL = 16  # rows of a scale that is written out in any case
 
 
@@ -121,6 +122,8 @@ class GaussianBlock:
         groups = [(s.elements, s.family != "Flat") for s in self.sites]
         self.quadratic, self.structure = self.plain, self._structure(self.plain, groups)
         self.rotation: Rotation | None = None
+        if self.structure.blocks.shape[1] < _WIDE:
+            return
         able = [s for s in self.sites if s.family != "Flat" and s.mean is None
                 and len(np.unique(s.scale_index)) <= s.width**2]
         found = rotations(self.plain, self.size, [(s.elements, s.width) for s in able],
