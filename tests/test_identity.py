@@ -449,6 +449,41 @@ def gaussian_balanced_crossed(y, subject, item, x):
         sample("y", dist.Normal(mean, s), obs=y)
 
 
+@case("z a", YG)
+def mvn_whole_scale_matrix(y):
+    # what stands above the diagonal of a scale_tril is no part of the distribution
+    s = sample("s", dist.HalfNormal(1.0))
+    root = jnp.array([[1.0, 7.0, 5.0], [1.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
+    z = sample("z", dist.MultivariateNormal(jnp.zeros(3), scale_tril=jnp.tril(root)))
+    a = sample("a", dist.MultivariateNormal(z[:2], scale_tril=jnp.tril(root[:2, :2])))
+    sample("y", dist.Normal(jnp.concatenate([z[1:], a]), s), obs=y)
+
+
+@case("b", RNG.normal(size=36), MANY[:, :12], np.where(np.arange(12) % 3 == 0, 3.0, 1.0))
+def mvn_events_of_different_scales(y, x, size):
+    s = sample("s", dist.HalfNormal(1.0))
+    root = size[:, None, None] * jnp.eye(2)
+    with plate("events", 12):
+        b = sample("b", dist.MultivariateNormal(jnp.zeros(2), scale_tril=root))
+    sample("y", dist.Normal(x @ b[:, 0] + 0.5 * x @ b[:, 1], s), obs=y[:30])
+
+
+@case("b", RNG.normal(size=40), RNG.normal(size=(40, 10)))
+def gaussian_weights_of_different_units(y, x):
+    large, small = sample("large", dist.LogNormal(7.0, 0.1)), sample("small", dist.LogNormal(0.0, 0.1))
+    b = sample("b", dist.Normal(0.0, 1.0).expand([10]).to_event(1))
+    sample("in_mm", dist.Normal(1e3 * (x[:20] @ b), large), obs=1e3 * y[:20])
+    sample("in_m", dist.Normal(x[20:] @ b, small), obs=y[20:])
+
+
+@case("a", RNG.normal(size=6), np.array([1e-2, 1e-2, 1e-2, 1e2, 3e2, 1e3]))
+def gaussian_known_errors_of_all_sizes(y, error):
+    tau = sample("tau", dist.HalfNormal(100.0))
+    with plate("studies", 6):
+        a = sample("a", dist.Normal(0.0, tau))
+        sample("y", dist.Normal(a, error), obs=y * error)
+
+
 @case("a b", RNG.normal(size=30), MANY)
 def gaussian_ridge(y, x):
     tau, s = sample("tau", dist.HalfCauchy(1.0)), sample("s", dist.HalfNormal(1.0))

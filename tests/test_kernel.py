@@ -264,3 +264,19 @@ def test_draws_of_a_step_use_keys_of_their_own():
     x = b[0, :, 0] - b[0, :, 0].mean()
     assert abs(float(x[1:] @ x[:-1]) / float(x @ x)) < 0.25
     assert abs(np.corrcoef(b[0, :, 0], b[1, :, 0])[0, 1]) < 0.25
+
+
+def test_gradient_in_the_data():
+    # what the marginal says of the data: y_i ~ N(0, sqrt(25 + tau^2 + sigma_i^2)), mu in common
+    def value(y, tau):
+        return log_density(cj.collapse(schools), (y, jnp.asarray(SIGMA)), {}, {"tau": tau})[0]
+
+    y, tau = jnp.asarray(Y), jnp.array(7.0)
+    by_data, by_tau = jax.grad(value, (0, 1))(y, tau)
+    step = 1e-4
+    for k in (0, 5):
+        e = step * jnp.eye(8)[k]
+        np.testing.assert_allclose(by_data[k], (value(y + e, tau) - value(y - e, tau)) / (2 * step),
+                                   rtol=1e-6)
+    np.testing.assert_allclose(by_tau, (value(y, tau + step) - value(y, tau - step)) / (2 * step),
+                               rtol=1e-6)

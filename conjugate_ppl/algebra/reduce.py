@@ -42,7 +42,10 @@ class Weights:
         """Numbers of the weights whose selections are the rows of `selections`."""
         if not signature:
             return np.zeros(len(selections), np.int64)
-        rows, inverse = np.unique(selections, axis=0, return_inverse=True)
+        if not len(selections) or (selections == selections[:1]).all():
+            rows, inverse = selections[:1], np.zeros(len(selections), np.int64)
+        else:
+            rows, inverse = np.unique(selections, axis=0, return_inverse=True)
         numbers = self.count + inverse.reshape(-1)
         self._groups.append((signature, rows))
         self.count += len(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,12 +111,14 @@ def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndar
         return [], np.asarray([numbers.sum()])
     if not len(numbers):
         return columns, numbers
-    key = np.zeros(len(numbers), np.int64)
     spans = [int(c.max()) + 1 for c in columns]
-    size = 1
+    size = math.prod(spans)
+    if size >= 1 << 62:  # too many for one number each
+        rows, inverse = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
+        return list(rows.T), np.bincount(inverse.reshape(-1), numbers, len(rows))
+    key = np.zeros(len(numbers), np.int64)
     for c, n in zip(columns, spans, strict=True):
         key = key * n + c
-        size *= n
     if size < 4 * len(numbers) + 1024:
         total = np.bincount(key, weights=numbers, minlength=size)
         found = np.flatnonzero(np.bincount(key, minlength=size))

@@ -84,7 +84,8 @@ class Walk:
         function = HOST.get(name) or MOVES.get(name)
         if concrete and function is not None:
             # what NumPy refuses, JAX itself knows how to take
-            with np.errstate(all="ignore"), contextlib.suppress(Unreadable, TypeError):
+            with np.errstate(all="ignore"), contextlib.suppress(
+                    Unreadable, TypeError, ValueError, IndexError):
                 return [known(function(equation.params, *operands))]
         if concrete:
             with jax.ensure_compile_time_eval():

@@ -22,6 +22,9 @@ from conjugate_ppl.gaussian.structure import Structure
 
 __all__ = ["Between", "Prior", "split_between"]
 
+_EQUAL = 1e-13  # relative difference of numbers that count as equal: their rounding
+_FEW = 64  # weights whose parts are added one weight at a time
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prior:
@@ -83,7 +86,7 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
     of_rest = (ci < 0) & (cj < 0)
     used = np.unique(np.concatenate([weight, q.weights[of_rest], q.linear_weights[cl < 0]]))
     if max(len(used) * number * rest**2, count * width * rest // 4,
-           count * rest**2 if number > 1 else 0) > DENSE:
+           count * rest**2 if number > 1 or len(used) > _FEW else 0) > DENSE:
         return None
 
     inner = np.zeros((count, width, width))
@@ -97,7 +100,7 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
     solved = _estimates(inner, cross, linear)
     if solved is None:
         return None
-    root, loading, estimate = solved
+    root, loading, estimate, size = solved
 
     row = np.searchsorted(used, weight)
     within = np.zeros((len(used), number, rest, rest))
@@ -108,19 +111,19 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
                               s.block[q.places[cl < 0]], pl[cl < 0]), q.linear[cl < 0])
     rooted = np.einsum("cik,cij->ckj", root, loading, optimize=True)
     rooted_estimate = np.einsum("cik,ci->ck", root, estimate)
-    for k in np.unique(row):
-        part, target, owner = rooted[row == k], rooted_estimate[row == k], s.owner[row == k]
-        if number == 1:
-            flat = part.reshape(len(part) * width, rest)
+    if number == 1 and len(used) <= _FEW:
+        for k in np.unique(row):
+            flat = rooted[row == k].reshape(int((row == k).sum()) * width, rest)
             within[k, 0] -= flat.T @ flat
-            within_linear[k, 0] -= flat.T @ target.reshape(-1)
-        else:
-            np.subtract.at(within[k], owner, np.einsum("cki,ckj->cij", part, part, optimize=True))
-            np.subtract.at(within_linear[k], owner, np.einsum("cki,ck->ci", part, target))
+            within_linear[k, 0] -= flat.T @ rooted_estimate[row == k].reshape(-1)
+    else:
+        np.subtract.at(within, (row, s.owner), np.einsum("cki,ckj->cij", rooted, rooted, optimize=True))
+        np.subtract.at(within_linear, (row, s.owner), np.einsum("cki,ck->ci", rooted, rooted_estimate))
 
     pattern, first = _patterns(
         [weight, s.owner, *prior.scale.reshape(count, -1).T, *prior.alike[s.components].T],
-        np.concatenate([inner.reshape(count, -1), loading.reshape(count, -1)], 1))
+        np.concatenate([inner.reshape(count, -1), loading.reshape(count, -1)], 1),
+        np.concatenate([np.abs(inner).reshape(count, -1), size.reshape(count, -1)], 1))
     deviation = estimate - prior.known[s.components]
     many = np.bincount(pattern)
     shift = np.zeros((len(many), width))
@@ -133,8 +136,7 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
         pattern, many, weight[first], s.owner[first], root[first], loading[first],
         prior.scale[first], s.components[first], shift, scatter, estimate,
         WeightedArray.from_tables(used, within), WeightedArray.from_tables(used, within_linear),
-        np.asarray([np.sum(rooted_estimate[row == k] ** 2) for k in np.unique(row)]),
-        used[np.unique(row)],
+        np.bincount(row, (rooted_estimate**2).sum(1), len(used)), used,
     )
 
 
@@ -155,14 +157,15 @@ def _one_weight(q: Quadratic, s: Structure) -> np.ndarray | None:
 
 
 def _estimates(inner: np.ndarray, cross: np.ndarray, linear: np.ndarray
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(R, K, estimate) of every component: D = R R', D K = cross, D estimate = linear."""
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """(R, K, estimate) of every component: D = R R', D K = cross, D estimate = linear; then the size
+    of the numbers that K is a sum of. None where rounding leaves open what the rank of D is."""
     width = inner.shape[-1]
     diagonal = np.einsum("cii->ci", inner)
     scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
     values, vectors = np.linalg.eigh(inner * scale[:, :, None] * scale[:, None, :])
     good = values > 1e-12 * width
-    if (values < -1e-9).any():
+    if (values < -1e-9).any() or ((values > 1e-14 * width) & ~good).any():
         return None
     root = vectors * np.sqrt(np.where(good, values, 0.0))[:, None, :] / scale[:, :, None]
     reciprocal = np.where(good, 1 / np.where(good, values, 1.0), 0.0)
@@ -173,11 +176,15 @@ def _estimates(inner: np.ndarray, cross: np.ndarray, linear: np.ndarray
     unexplained = np.abs(inner @ loading - cross) / np.maximum(size[:, :, None], 1e-300)
     if unexplained.size and unexplained.max() > 1e-7 * max(1.0, np.abs(cross).max()):
         return None
-    return root, loading, np.einsum("cij,cj->ci", pseudo, linear)
+    return root, loading, np.einsum("cij,cj->ci", pseudo, linear), np.abs(pseudo) @ np.abs(cross)
 
 
-def _patterns(labels: list[np.ndarray], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(pattern of each row, one row of each pattern): rows with equal labels and numbers."""
+def _patterns(labels: list[np.ndarray], numbers: np.ndarray, sizes: np.ndarray
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """(pattern of each row, one row of each pattern): rows with equal labels and numbers.
+
+    Numbers are equal if they differ by no more than the rounding of numbers of `sizes`.
+    """
     size = np.abs(numbers).max(0, initial=0.0)
     columns = [np.round(c / n, 9) for c, n in zip(numbers.T, size, strict=True) if n > 0]
     found = np.zeros(len(numbers), np.int64)
@@ -187,8 +194,9 @@ def _patterns(labels: list[np.ndarray], numbers: np.ndarray) -> tuple[np.ndarray
                              return_inverse=True)
         found = found.reshape(-1)
     _, first = np.unique(found, return_index=True)
-    # equal to nine digits is not yet equal
-    same = (np.abs(numbers - numbers[first[found]]) <= 1e-13 * size).all(1)
+    # equal to nine digits of the largest of all rows is not yet equal
+    close = _EQUAL * np.minimum(sizes, sizes[first[found]])
+    same = (np.abs(numbers - numbers[first[found]]) <= close).all(1)
     if not same.all():
         found = np.where(same, found, len(first) + np.cumsum(~same))
         _, first, found = np.unique(found, return_index=True, return_inverse=True)

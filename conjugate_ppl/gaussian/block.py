@@ -48,7 +48,8 @@ class GaussianSite:
         known: the rest of m_i, flat.
         alike: a class for each element; `mean` is equal within a class.
         scale: number of the scale, or of the scale_tril; None for a flat site.
-        scale_index: for each number of the scale the first that is always equal to it.
+        scale_index: for each event (and each entry of its scale_tril) which number of the scale it
+            reads: the first of those that are always equal.
     """
 
     name: str
@@ -72,6 +73,12 @@ class GaussianSite:
     def elements(self) -> np.ndarray:
         """The numbers of its elements in the block."""
         return np.arange(self.first, self.first + self.size)
+
+    @property
+    def one_scale(self) -> bool:
+        """Whether all of its events have the same scale, by proof."""
+        events = self.scale_index.reshape(-1, self.width**2)
+        return bool((events == events[:1]).all())
 
     @property
     def width(self) -> int:
@@ -116,6 +123,7 @@ class GaussianBlock:
         self._t_rows = np.concatenate(rows) if rows else none
         self._t_columns = np.concatenate(columns) if columns else none
         self._t_index = np.concatenate(index) if index else none
+        self._t_none = offset
 
     def _choose_coordinates(self) -> None:
         """Structure as the sites are written, or with rotated elements where that saves work."""
@@ -124,8 +132,7 @@ class GaussianBlock:
         self.rotation: Rotation | None = None
         if self.structure.blocks.shape[1] < _WIDE:
             return
-        able = [s for s in self.sites if s.family != "Flat" and s.mean is None
-                and len(np.unique(s.scale_index)) <= s.width**2]
+        able = [s for s in self.sites if s.scale is not None and s.mean is None and s.one_scale]
         found = rotations(self.plain, self.size, [(s.elements, s.width) for s in able],
                           [g for s, g in zip(self.sites, groups, strict=True) if s not in able])
         if found is not None:
@@ -166,8 +173,7 @@ class GaussianBlock:
 
     def _place_scales(self) -> None:
         """Where the numbers of T go; an index one past their end stands for 0."""
-        s = self.structure
-        none = int(self._t_index.max()) + 1 if len(self._t_index) else 0
+        s, none = self.structure, self._t_none
         ci, cj = s.component[self._t_rows], s.component[self._t_columns]
         pi, pj = s.place[self._t_rows], s.place[self._t_columns]
         inner, rest = np.flatnonzero(ci >= 0), np.flatnonzero((ci < 0) & (cj < 0))

@@ -1,7 +1,7 @@
 """Rotating exchangeable elements, so that fewer of them depend on each other.
 
-Where all events of a site (its elements, or its rows for a multivariate one) have one prior, any
-orthogonal mix of the events has that prior again. The mix chosen here makes what the likelihood says of
+Where all events of a site (its elements, or its rows for a multivariate one) have one scale, and means
+that are known, any orthogonal mix of the events has a prior of that form again. The mix chosen here makes what the likelihood says of
 the site as diagonal as one mix can make it, and couples as few events as possible with other sites: the
 contrasts within a balanced group couple with nothing, and of a ridge regression the coefficients become
 its principal components, each solved alone.
@@ -21,7 +21,8 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 __all__ = ["Rotated", "Rotation", "rotations"]
 
 _LARGEST = 600  # events of a site that is rotated
-_ZERO = 1e-12  # relative to the largest entries of row and column: rounding of the rotation
+_ZERO = 1e-12  # relative to the largest entries of row and column under one weight: rounding
+_WIDEST = 8  # elements of an event of a site that is rotated
 _EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
 
 Group = tuple[np.ndarray, bool]
@@ -51,7 +52,7 @@ class Rotation:
             flat = e[index.reshape(-1)].reshape(*index.shape, *e.shape[1:])
             if isinstance(e, np.ndarray):
                 e = e.copy()
-                e[index] = np.einsum("ij,j...->i...", q, flat)
+                e[index] = np.tensordot(q, flat, 1)
             else:
                 from conjugate_ppl.gaussian.linear import product
 
@@ -75,7 +76,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[tuple[np.ndarray, int]], o
     `others` are the groups of elements that stay as they are. None where nothing can be rotated.
     """
     tables = [elements.reshape(-1, width) for elements, width in able]
-    tables = [t for t in tables if 2 < len(t) <= _LARGEST]
+    tables = [t for t in tables if 2 < len(t) <= _LARGEST and t.shape[1] <= _WIDEST]
     used = np.unique(np.concatenate([q.weights, q.linear_weights]))
     if not q.fixed or not tables or len(used) * size * size > DENSE:
         return None
@@ -88,8 +89,8 @@ def rotations(q: Quadratic, size: int, able: Sequence[tuple[np.ndarray, int]], o
     rotation = Rotation(tuple(parts))
     h = np.moveaxis(h, 0, 2)  # rows, columns, weights
     h = np.swapaxes(rotation.forward(np.swapaxes(rotation.forward(h), 0, 1)), 0, 1)
-    largest = np.sqrt(np.abs(h).max((1, 2), initial=0.0))
-    h[np.abs(h) <= _ZERO * largest[:, None, None] * largest[None, :, None]] = 0.0
+    largest = np.sqrt(np.abs(h).max(1, initial=0.0))  # of each row, for each weight
+    h[np.abs(h) <= _ZERO * largest[:, None] * largest[None, :]] = 0.0
     rows, columns, weights = np.nonzero(h)
     linear = rotation.forward(linear.T)
     places, linear_weights = np.nonzero(linear)
@@ -127,6 +128,8 @@ def _events(h: np.ndarray, table: np.ndarray) -> np.ndarray:
     # within one eigenspace, the directions that couple with other sites come first
     gaps = np.diff(values) > _EQUAL * max(np.abs(values).max(initial=0.0), 1e-300)
     for space in np.split(np.arange(events), np.flatnonzero(gaps) + 1):
+        if len(space) == 1:
+            continue
         basis = vectors[:, space]
         vectors[:, space] = basis @ np.linalg.svd(basis.T @ cross)[0]
     return vectors

@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 __all__ = ["Structure", "find_structure"]
 
 _LARGEST = 8  # elements of a component
+_PADDED = 1 << 24  # numbers in blocks, or in shares of components, each as wide as the widest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,12 +85,17 @@ def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: n
     place = np.zeros(size + 1, np.int64)
     components = _table(np.flatnonzero(inside), labels, size, number, place)
     component = number.copy()
-    blocks = _table(np.flatnonzero(~inside), together, size, number, place)
+    rest = np.flatnonzero(~inside)
+    _, sizes = np.unique(together[rest], return_counts=True)
+    widest = int(sizes.max(initial=0)) ** 2
+    if len(sizes) * widest > len(rest) ** 2 or (
+            len(sizes) > 1 and max(len(sizes), len(components)) * widest > _PADDED):
+        together = np.zeros(size, np.int64)  # padded to the widest, blocks would take more
+    blocks = _table(rest, together, size, number, place)
     if not len(blocks):
         blocks = np.zeros((1, 0), np.int64)
     # a component joined to no element of the rest goes to the first block, with nothing to couple it
     block_of = np.zeros(int(together.max(initial=0)) + 1, np.int64)
-    rest = np.flatnonzero(~inside)
     block_of[together[rest]] = number[rest]
     block = np.append(block_of[together], 0) if size else np.zeros(1, np.int64)
     return Structure(size, components, blocks, component, block, place, block[components[:, 0]])

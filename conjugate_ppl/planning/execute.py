@@ -39,6 +39,7 @@ class Execution:
         hidden: deterministic sites that depend on a collapsed site.
         replaced: kept sites whose prior is accounted for by the marginal.
         drawn: collapsed sites that the prior of a kept latent depends on, directly or through others.
+        concrete: whether the arguments are known, not traced.
     """
 
     model: Callable[..., Any]
@@ -48,6 +49,7 @@ class Execution:
     hidden: frozenset[str]
     replaced: frozenset[str]
     drawn: frozenset[str]
+    concrete: bool
 
     @property
     def plan(self) -> Plan:
@@ -95,6 +97,9 @@ class Execution:
     @functools.cached_property
     def _log_marginal(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Value and gradient are one compiled function, which serves whoever asks for either."""
+        if not self.concrete:  # a derivative may be asked for in the arguments too
+            return jax.jit(lambda real, whole: self._compute_log_marginal({**real, **whole}))
+
         def compute(real: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
             return self._compute_log_marginal({**real, **whole})
 
@@ -226,4 +231,5 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         hidden=frozenset(n for n, d in deps.deterministic.items() if d & gone),
         replaced=frozenset(n for n in chosen.consumed if n not in gone),
         drawn=deps.ancestors(chosen.plan.kept) & gone,
+        concrete=concrete,
     )
