@@ -16,7 +16,7 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from conjugate_ppl import _compat
-from conjugate_ppl.errors import ModelError, PlanError
+from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
 
@@ -203,8 +203,6 @@ class CollapsedModel:
             for name, value in kept.items():
                 own = execution.program.sites[name].shape if name in execution.program.sites else ()
                 if tuple(jnp.shape(value)) != shape + tuple(own):
-                    from conjugate_ppl.errors import DataError
-
                     raise DataError(f"`{name}` has shape {tuple(jnp.shape(value))}; with "
                                     f"batch_ndims={batch_ndims} it should have shape "
                                     f"{shape + tuple(own)}: batch axes, then the site's own.")

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.runtime import Values, raised
 from conjugate_ppl.algebra.term import Atom, Term, array_module, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add_up, write_out
@@ -26,6 +28,7 @@ __all__ = ["Entries", "Reduced", "Weights", "reduce_terms"]
 _BUDGET = 1 << 25  # monomials that are written out one by one on the host
 
 Signature = tuple[tuple[Variable, Any], ...]
+_ONE: tuple[Signature, np.ndarray] = ((), np.zeros((1, 0), np.int64))
 
 
 class Weights:
@@ -35,59 +38,37 @@ class Weights:
     """
 
     def __init__(self) -> None:
-        self._groups: list[tuple[Signature, np.ndarray]] = [((), np.zeros((1, 0), np.int64))]
+        self._groups = [_ONE]
         self.count = 1
 
     def add(self, signature: Signature, selections: np.ndarray) -> np.ndarray:
         """Numbers of the weights whose selections are the rows of `selections`."""
         if not signature:
             return np.zeros(len(selections), np.int64)
-        if not len(selections) or (selections == selections[:1]).all():
-            rows, inverse = selections[:1], np.zeros(len(selections), np.int64)
-        else:
-            rows, inverse = np.unique(selections, axis=0, return_inverse=True)
-        numbers = self.count + inverse.reshape(-1)
-        self._groups.append((signature, rows))
-        self.count += len(rows)
-        return numbers
+        classes, first = equal_rows(list(selections.T), len(selections))
+        self._groups.append((signature, selections[first]))
+        self.count += len(first)
+        return self.count - len(first) + classes
 
     def merge(self) -> np.ndarray:
         """Give equal weights one number; returns old number -> new number."""
-        table: dict[Any, int] = {}
-        groups: dict[Signature, list[np.ndarray]] = {}
-        order: list[tuple[Signature, np.ndarray]] = []
+        new = np.zeros(self.count, np.int64)
+        same: dict[Signature, list[tuple[np.ndarray, np.ndarray]]] = {}
+        start = 0
         for signature, rows in self._groups:
-            groups.setdefault(signature, []).append(rows)
-            order.append((signature, rows))
-        merged = {s: np.unique(np.concatenate(r), axis=0) for s, r in groups.items()}
-        offset = 0
-        for s, rows in merged.items():
-            for k, row in enumerate(rows):
-                table[(s, tuple(row))] = offset + k
-            offset += len(rows)
-        new = [table[(s, tuple(row))] for s, rows in order for row in rows]
-        self._groups = list(merged.items())
-        self.count = offset
-        return np.asarray(new, np.int64)
+            same.setdefault(signature, []).append((np.arange(start, start + len(rows)), rows))
+            start += len(rows)
+        self._groups, self.count = [_ONE], 1
+        for signature, pieces in same.items():
+            new[np.concatenate([p[0] for p in pieces])] = self.add(
+                signature, np.concatenate([p[1] for p in pieces]))
+        return new
 
     def positive(self, numbers: np.ndarray) -> bool:
         """Whether the weights of these numbers are proved positive."""
-        start, wanted = 0, set(np.unique(numbers).tolist())
-        for signature, rows in self._groups:
-            hit = wanted & set(range(start, start + len(rows)))
-            if hit and not all(v.positive for v, _ in signature):
-                return False
-            start += len(rows)
-        return True
-
-    def signature(self, number: int) -> Signature:
-        """The variables and powers of one weight."""
-        start = 0
-        for signature, rows in self._groups:
-            if number < start + len(rows):
-                return signature
-            start += len(rows)
-        raise IndexError(number)
+        known = [np.full(len(rows), all(v.positive for v, _ in signature))
+                 for signature, rows in self._groups]
+        return bool(np.concatenate(known)[numbers].all())
 
     def evaluate(self, values: Values) -> Any:
         """All weights, shape (count,)."""
@@ -168,7 +149,7 @@ def expand(term: Term, place: Callable[[Variable], int | None]) -> tuple[Term, t
             continue
         for _ in range(int(atom.power)):
             slots.append(len(atoms))
-            atoms.append(Atom(atom.variable, atom.power / atom.power, atom.selection))
+            atoms.append(Atom(atom.variable, Fraction(1), atom.selection))
     return dataclasses.replace(term, atoms=tuple(atoms)), tuple(slots)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.variables import Variable
 
 __all__ = ["Atom", "Term", "Value", "array_module", "combine", "is_known", "merge_atoms",
@@ -121,9 +122,8 @@ class Value:
     @staticmethod
     def of(variable: Variable, shape: tuple[int, ...]) -> Value:
         """A variable itself, as an array of `shape`."""
-        selection = np.arange(variable.size).reshape(shape)
         one = np.ones((1,) * len(shape))
-        atom = Atom(variable, Fraction(1), selection)
+        atom = Atom(variable, Fraction(1), numbered(shape))
         return Value(shape, (Term(len(shape), (), (one,), (atom,)),))
 
 

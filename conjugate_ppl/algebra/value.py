@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import (
     Atom,
     Term,
@@ -114,8 +116,8 @@ def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndar
     spans = [int(c.max()) + 1 for c in columns]
     size = math.prod(spans)
     if size >= 1 << 62:  # too many for one number each
-        rows, inverse = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
-        return list(rows.T), np.bincount(inverse.reshape(-1), numbers, len(rows))
+        classes, first = equal_rows(columns, len(numbers))
+        return [c[first] for c in columns], np.bincount(classes, numbers)
     key = np.zeros(len(numbers), np.int64)
     for c, n in zip(columns, spans, strict=True):
         key = key * n + c
@@ -248,7 +250,7 @@ def reshape(value: Value, shape: tuple[int, ...]) -> Value:
             return array_module(x).reshape(x, own + tuple(s[len(value.shape):]))
 
         return Value(shape, tuple(t.map(slim, rank=len(shape)) for t in value.terms))
-    return move(value, np.arange(int(np.prod(shape))).reshape(shape))
+    return move(value, numbered(shape))
 
 
 def where(mask: np.ndarray, value: Value) -> Value:

@@ -24,7 +24,7 @@ class Run:
     Attributes:
         samples: site -> draws, shape (chains, draws, ...).
         startup: seconds to compile and warm up.
-        seconds: seconds of sampling.
+        seconds: seconds of sampling, compilation left out.
         ess: effective samples of every scalar, flat.
         rhat: the largest split R-hat.
         leapfrogs: leapfrog steps a draw, on average.
@@ -43,20 +43,30 @@ class Run:
 def run(kernel: Any, data: Mapping[str, Any], chains: int, draws: int, warmup: int, seed: int,
         progress_bar: bool) -> Run:
     """Warm up (compiling), then sample, each timed."""
-    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws, num_chains=chains,
-                chain_method="sequential", progress_bar=progress_bar)
+
+    def sampler(length: int) -> MCMC:
+        return MCMC(kernel, num_warmup=warmup, num_samples=length, num_chains=chains,
+                    chain_method="sequential", progress_bar=progress_bar)
+
+    def timed(mcmc: MCMC) -> float:
+        start = time.perf_counter()
+        mcmc.run(jax.random.key(seed + 1), **data, extra_fields=("num_steps",))
+        jax.block_until_ready(mcmc.get_samples())
+        return time.perf_counter() - start
+
+    mcmc = sampler(draws)
     start = time.perf_counter()
     mcmc.warmup(jax.random.key(seed), **data, extra_fields=("num_steps",))
     jax.block_until_ready(mcmc.last_state)
+    startup = time.perf_counter() - start
+    seconds = timed(mcmc)
     if not mcmc.progress_bar:
-        # without a bar the sampling loop is compiled as a whole, for its own length: once, unmeasured
-        mcmc.run(jax.random.key(seed + 1), **data, extra_fields=("num_steps",))
-        jax.block_until_ready(mcmc.get_samples())
-        mcmc.post_warmup_state = mcmc.last_state
-    middle = time.perf_counter()
-    mcmc.run(jax.random.key(seed + 2), **data, extra_fields=("num_steps",))
-    jax.block_until_ready(mcmc.get_samples())
-    end = time.perf_counter()
+        # without a bar every run compiles its loop anew: runs of ten times the length tell how long
+        # sampling itself takes
+        long = sampler(10 * draws)
+        long.post_warmup_state = mcmc.post_warmup_state
+        whole, seconds = seconds, max((timed(long) - seconds) / 9, 1e-9)
+        startup += whole - seconds
     samples = {n: np.asarray(v, np.float64)
                for n, v in mcmc.get_samples(group_by_chain=True).items()}
     fields = mcmc.get_extra_fields()
@@ -67,7 +77,7 @@ def run(kernel: Any, data: Mapping[str, Any], chains: int, draws: int, warmup: i
         if moving.shape[-1]:
             sizes.append(np.ravel(effective_sample_size(moving)))
             hats.append(np.ravel(split_gelman_rubin(moving)))
-    return Run(samples, middle - start, end - middle, np.concatenate(sizes),
+    return Run(samples, startup, seconds, np.concatenate(sizes),
                float(np.max(np.concatenate(hats))), float(np.mean(fields["num_steps"])),
                int(np.sum(fields["diverging"])))
 

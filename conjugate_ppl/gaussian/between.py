@@ -16,6 +16,7 @@ import dataclasses
 
 import numpy as np
 
+from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
@@ -187,13 +188,7 @@ def _patterns(labels: list[np.ndarray], numbers: np.ndarray, sizes: np.ndarray
     """
     size = np.abs(numbers).max(0, initial=0.0)
     columns = [np.round(c / n, 9) for c, n in zip(numbers.T, size, strict=True) if n > 0]
-    found = np.zeros(len(numbers), np.int64)
-    for column in [*labels, *columns]:
-        _, one = np.unique(column, return_inverse=True)
-        _, found = np.unique(found * (int(one.max(initial=0)) + 1) + one.reshape(-1),
-                             return_inverse=True)
-        found = found.reshape(-1)
-    _, first = np.unique(found, return_index=True)
+    found, first = equal_rows([*labels, *columns], len(numbers))
     # equal to nine digits of the largest of all rows is not yet equal
     close = _EQUAL * np.minimum(sizes, sizes[first[found]])
     same = (np.abs(numbers - numbers[first[found]]) <= close).all(1)

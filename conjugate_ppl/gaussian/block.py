@@ -18,7 +18,7 @@ from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.gaussian.assemble import Assembly
-from conjugate_ppl.gaussian.between import Prior, split_between
+from conjugate_ppl.gaussian.between import Between, Prior, split_between
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
@@ -100,14 +100,16 @@ class GaussianBlock:
         self._mean_map()
         self._place_scales()
         self._place_flat()
-        self.assembly = Assembly(self.quadratic, s)
-        self.between = split_between(self.quadratic, s, Prior(self._t_inner, self._alike, self._known))
+        prior = Prior(self._t_inner, self._alike, self._known)
+        self.parts: Between | Assembly = (
+            split_between(self.quadratic, s, prior) or Assembly(self.quadratic, s))
 
     # -- the scales T: one flat vector of numbers, and where each goes ---------------------------
 
     def _scale_map(self) -> None:
         rows, columns, index = [], [], []
         offset = 0
+        self._t_read: list[tuple[int, int]] = []  # number of a site's scale, how much of it is read
         for s in self.sites:
             if s.scale is None:
                 continue
@@ -118,7 +120,9 @@ class GaussianBlock:
             rows.append(events[:, i].reshape(-1))
             columns.append(events[:, j].reshape(-1))
             index.append(offset + numbers[:, i, j].reshape(-1))
-            offset += int(numbers.max(initial=-1)) + 1
+            read = int(numbers.max(initial=-1)) + 1
+            self._t_read.append((s.scale, read))
+            offset += read
         none = np.zeros(0, np.int64)
         self._t_rows = np.concatenate(rows) if rows else none
         self._t_columns = np.concatenate(columns) if columns else none
@@ -207,12 +211,8 @@ class GaussianBlock:
 
     def scale_numbers(self, values: Values) -> Any:
         """The numbers of all T, and a last 0 for whatever has no scale."""
-        parts = []
-        for s in self.sites:
-            if s.scale is None:
-                continue
-            t = jnp.asarray(values.evaluate(s.scale), values.dtype).reshape(-1)
-            parts.append(t[: int(s.scale_index.max(initial=-1)) + 1])
+        parts = [jnp.asarray(values.evaluate(scale), values.dtype).reshape(-1)[:read]
+                 for scale, read in self._t_read]
         return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
 
     def inner_scale(self, t: Any) -> Any:

@@ -21,7 +21,7 @@ from conjugate_ppl.gaussian.linear import (
 )
 from conjugate_ppl.gaussian.solve import Components, Solution
 
-__all__ = ["Moments", "draw", "log_prob", "moments"]
+__all__ = ["Moments", "draw", "inner_columns", "log_prob", "moments"]
 
 
 def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:

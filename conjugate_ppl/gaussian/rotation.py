@@ -1,10 +1,10 @@
 """Rotating exchangeable elements, so that fewer of them depend on each other.
 
 Where all events of a site (its elements, or its rows for a multivariate one) have one scale, and means
-that are known, any orthogonal mix of the events has a prior of that form again. The mix chosen here makes what the likelihood says of
-the site as diagonal as one mix can make it, and couples as few events as possible with other sites: the
-contrasts within a balanced group couple with nothing, and of a ridge regression the coefficients become
-its principal components, each solved alone.
+that are known, any orthogonal mix of the events has a prior of that form again. The mix chosen here
+makes what the likelihood says of the site as diagonal as one mix can make it, and couples as few events
+as possible with other sites: the contrasts within a balanced group couple with nothing, and of a ridge
+regression the coefficients become its principal components, each solved alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
+from conjugate_ppl.gaussian.linear import product
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["Rotated", "Rotation", "rotations"]
@@ -50,12 +52,10 @@ class Rotation:
     def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Any:
         for index, q in parts:
             flat = e[index.reshape(-1)].reshape(*index.shape, *e.shape[1:])
-            if isinstance(e, np.ndarray):
+            if is_known(e):
                 e = e.copy()
                 e[index] = np.tensordot(q, flat, 1)
             else:
-                from conjugate_ppl.gaussian.linear import product
-
                 e = e.at[index].set(product("ij,j...->i...", q.astype(e.dtype), flat))
         return e
 

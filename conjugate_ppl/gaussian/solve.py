@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.gaussian.assemble import Assembly
+from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.linear import Scale, inverse_logdet, matmul, product, times, transposed
 
@@ -55,7 +57,7 @@ class Solution:
 
     Attributes:
         components: makes the components, where they are asked for.
-        rest_scale: T of the rest; `rest_mean` its m.
+        rest_scale: T of the rest.
         precision, inverse: of u in each block of the rest, and `mean` its posterior mean.
         centre: posterior mean of the rest's elements, m + T mean.
         quadratic, logdet: the two parts of the log integral.
@@ -63,7 +65,6 @@ class Solution:
 
     components: Callable[[], Components]
     rest_scale: Scale
-    rest_mean: Any
     precision: Any
     inverse: Any
     mean: Any
@@ -88,12 +89,13 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     omega = block.reduced.weights.evaluate(values)
     t = block.scale_numbers(values)
     moving = block.moving_mean(values)
-    shares = (_between if block.between is not None else _subtracted)(block, values, omega, t, moving)
+    shares = (_between if isinstance(block.parts, Between) else _subtracted)(
+        block, values, omega, t, moving)
     scale = block.rest_scale(values, t)
     m = block.mean_at(values, moving, block.structure.blocks)
     if not m.size:
         none = jnp.zeros((*m.shape, m.shape[1]), values.dtype)
-        return Solution(shares.components, scale, m, none, none, m, m, shares.quadratic(m),
+        return Solution(shares.components, scale, none, none, m, m, shares.quadratic(m),
                         shares.logdet)
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
     eye = jnp.eye(m.shape[1], dtype=values.dtype)
@@ -110,14 +112,14 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     # A second one in the elements themselves, which are small where prior means are far away.
     pull = scale.transpose_apply(shares.linear - times(shares.rest, solution)) - proper * mean
     centre = solution + scale.apply(times(fixed, pull))
-    return Solution(shares.components, scale, m, precision, inverse, mean, centre, quadratic,
+    return Solution(shares.components, scale, precision, inverse, mean, centre, quadratic,
                     jnp.sum(logdet) + shares.logdet)
 
 
 def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: Any) -> _Shares:
     """Components with one weight each: group estimates, no subtraction."""
-    b, s = block.between, block.structure
-    assert b is not None
+    b, s = block.parts, block.structure
+    assert isinstance(b, Between)
     weight, many = omega[_once(b.weight)], values.number(b.many.astype(float))
     root = values.number(b.root) * jnp.sqrt(weight)[:, None, None]
     loading = values.number(b.loading)
@@ -188,18 +190,12 @@ def _owned(owner: np.ndarray, what: str, shape: tuple[int, ...], a: Any, b: Any)
 def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: Any) -> _Shares:
     """The general case: the share of a component is a Schur complement."""
     s = block.structure
-    parts = block.assembly.evaluate(values, omega)
+    assert isinstance(block.parts, Assembly)
+    parts = block.parts.evaluate(values, omega)
     scale, m = block.inner_scale(t), block.mean_at(values, moving, s.components)
     d, g, h = parts.inner, parts.cross, parts.inner_linear
     eye = jnp.eye(s.width, dtype=values.dtype)
     precision = eye + matmul(matmul(transposed(scale), d), scale)
-    if not len(s.components):
-        def nothing(e: Any) -> Any:
-            return jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
-
-        empty = Components(m, scale, precision, lambda x, e: x, g)
-        return _Shares(parts.rest, parts.rest_linear, jnp.zeros((), values.dtype), nothing,
-                       lambda: empty)
     inverse, logdet = inverse_logdet(precision)
     covariance = matmul(matmul(scale, inverse), transposed(scale))
     free = h - times(d, m)
@@ -227,11 +223,7 @@ def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:
     """log of the integral over the block of exp(-1/2 e'He + h'e) times its priors."""
-    out = -0.5 * (solution.quadratic + solution.logdet) + log_volume(block)
+    scales = block.flat_scale[block.flat]  # flat elements: normalising constant and column scales
+    volume = 0.5 * math.log(2 * math.pi) * len(scales) + float(np.sum(np.log(scales)))
+    out = volume - 0.5 * (solution.quadratic + solution.logdet)
     return jnp.where(jnp.isnan(out), -jnp.inf, out)
-
-
-def log_volume(block: GaussianBlock) -> float:
-    """What flat elements add: their normalising constant and column scales."""
-    flats = int(block.flat.sum())
-    return 0.5 * math.log(2 * math.pi) * flats + float(np.sum(np.log(block.flat_scale[block.flat])))

@@ -87,9 +87,9 @@ def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: n
     component = number.copy()
     rest = np.flatnonzero(~inside)
     _, sizes = np.unique(together[rest], return_counts=True)
-    widest = int(sizes.max(initial=0)) ** 2
-    if len(sizes) * widest > len(rest) ** 2 or (
-            len(sizes) > 1 and max(len(sizes), len(components)) * widest > _PADDED):
+    padded = int(sizes.max(initial=0)) ** 2
+    if len(sizes) * padded > len(rest) ** 2 or (
+            len(sizes) > 1 and max(len(sizes), len(components)) * padded > _PADDED):
         together = np.zeros(size, np.int64)  # padded to the widest, blocks would take more
     blocks = _table(rest, together, size, number, place)
     if not len(blocks):

@@ -40,10 +40,11 @@ class Chosen:
     """The outcome of the search: eliminations in order, what they leave, and the plan to show.
 
     `forward` are the sites drawn from their own distribution, `consumed` the sites whose factor is
-    accounted for by the eliminations and their `pool`.
+    accounted for by the eliminations and their `pool`; `dependencies` are the program's.
     """
 
     plan: Plan
+    dependencies: Dependencies
     forward: tuple[str, ...]
     eliminations: tuple[Elimination, ...]
     pool: Pool
@@ -106,7 +107,7 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
                                    site.size, why, source)
     plan = Plan(decisions, order, tuple(n for n in program.latents if n not in order),
                 _graph(program, deps, order))
-    return Chosen(plan, tuple(forward), tuple(best.eliminations), best.pool,
+    return Chosen(plan, deps, tuple(forward), tuple(best.eliminations), best.pool,
                   frozenset(best.consumed))
 
 

@@ -19,7 +19,6 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
-from conjugate_ppl.planning.screen import Dependencies
 from conjugate_ppl.planning.validate import check_observed
 from conjugate_ppl.program import Program, trace_program
 
@@ -89,7 +88,7 @@ class Execution:
     @functools.cached_property
     def needed(self) -> frozenset[str]:
         """The kept sites that the marginal depends on."""
-        deps = Dependencies(self.program)
+        deps = self.chosen.dependencies
         touched = {n for e in self.chosen.eliminations for n in deps.touching(e.sites)}
         found = frozenset().union(*(deps.factor[n] | {n} for n in touched))
         return (found & frozenset(self.program.inputs)) - frozenset(self.plan.collapsed)
@@ -180,7 +179,7 @@ class Execution:
 
     def reads(self, sites: Collection[str]) -> frozenset[str]:
         """Every other site that shares a factor with `sites`."""
-        deps = Dependencies(self.program)
+        deps = self.chosen.dependencies
         shared: set[str] = set()
         for name in deps.touching(sites):
             shared |= deps.factor[name] | {name}
@@ -220,8 +219,8 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
             raise PlanError(f"`{name}` is required to be collapsed, but it stays with the sampler: "
                             f"{decision.reason}{where}. Change the model there, or take `{name}` "
                             "out of `require`.")
-    deps = Dependencies(program)
-    gone = frozenset(chosen.plan.collapsed)
+    deps, plan = chosen.dependencies, chosen.plan
+    gone = frozenset(plan.collapsed)
     terms = [t for ts in chosen.pool.factors.values() for t in ts]
     return Execution(
         model=model,
@@ -230,6 +229,6 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         leftover=reduce_terms(terms, lambda v: None),
         hidden=frozenset(n for n, d in deps.deterministic.items() if d & gone),
         replaced=frozenset(n for n in chosen.consumed if n not in gone),
-        drawn=deps.ancestors(chosen.plan.kept) & gone,
+        drawn=deps.ancestors(plan.kept) & gone,
         concrete=concrete,
     )
