@@ -28,6 +28,7 @@ from numpyro import handlers, primitives
 __all__ = [
     "Literal",
     "body_of",
+    "compiled_once",
     "constants_of",
     "evaluate_equation",
     "is_concrete",
@@ -51,6 +52,27 @@ _CUSTOM = {"custom_jvp_call": ("call_jaxpr", "jvp_jaxpr_fun"),
 def make_jaxpr(function: Callable[..., Any], *args: Any) -> Any:
     """The jaxpr of `function`, with everything it closes over as constants."""
     return jax.make_jaxpr(function)(*args)
+
+
+def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit(function)` for array arguments, compiled once for whoever calls it with known values.
+
+    While a derivative is taken, JAX partially evaluates a jitted function even where all of its
+    arguments are known, and compiles the result anew; here the program compiled before is run.
+    """
+    jitted = jax.jit(function)
+    programs: dict[Any, Any] = {}
+
+    def call(*args: Any) -> Any:
+        leaves, tree = jax.tree.flatten(args)
+        if any(isinstance(x, jax.core.Tracer) for x in leaves):
+            return jitted(*args)
+        key = (tree, *((x.shape, x.dtype, x.sharding) for x in leaves))
+        if key not in programs:
+            programs[key] = jitted.lower(*args).compile()
+        return programs[key](*args)
+
+    return call
 
 
 def open_jaxpr(jaxpr: Any) -> Any:

@@ -14,6 +14,7 @@ import networkx as nx
 import numpyro
 from numpyro import handlers
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.errors import DataError, PlanError
@@ -102,7 +103,7 @@ class Execution:
         def compute(real: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
             return self._compute_log_marginal({**real, **whole})
 
-        both = jax.jit(jax.value_and_grad(compute))
+        both = _compat.compiled_once(jax.value_and_grad(compute))
 
         @jax.custom_jvp
         def log_marginal(real: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
