@@ -260,6 +260,12 @@ def cast_to_whole_numbers(y):
     sample("y", dist.Normal(a.astype(int), 1.0), obs=y)  # here
 
 
+@declines("a", "conversion", Y)
+def cast_to_fewer_digits(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a.astype(jnp.float16), 1.0), obs=y)  # here
+
+
 @declines("b", "", Y)
 def look_up_out_of_range(y):
     b = sample("b", dist.Normal(jnp.zeros(3), 1.0))

@@ -1,0 +1,6 @@
+"""Ordinary NumPyro models, each with data and the names of its latents that are to be collapsed."""
+
+from models import composition, elementwise, gaussian, gaussian_blocks, handlers
+from models.table import CASES, Case
+
+__all__ = ["CASES", "Case", "composition", "elementwise", "gaussian", "gaussian_blocks", "handlers"]

@@ -1,0 +1,278 @@
+"""Gaussian latents: how sites are written, shapes of observations, look-ups and linear maps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro import plate, sample
+
+from models.table import GROUP, OTHER, RNG, ROOT, SMALL, YG, G, H, N, P, T, X, Y, case
+
+# -- Gaussian: how sites are written ---------------------------------------------------------------
+
+
+@case("mu", Y)
+def gaussian_scalar(y):
+    mu = sample("mu", dist.Normal(0.0, 10.0))
+    sample("y", dist.Normal(mu, 1.5), obs=y)
+
+
+@case("theta mu", YG)
+def gaussian_eight_schools(y):
+    mu = sample("mu", dist.Normal(0.0, 5.0))
+    tau = sample("tau", dist.HalfCauchy(5.0))
+    with plate("groups", G):
+        theta = sample("theta", dist.Normal(mu, tau))
+        sample("y", dist.Normal(theta, jnp.array([1.0, 2.0, 0.5, 1.5])), obs=y)
+
+
+@case("mu z", YG)
+def gaussian_not_centred(y):
+    mu = sample("mu", dist.Normal(0.0, 5.0))
+    tau = sample("tau", dist.HalfNormal(5.0))
+    with plate("groups", G):
+        z = sample("z", dist.Normal())
+        theta = numpyro.deterministic("theta", mu + tau * z)
+        sample("y", dist.Normal(theta, 1.0), obs=y)
+
+
+@case("b", Y, X)
+def gaussian_to_event(y, x):
+    b = sample("b", dist.Normal(jnp.zeros(P), 2.0).to_event(1))
+    s = sample("s", dist.HalfNormal(1.0))
+    sample("y", dist.Normal(x @ b, s).to_event(1), obs=y)
+
+
+@case("b", Y, X)
+def gaussian_expand(y, x):
+    b = sample("b", dist.Normal(0.0, 2.0).expand([P]).to_event(1))
+    sample("y", dist.Normal(jnp.dot(x, b), 1.0).expand([N]), obs=y)
+
+
+@case("b", Y, X)
+def gaussian_sample_shape(y, x):
+    b = sample("b", dist.Normal(0.0, 2.0), sample_shape=(P,))
+    sample("y", dist.Normal(x @ b, 1.0), obs=y)
+
+
+@case("b", Y)
+def gaussian_sample_shape_in_plate(y):
+    with plate("rows", N):
+        b = sample("b", dist.Normal(0.0, 2.0), sample_shape=())
+        sample("y", dist.Normal(b, 1.0), obs=y)
+
+
+@case("a b", RNG.normal(size=(G, H)))
+def gaussian_nested_plates(y):
+    rows, columns = plate("rows", G, dim=-2), plate("columns", H, dim=-1)
+    with rows:
+        a = sample("a", dist.Normal(0.0, 1.0))
+    with rows, columns:
+        b = sample("b", dist.Normal(a, 0.5))
+        sample("y", dist.Normal(b, 0.3), obs=y)
+
+
+@case("a b c", RNG.normal(size=(G, H)))
+def gaussian_rows_and_columns(y):
+    c = sample("c", dist.Normal(0.0, 2.0))
+    s = sample("s", dist.Exponential(1.0))
+    with plate("rows", G, dim=-2):
+        a = sample("a", dist.Normal(0.0, 1.0))
+    with plate("columns", H, dim=-1):
+        b = sample("b", dist.Normal(0.0, 1.0))
+        with plate("rows_again", G, dim=-2):
+            sample("y", dist.Normal(a + b + c, s), obs=y)
+
+
+@case("a", RNG.normal(size=(2, 5)))
+def gaussian_plate_and_event(y):
+    with plate("batch", 2):
+        a = sample("a", dist.Normal(jnp.zeros(5), 1.0).to_event(1))
+        sample("y", dist.Normal(a, 1.0).to_event(1), obs=y)
+
+
+@case("a", np.array([0.7]))
+def gaussian_plate_of_one(y):
+    with plate("one", 1):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@case("a", Y.reshape(3, 3), "identity", None, 2)
+def gaussian_static_arguments(y, link, unused, power):
+    assert link == "identity" and unused is None
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a * 2**power, 1.0), obs=y)
+
+
+# -- Gaussian: shapes of observations --------------------------------------------------------------
+
+
+@case("mu", 0.3)
+def gaussian_narrow_observation(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    with plate("five", 5):
+        sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+@case("a", YG)
+def gaussian_grid_observation(y):
+    with plate("three", 3, dim=-2):
+        a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@case("a", SMALL)
+def gaussian_small_integers(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a, 1.0), obs=y * 40)
+
+
+@case("mu", Y + 1e4)
+def gaussian_far_from_zero(y):
+    mu = sample("mu", dist.Normal(0.0, 1e4))
+    s = sample("s", dist.HalfNormal(2.0))
+    sample("y", dist.Normal(mu, s), obs=y)
+
+
+# -- Gaussian: look-ups and linear maps ------------------------------------------------------------
+
+
+@case("a mu", Y, GROUP)
+def gaussian_gather(y, g):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    tau = sample("tau", dist.HalfNormal(1.0))
+    s = sample("s", dist.HalfNormal(1.0))
+    with plate("groups", G):
+        a = sample("a", dist.Normal(mu, tau))
+    with plate("rows", N):
+        sample("y", dist.Normal(a[g], s), obs=y)
+
+
+@case("a", Y, GROUP - G)
+def gaussian_negative_index(y, g):
+    a = sample("a", dist.Normal(jnp.zeros(G), 1.0))
+    sample("y", dist.Normal(a[g], 1.0), obs=y)
+
+
+@case("a", YG)
+def gaussian_duplicate_index(y):
+    a = sample("a", dist.Normal(jnp.zeros(G), 1.0))
+    sample("y", dist.Normal(a[jnp.array([1, 1, 0, 1])] + a[jnp.array([1, 0, -1, 2])], 1.0), obs=y)
+
+
+@case("a", YG)
+def gaussian_slices(y):
+    a = sample("a", dist.Normal(jnp.zeros(G + 1), 1.0))
+    sample("y", dist.Normal(a[1:] - a[:-1] + a[::-1][1:] + a[-1], 1.0), obs=y)
+
+
+@case("a", Y, GROUP)
+def gaussian_take(y, g):
+    a = sample("a", dist.Normal(jnp.zeros(G), 1.0))
+    sample("y", dist.Normal(jnp.take(a, g, mode="clip"), 1.0), obs=y)
+
+
+@case("a", Y, np.eye(G)[GROUP])
+def gaussian_indicator_design(y, z):
+    a = sample("a", dist.Normal(jnp.zeros(G), 1.0))
+    sample("y", dist.Normal(jnp.einsum("ng,g->n", z, a), 1.0), obs=y)
+
+
+@case("a", Y, GROUP, OTHER)
+def gaussian_two_way_table(y, g, h):
+    with plate("g", G, dim=-2), plate("h", H, dim=-1):
+        a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a[g, h], 1.0), obs=y)
+
+
+@case("a b c", Y, GROUP, OTHER, X)
+def gaussian_crossed(y, g, h, x):
+    ta, tb = sample("ta", dist.HalfNormal(1.0)), sample("tb", dist.HalfNormal(1.0))
+    with plate("g", G):
+        a = sample("a", dist.Normal(0.0, ta))
+    with plate("h", H):
+        b = sample("b", dist.Normal(0.0, tb))
+    c = sample("c", dist.Normal(0.0, 3.0).expand([P]).to_event(1))
+    s = sample("s", dist.HalfNormal(1.0))
+    sample("y", dist.Normal(a[g] + b[h] + x @ c, s), obs=y)
+
+
+@case("a b ma mb", Y, GROUP, T)
+def gaussian_random_slopes(y, g, t):
+    ma, mb = sample("ma", dist.Normal(0.0, 1.0)), sample("mb", dist.Normal(0.0, 1.0))
+    sa, sb = sample("sa", dist.HalfNormal(1.0)), sample("sb", dist.HalfNormal(1.0))
+    with plate("g", G):
+        a = sample("a", dist.Normal(ma, sa))
+        b = sample("b", dist.Normal(mb, sb))
+    with plate("rows", N):
+        sample("y", dist.Normal(a[g] + b[g] * t, 0.4), obs=y)
+
+
+@case("b", Y, GROUP, X)
+def gaussian_random_slopes_matrix(y, g, x):
+    with plate("g", G):
+        b = sample("b", dist.Normal(jnp.zeros(P), 1.0).to_event(1))
+    sample("y", dist.Normal(jnp.sum(b[g] * x, -1), 0.4), obs=y)
+
+
+@case("step", Y)
+def gaussian_cumsum(y):
+    q = sample("q", dist.HalfNormal(1.0))
+    with plate("time", N):
+        step = sample("step", dist.Normal(0.0, q))
+    sample("y", dist.Normal(jnp.cumsum(step), 0.5), obs=y)
+
+
+@case("b", RNG.normal(size=(N, H)), X)
+def gaussian_matrix_of_coefficients(y, x):
+    b = sample("b", dist.Normal(jnp.zeros((P, H)), 1.0).to_event(2))
+    s = sample("s", dist.HalfNormal(jnp.ones(H)))
+    sample("y", dist.Normal(x @ b, s), obs=y)
+
+
+@case("a b", Y, GROUP % 3)
+def gaussian_treatment_coding(y, g):
+    a = sample("a", dist.Normal(0.0, 2.0))
+    b = sample("b", dist.Normal(jnp.zeros(2), 2.0))
+    effects = jnp.concatenate([jnp.zeros(1), b])
+    sample("y", dist.Normal(a + effects[g], 1.0), obs=y)
+
+
+@case("a", Y, GROUP)
+def gaussian_centred_effects(y, g):
+    a = sample("a", dist.Normal(jnp.zeros(G), 1.0))
+    sample("y", dist.Normal((a - a.mean())[g], 1.0), obs=y)
+
+
+@case("a b", Y, T)
+def gaussian_stacked(y, t):
+    a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(jnp.stack([a, b]) @ jnp.stack([jnp.ones(N), t]), 1.0), obs=y)
+
+
+@case("a", Y)
+def gaussian_where(y):
+    a = sample("a", dist.Normal(jnp.zeros(2), 1.0))
+    sample("y", dist.Normal(jnp.where(jnp.arange(N) < 4, a[0], -2 * a[1]), 1.0), obs=y)
+
+
+@case("a b", Y, T)
+def gaussian_jit_and_vmap(y, t):
+    a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
+    line = jax.jit(jax.vmap(lambda u: a + b * u**2))
+    sample("y", dist.Normal(line(t), 1.0), obs=y)
+
+
+@case("a b", Y)
+def gaussian_zero_coefficient(y):
+    a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a + b * 0 * 3.0, 1.0), obs=y)
+
+
+@case("b", Y, X)
+def gaussian_through_a_solve(y, x):
+    b = sample("b", dist.Normal(jnp.zeros(3), 1.0))
+    u = jax.scipy.linalg.solve_triangular(jnp.asarray(ROOT), b, lower=True)
+    sample("y", dist.Normal(jnp.tile(u, 3), 1.0), obs=y)

@@ -1,0 +1,163 @@
+"""What is known ahead is computed on the host, once: statistics, and numbers of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from functions import FLOAT32, Function, Sites, X, Y, point, walk
+from jax import lax
+
+from conjugate_ppl import _compat
+from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.host import HOST, known
+from conjugate_ppl.algebra.reduce import Weights, reduce_terms
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.value import add_up
+from conjugate_ppl.algebra.variables import Latent, Variables
+from conjugate_ppl.elimination.elementwise import Contribution
+from conjugate_ppl.graph import Graph
+
+# -- reduction to statistics ----------------------------------------------------------------------
+
+REDUCED: dict[str, Function] = {
+    "regression": lambda x: jnp.sum(-0.5 * ((Y - x.m[1] - X[:3] @ x.a) / x.s) ** 2 - jnp.log(x.s)),
+    "groups": lambda x: jnp.sum((X[:, 0] - x.a[np.array([0, 2, 2, 2])] * X[:, 1] - x.r) ** 2 / x.t[0]),
+    "row weights": lambda x: jnp.sum((X - x.a) ** 2 / x.t + X * x.a * jnp.exp(x.r)),
+    "opaque rows": lambda x: jnp.sum(jnp.tanh(jnp.outer(X[:, 0], x.t)) * (X - x.a) ** 2),
+    "chain": lambda x: jnp.sum((x.a[1:] - 0.5 * x.a[:-1]) ** 2) + x.a[0] * x.a[2] + x.r,
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_reduced_sum_is_the_same_quadratic(name: str) -> None:
+    found = walk(REDUCED[name], ("a",))
+    reduced = reduce_terms(found.value.terms, lambda v: 0 if "a" in v.roots else None)
+
+    def evaluate(*v: Any) -> tuple[Any, Any]:
+        x = Sites(*v)
+        values = Values(found.graph, found.inputs, x._asdict())
+        omega = reduced.weights.evaluate(values)
+        total = reduced.constant(values, omega) + Contribution(reduced, 3).evaluate(values) @ x.a
+        two = reduced.entries.get(2)
+        if two is not None:
+            i, j = two.positions
+            total += jnp.sum(jnp.asarray(two.coefficients) * omega[two.weights] * x.a[i] * x.a[j])
+        for late in reduced.late.get(2, ()):
+            (i, j), c = late.evaluate(values)
+            total += jnp.sum(c * x.a[i] * x.a[j])
+        return total, REDUCED[name](x)
+
+    for seed in (1, 2):
+        total, expected = jax.jit(evaluate)(*point(seed))
+        np.testing.assert_allclose(total, expected, rtol=1e-10)
+
+
+# -- rows that are equal ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spans", [(5, 3, 4), (1, 7, 1), (40, 40), (1 << 33, 1 << 34, 3)],
+                         ids=["few", "constant columns", "sparse", "keys that overflow"])
+def test_equal_rows_are_added_up(spans: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    seen = [rng.integers(0, n, min(n, 6)) for n in spans]
+    columns = [rng.choice(values, 60) for values in seen]
+    numbers = rng.normal(size=60)
+    found, total = add_up(columns, numbers)
+    expected: dict[tuple[int, ...], float] = {}
+    for *row, number in zip(*columns, numbers, strict=True):
+        expected[tuple(row)] = expected.get(tuple(row), 0.0) + number
+    got = dict(zip(zip(*(c.tolist() for c in found), strict=True), total, strict=True))
+    assert got.keys() == expected.keys() and len(got) == len(total)
+    for row, number in expected.items():
+        assert got[row] == pytest.approx(number, rel=1e-12)
+
+
+def test_classes_of_equal_rows() -> None:
+    a, b = np.array([3, 1, 3, 3, 1]), np.array([0.5, 0.5, 0.5, -1.0, 0.5])
+    classes, first = equal_rows([a, b], 5)
+    assert classes.tolist() == [2, 0, 2, 1, 0] and first.tolist() == [1, 3, 0]
+    assert [c.tolist() for c in equal_rows([], 3)] == [[0, 0, 0], [0]]
+    assert [c.tolist() for c in equal_rows([np.zeros(0)], 0)] == [[], []]
+
+
+def test_weights_that_are_equal_get_one_number() -> None:
+    variables = Variables()
+    s = variables.once(("s",), lambda: Latent("s", 3, True, frozenset("s")))
+    t = variables.once(("t",), lambda: Latent("t", 1, True, frozenset("t")))
+    weights = Weights()
+    none = np.zeros((2, 0), np.int64)
+    numbers = [
+        weights.add((), none),
+        weights.add(((s, Fraction(-2)),), np.array([[2], [0], [2]])),
+        weights.add(((s, Fraction(-2)), (t, Fraction(1))), np.array([[1, 0]])),
+        weights.add(((s, Fraction(-2)),), np.array([[0], [1]])),
+    ]
+    new = weights.merge()
+    plain, one, two, three = (new[n].tolist() for n in numbers)
+    assert plain == [0, 0] and weights.count == 5
+    assert one[0] == one[2] and one[1] == three[0]
+    assert len({0, *one, *two, *three}) == 5
+    assert weights.positive(new) and Weights().positive(np.zeros(1, np.int64))
+    graph = Graph(_compat.make_jaxpr(lambda s, t: s, np.ones(3), np.ones(1)))
+    inputs = dict(zip("st", graph.inputs, strict=True))
+    omega = weights.evaluate(Values(graph, inputs, {"s": np.array([1.0, 2.0, 4.0]), "t": np.array([3.0])}))
+    np.testing.assert_allclose(omega[np.array([*one, *two, *three])],
+                               [1 / 16, 1.0, 1 / 16, 0.75, 1.0, 0.25])
+
+
+# -- known numbers --------------------------------------------------------------------------------
+
+U = np.array([[0.3, -1.7, 2.5], [0.5, -0.5, 1.5]])
+FOLDED: dict[str, Callable[[Any], Any]] = {
+    "round away": lambda u: lax.round(u),
+    "round even": lambda u: jnp.round(u),
+    "integer division": lambda u: lax.div((4 * u).astype(int), jnp.asarray([[2, -3, 3], [1, -2, 5]])),
+    "rem": lambda u: lax.rem(u, jnp.full((2, 3), 0.4)) + u % 0.4,
+    "integer_pow": lambda u: u**3 + u**-2,
+    "pow": lambda u: jnp.abs(u) ** 1.3 + 2 ** (u > 0),
+    "cumulative": lambda u: (lax.cumsum(u, 1, reverse=True) + lax.cumprod(u, 0) + lax.cummax(u, 1)
+                             + lax.cummin(u, 1, reverse=True)),
+    "reductions": lambda u: (jnp.max(u, 0) + jnp.min(u) + jnp.prod(u, 0) + jnp.any(u > 0, 0)
+                             + jnp.all(u > 0) + jnp.sum(u > 0)),
+    "logic": lambda u: ((u > 0) & (u < 1)) | ~(u >= 0.5) ^ (u == 0.3),
+    "functions": lambda u: (jnp.exp(u) + jnp.expm1(u) + jnp.log1p(u**2) + jnp.sin(u) + jnp.tanh(u)
+                            + jax.nn.sigmoid(u) + lax.lgamma(u**2 + 1) + lax.digamma(u**2 + 1)
+                            + lax.erf(u) + lax.erf_inv(u / 3) + lax.bessel_i0e(u) + jnp.cbrt(u)
+                            + jnp.exp2(u) + lax.rsqrt(u**2) + jnp.arctan2(u, 2.0) + jnp.sinh(u)),
+    "casts": lambda u: u.astype(int) + u.astype(bool) + u.astype(jnp.float16).astype(float),
+    "iota": lambda u: u * lax.broadcasted_iota(int, (2, 3), 1) + jnp.eye(3)[:2],
+    "select": lambda u: jnp.where(u > 0, u, -u) + lax.select_n((3 * (u > 1)).astype(int) // 2, u, 2 * u),
+    "clamp": lambda u: jnp.clip(u, -1, 1) + lax.clamp(0.0, u, 1.0) + jnp.sign(u) + jnp.floor(u),
+    "dot": lambda u: u @ u.T + jnp.einsum("ij,ik->jk", u, u)[:2, :2],
+    "bytes": lambda u: (jnp.asarray([[200, 3, 7], [1, 2, 255]], jnp.uint8)
+                        * jnp.asarray(2, jnp.uint8)).astype(float),
+    "gather": lambda u: u[:, np.array([0, -1])] + jnp.take(u, jnp.array([1, 9]), 1, mode="fill",
+                                                            fill_value=0.0),
+    "sort": lambda u: jnp.sort(u) + jnp.argsort(u) + jnp.concatenate([u, u])[1:3],
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_known_numbers_are_computed_like_jax(name: str) -> None:
+    f = FOLDED[name]
+    value = walk(lambda x: x.r * f(jnp.asarray(U)) * 1.0).value
+    (term,) = value.terms
+    expected = np.asarray(jax.jit(f)(U), float)
+    np.testing.assert_allclose(
+        np.broadcast_to(term.coefficient(), expected.shape), expected, rtol=1e-6, atol=1e-6)
+
+
+@FLOAT32
+def test_known_numbers_keep_double_precision_in_float32(x64: bool) -> None:
+    y = np.float32([1e4 + 0.5, 1e4 + 1.5, 1e4 + 3.25, 0.1])
+    value = walk(lambda x: x.r * jnp.sum((y - jnp.mean(y)) ** 2)).value
+    wide = y.astype(np.float64)
+    np.testing.assert_allclose(value.terms[0].coefficient(), np.sum((wide - wide.mean()) ** 2),
+                               rtol=1e-12)
+    assert known(y).dtype == np.float64 and all(map(callable, HOST.values()))
