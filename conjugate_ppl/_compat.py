@@ -159,6 +159,8 @@ def source_line(equation: Any) -> str:
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
     for frame in getattr(traceback, "frames", None) or ():
         path = frame.file_name
+        if path == __file__:  # what called for the tracing is not the model
+            return ""
         if not _is_library(path):
             line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
             return f"{os.path.basename(path)}:{line}"
