@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Scale", "inverse_logdet", "lower_factor", "matmul", "product", "solve_lower",
+__all__ = ["Scale", "inverse_logdet", "inverse_lower", "lower_factor", "matmul", "product", "solve_lower",
            "times", "transposed"]
 
 _UNROLLED = 4  # rows of matrices that are factored entry by entry
@@ -122,7 +122,8 @@ def solve_lower(low: Any, b: Any, transpose: bool = False) -> Any:
     return jnp.stack(x, -1)
 
 
-def _inverse_lower(low: Any) -> Any:
+def inverse_lower(low: Any) -> Any:
+    """The inverses of lower triangular matrices."""
     n = low.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(n, dtype=low.dtype), low.shape)
     if n > _UNROLLED:
@@ -141,7 +142,7 @@ def inverse_logdet(m: Any) -> tuple[Any, Any]:
         safe = jnp.where(m > 0, m, jnp.nan)
         return 1 / safe, jnp.log(safe)[..., 0, 0]
     low = lower_factor(m)
-    inverse_low = _inverse_lower(low)
+    inverse_low = inverse_lower(low)
     inverse = matmul(transposed(inverse_low), inverse_low)
     diagonal = jnp.diagonal(low, axis1=-2, axis2=-1)
     return inverse, 2 * jnp.sum(jnp.log(diagonal), -1)

@@ -12,6 +12,7 @@ import numpy as np
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.linear import (
     inverse_logdet,
+    inverse_lower,
     lower_factor,
     matmul,
     product,
@@ -19,7 +20,7 @@ from conjugate_ppl.gaussian.linear import (
     times,
     transposed,
 )
-from conjugate_ppl.gaussian.solve import Components, Solution
+from conjugate_ppl.gaussian.solve import Solution
 
 __all__ = ["Moments", "draw", "inner_columns", "log_prob", "moments"]
 
@@ -34,27 +35,11 @@ def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
         u = solve_lower(lower_factor(solution.precision), noise[:number].reshape(rest.shape), True)
         rest = rest + solution.rest_scale.apply(u)
     parts = solution.components()
-    inner = parts.mean
+    inner = noise[number:].reshape(s.components.shape)
     if inner.size:
-        low, centre = _centre(parts, rest)
-        u = solve_lower(low, noise[number:].reshape(inner.shape), True)
-        inner = centre + times(parts.scale, u)
+        root = matmul(parts.scale, transposed(inverse_lower(lower_factor(parts.precision))))
+        inner = parts.centre(rest) + times(parts.each(root), inner)
     return block.join(inner, rest)
-
-
-def _centre(parts: Components, rest: Any) -> tuple[Any, Any]:
-    """(factor of the precision, posterior mean) of the components given the rest.
-
-    The mean is refined in the elements themselves, which are small where prior means are far away.
-    """
-    low = lower_factor(parts.precision)
-
-    def invert(x: Any) -> Any:
-        return solve_lower(low, solve_lower(low, x), True)
-
-    u = invert(parts.pull(parts.mean, rest))
-    centre = parts.mean + times(parts.scale, u)
-    return low, centre + times(parts.scale, invert(parts.pull(centre, rest) - u))
 
 
 def log_prob(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
@@ -67,8 +52,9 @@ def log_prob(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
                           lower_factor(solution.precision), s.blocks < s.size)
     if inner.size:
         parts = solution.components()
-        low, centre = _centre(parts, rest)
-        total += _density(inner - centre, parts.scale, parts.precision, low, s.components < s.size)
+        total += _density(inner - parts.centre(rest), parts.each(parts.scale),
+                          parts.each(parts.precision), parts.each(lower_factor(parts.precision)),
+                          s.components < s.size)
     return total
 
 
@@ -99,22 +85,18 @@ class Moments(NamedTuple):
 
 def moments(block: GaussianBlock, solution: Solution) -> Moments:
     """Mean and covariance of all elements."""
-    number, widest = block.structure.blocks.shape
+    s = block.structure
+    number, widest = s.blocks.shape
     eye = jnp.eye(number, dtype=solution.centre.dtype)
     scale = solution.rest_scale.matrix()
     root = matmul(scale, transposed(_inverse_factor(solution.inverse)))  # (blocks, widest, widest)
     columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(number, widest, -1)
     parts = solution.components()
-    if not parts.mean.size:
-        inner_columns = jnp.zeros((*parts.mean.shape, columns.shape[-1]), columns.dtype)
-        return Moments(block.join(parts.mean, solution.centre), block.join(inner_columns, columns),
-                       parts.precision)
     inverse, _ = inverse_logdet(parts.precision)
-    gain = matmul(parts.scale, inverse)
-    loading = matmul(gain, parts.slope)
-    inner_columns = product("cir,crk->cik", loading, columns[block.structure.owner])
-    return Moments(block.join(_centre(parts, solution.centre)[1], solution.centre),
-                   block.join(inner_columns, columns), matmul(gain, transposed(parts.scale)))
+    covariance = matmul(matmul(parts.scale, inverse), transposed(parts.scale))
+    through_rest = product("cir,crk->cik", parts.each(parts.slope), columns[s.owner])
+    return Moments(block.join(parts.centre(solution.centre), solution.centre),
+                   block.join(through_rest, columns), parts.each(covariance))
 
 
 def _inverse_factor(inverse: Any) -> Any:

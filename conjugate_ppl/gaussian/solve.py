@@ -37,18 +37,23 @@ class Components:
     """The components given the rest.
 
     Attributes:
-        mean: m, shape (count, width); `scale` their T.
-        precision: of u: I + T'DT.
-        pull: from (elements of the components, of the rest) to T' times the gradient of the log
-            likelihood there.
-        slope: derivative of the pull in the elements of the block they belong to.
+        centre: from the elements of the rest to posterior means, shape (count, width).
+        slope: derivative of `centre` in the elements of the block that each belongs to.
+        scale, precision: T, and I + T'DT, the precision of u: one for each row of `row`.
+        row: for each component its row there, or None where every component has its own.
     """
 
-    mean: Any
+    centre: Callable[[Any], Any]
+    slope: Any
     scale: Any
     precision: Any
-    pull: Callable[[Any, Any], Any]
-    slope: Any
+    row: np.ndarray | None = None
+
+    def each(self, x: Any) -> Any:
+        """Rows of an array, one for each component."""
+        if self.row is None:
+            return x
+        return jnp.broadcast_to(_at(x, self.row), (len(self.row), *x.shape[1:]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,16 +154,21 @@ def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: A
         return squares + scattered + left - adjustment
 
     def components() -> Components:
-        own_scale = _at(scale, b.pattern)
-        inner = matmul(transposed(white), transposed(root))[b.pattern]  # T'RR'
-        precision = (eye + matmul(transposed(white), white))[b.pattern]
-        estimate, own_loading = values.number(b.estimate), loading[b.pattern]
+        # the mean is S m + G (estimate - K e): what remains of the prior's and what is gained
+        inner = matmul(transposed(white), transposed(root))  # T'RR'
+        precision = eye + matmul(transposed(white), white)
+        inverse, _ = inverse_logdet(precision)
+        gain = matmul(matmul(scale, inverse), inner)
+        remains = _refined(eye, scale, inverse, lambda x: -matmul(inner, x), matmul)
+        row = None if np.array_equal(b.pattern, np.arange(len(b.many))) else b.pattern
 
-        def pull(x: Any, e: Any) -> Any:
-            return times(inner, estimate - _through(own_loading, e, s.owner) - x)
+        def centre(e: Any) -> Any:
+            gap = values.number(b.estimate) - out.each(_through(loading, e, b.owner))
+            m = block.mean_at(values, moving, s.components)
+            return times(out.each(gain), gap) + times(out.each(remains), m)
 
-        return Components(block.mean_at(values, moving, s.components), own_scale, precision, pull,
-                          -matmul(inner, own_loading))
+        out = Components(centre, -matmul(gain, loading), scale, precision, row)
+        return out
 
     return _Shares(rest, linear, jnp.sum(many * logdet), quadratic, components)
 
@@ -210,6 +220,9 @@ def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
     def pull(x: Any, e: Any) -> Any:
         return times(transposed(scale), h - _through(g, e, s.owner) - times(d, x))
 
+    def centre(e: Any) -> Any:
+        return _refined(m, scale, inverse, lambda x: pull(x, e), times)
+
     def quadratic(e: Any) -> Any:
         u = times(inverse, pull(m, e))
         x = m + times(scale, u)
@@ -218,7 +231,18 @@ def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
         return jnp.sum(u**2) + jnp.sum(x * gradient) + left
 
     return _Shares(rest, linear, jnp.sum(logdet), quadratic,
-                   lambda: Components(m, scale, precision, pull, -matmul(transposed(scale), g)))
+                   lambda: Components(centre, -matmul(covariance, g), scale, precision))
+
+
+def _refined(m: Any, scale: Any, inverse: Any, pull: Callable[[Any], Any],
+             apply: Callable[[Any, Any], Any]) -> Any:
+    """m + T u where u = pull(m + T u), by two Newton steps.
+
+    The second is taken in the elements themselves, which are small where prior means are far away.
+    """
+    u = apply(inverse, pull(m))
+    x = m + apply(scale, u)
+    return x + apply(scale, apply(inverse, pull(x) - u))
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:
