@@ -25,6 +25,7 @@ def write_figure(path: Path, runs: Mapping[str, tuple[Run, Run]]) -> None:
                           "with --figure none.") from error
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     figure, axes = plt.subplots(2, len(runs), figsize=(4.2 * len(runs), 6.4), squeeze=False,
                                 layout="constrained")
@@ -39,6 +40,9 @@ def write_figure(path: Path, runs: Mapping[str, tuple[Run, Run]]) -> None:
             top.plot(rate, y + jitter, ".", color=colour, alpha=0.5, markersize=5)
         top.set_yticks([1, 2], ["NUTS", "Collapsed"])
         top.set_xscale("log")
+        top.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0)))
+        top.xaxis.set_major_formatter("{x:g}")
+        top.xaxis.set_minor_formatter(ticker.NullFormatter())
         top.set_xlabel("effective samples a second, each parameter")
         top.set_title(name.replace("_", " "))
         site = next(n for n, v in plain.samples.items() if v.ndim == 2)\
@@ -49,7 +53,7 @@ def write_figure(path: Path, runs: Mapping[str, tuple[Run, Run]]) -> None:
             low, high = np.quantile(draws, [0.002, 0.998])
             bottom.hist(draws, bins=np.linspace(low, high, 50), density=True, histtype="step",
                         color=colour, linewidth=1.6, label=label)
-        bottom.set_xlabel(site)
+        bottom.set_xlabel(site if plain.samples[site].ndim == 2 else f"{site}, first element")
         bottom.set_yticks([])
         bottom.set_ylabel("posterior density")
         bottom.legend(frameon=False)

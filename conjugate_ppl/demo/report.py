@@ -24,7 +24,7 @@ class Run:
     Attributes:
         samples: site -> draws, shape (chains, draws, ...).
         startup: seconds to compile and warm up.
-        seconds: seconds of sampling, compilation left out.
+        seconds: seconds of sampling, without compilation and without a progress bar.
         ess: effective samples of every scalar, flat.
         rhat: the largest split R-hat.
         leapfrogs: leapfrog steps a draw, on average.
@@ -42,31 +42,32 @@ class Run:
 
 def run(kernel: Any, data: Mapping[str, Any], chains: int, draws: int, warmup: int, seed: int,
         progress_bar: bool) -> Run:
-    """Warm up (compiling), then sample, each timed."""
+    """Warm up (compiling) and sample, then time sampling itself.
 
-    def sampler(length: int) -> MCMC:
+    A progress bar costs more than a step of a fast sampler, and without one every run compiles its loop
+    anew. So sampling is timed by what a run of five times the length takes longer than a plain one.
+    """
+
+    def sampler(length: int, bar: bool) -> MCMC:
         return MCMC(kernel, num_warmup=warmup, num_samples=length, num_chains=chains,
-                    chain_method="sequential", progress_bar=progress_bar)
+                    chain_method="sequential", progress_bar=bar)
 
-    def timed(mcmc: MCMC) -> float:
-        start = time.perf_counter()
-        mcmc.run(jax.random.key(seed + 1), **data, extra_fields=("num_steps",))
-        jax.block_until_ready(mcmc.get_samples())
-        return time.perf_counter() - start
+    def seconds_of(mcmc: MCMC, start: Callable[..., None], seed: int) -> float:
+        begin = time.perf_counter()
+        start(jax.random.key(seed), **data, extra_fields=("num_steps",))
+        jax.block_until_ready(mcmc.last_state)
+        return time.perf_counter() - begin
 
-    mcmc = sampler(draws)
-    start = time.perf_counter()
-    mcmc.warmup(jax.random.key(seed), **data, extra_fields=("num_steps",))
-    jax.block_until_ready(mcmc.last_state)
-    startup = time.perf_counter() - start
-    seconds = timed(mcmc)
-    if not mcmc.progress_bar:
-        # without a bar every run compiles its loop anew: runs of ten times the length tell how long
-        # sampling itself takes
-        long = sampler(10 * draws)
-        long.post_warmup_state = mcmc.post_warmup_state
-        whole, seconds = seconds, max((timed(long) - seconds) / 9, 1e-9)
-        startup += whole - seconds
+    mcmc = sampler(draws, progress_bar)
+    startup = seconds_of(mcmc, mcmc.warmup, seed)
+    warm = mcmc.last_state
+    mcmc.run(jax.random.key(seed + 1), **data, extra_fields=("num_steps",))
+    times = []
+    for length in (draws, 5 * draws):
+        silent = sampler(length, False)
+        silent.post_warmup_state = warm
+        times.append(seconds_of(silent, silent.run, seed + 1))
+    seconds = max((times[1] - times[0]) / 4, 1e-9)
     samples = {n: np.asarray(v, np.float64)
                for n, v in mcmc.get_samples(group_by_chain=True).items()}
     fields = mcmc.get_extra_fields()
