@@ -65,7 +65,8 @@ def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*args: Any) -> Any:
         leaves, tree = jax.tree.flatten(args)
-        if any(isinstance(x, jax.core.Tracer) for x in leaves):
+        traced = any(isinstance(x, jax.core.Tracer) for x in leaves)
+        if traced or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             return jitted(*args)
         key = (tree, *((x.shape, x.dtype, x.sharding) for x in leaves))
         if key not in programs:

@@ -118,13 +118,14 @@ class CollapsedModel:
             return self._prepared[key]
         concrete = key is not None or not _has_tracer(args, kwargs)
         out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
-        if not concrete and self._expected is not None and frozenset(out.plan.collapsed) != self._expected:
-            lost = sorted(self._expected ^ frozenset(out.plan.collapsed))
+        found = frozenset(out.plan.collapsed)
+        if not out.concrete and self._expected is not None and found != self._expected:
+            lost = sorted(self._expected ^ found)
             why = "; ".join(f"`{n}`: {out.plan[n].reason}" for n in lost)
             raise PlanError("With traced arguments (jit_model_args=True, pmap or vmap over data) the "
                             f"same sites cannot be proved collapsible ({why}). Run without tracing "
                             f"the arguments, or name them in keep={lost!r}.")
-        if key is not None:
+        if key is not None and out.concrete:
             if len(self._prepared) >= 8:
                 self._prepared.pop(next(iter(self._prepared)))
             self._prepared[key] = out
@@ -210,12 +211,15 @@ class CollapsedModel:
         flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
 
         def one(pair: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
-            return execution.draw(pair[0], pair[1], args, kwargs)
+            drawn = execution.draw(pair[0], pair[1], args, kwargs)
+            return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
 
         size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
         chunk = int(np.clip(2**22 // max(size, 1), 1, 256))
         out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
-        return {n: jnp.reshape(v, shape + jnp.shape(v)[1:]) for n, v in out.items()}
+        sites = {n: execution.program.sites[n] for n in execution.plan.collapsed}
+        return {n: jnp.reshape(out[n], shape + s.shape) if n in out
+                else jnp.zeros(shape + s.shape, s.dtype) for n, s in sites.items()}
 
     def conditional_log_prob(self, values: Mapping[str, Any], kept: Mapping[str, Any], *args: Any,
                              **kwargs: Any) -> Any:

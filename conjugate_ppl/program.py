@@ -118,6 +118,12 @@ class Program:
         """Names of the latent sites, in the model's order."""
         return tuple(s.name for s in self.sites.values() if s.latent)
 
+    @property
+    def concrete(self) -> bool:
+        """Whether all of its numbers are known: neither arguments nor what the model closes over is
+        traced."""
+        return all(_compat.is_concrete(c) for c in self.graph.constants.values())
+
     def roots(self, *numbers: int | None) -> frozenset[str]:
         """The inputs that any of some numbers of the graph depend on."""
         names, deps = list(self.inputs), self.graph.dependencies

@@ -333,3 +333,21 @@ def test_check_names_the_site_to_blame():
 def test_check_takes_raw_and_typed_keys():
     for key in (jax.random.key(0), jax.random.PRNGKey(0)):
         assert cj.check(conjugate, key, Y).relative < 1e-8
+
+
+def test_a_model_may_close_over_traced_data():
+    def evidence(y):
+        return cj.collapse(lambda: conjugate(y)).log_evidence()
+
+    expected = cj.collapse(conjugate).log_evidence(Y)
+    assert float(jax.jit(evidence)(Y)) == pytest.approx(float(expected), rel=1e-12)
+    slope = jax.grad(evidence)(jnp.asarray(Y))
+    np.testing.assert_allclose(slope, jax.grad(cj.collapse(conjugate).log_evidence)(jnp.asarray(Y)),
+                               rtol=1e-10)
+
+
+def test_without_jit():
+    expected = log_density(cj.collapse(schools), (Y,), {}, {"tau": 2.0})[0]
+    with jax.disable_jit():
+        found = log_density(cj.collapse(schools), (Y,), {}, {"tau": 2.0})[0]
+    assert float(found) == pytest.approx(float(expected), rel=1e-12)

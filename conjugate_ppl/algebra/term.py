@@ -161,7 +161,7 @@ def thin_einsum(arrays: Sequence[Any], keep: Sequence[int], sizes: Mapping[int, 
     operands: list[Any] = []
     present: set[int] = set()
     for a in arrays:
-        axes = [i for i, n in enumerate(np.shape(a)) if n > 1]
+        axes = [i for i, n in enumerate(np.shape(a)) if n != 1]
         present.update(axes)
         operands += [xp.reshape(a, [np.shape(a)[i] for i in axes]), axes]
     out = [i for i in keep if i in present]

@@ -11,7 +11,6 @@ import numpy as np
 import numpyro.distributions as dist
 
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
-from conjugate_ppl.gaussian.linear import product
 from conjugate_ppl.gaussian.posterior import inner_columns, moments
 from conjugate_ppl.gaussian.solve import Solution
 
@@ -37,13 +36,15 @@ def conditionals(block: GaussianBlock, solution: Solution, to_sites: Callable[[A
     images = jax.vmap(push, in_axes=1, out_axes=-1)(columns)
     out: dict[str, Any] = {}
     for s in block.sites:
+        if not s.size:
+            continue
         factor, loc = images[s.name].reshape(s.size, -1), mean[s.name].reshape(-1)
         if dense and s.size <= _DENSE:
-            covariance = product("ik,jk->ij", factor, factor)
+            root = _lower_root(factor)
             if s.size == 1:
-                out[s.name] = dist.Normal(mean[s.name], jnp.sqrt(covariance).reshape(s.shape))
+                out[s.name] = dist.Normal(mean[s.name], root.reshape(s.shape))
                 continue
-            flat = dist.MultivariateNormal(loc, covariance_matrix=covariance)
+            flat = dist.MultivariateNormal(loc, scale_tril=root)
         elif _own_component(block, s):
             c, p = _component_places(block, s)
             flat = dist.LowRankMultivariateNormal(loc, factor[:, : law.rest.shape[1]],
@@ -53,6 +54,15 @@ def conditionals(block: GaussianBlock, solution: Solution, to_sites: Callable[[A
         out[s.name] = flat if len(s.shape) == 1 else _Reshaped(
             flat, dist.transforms.ReshapeTransform(s.shape, (s.size,)))
     return out
+
+
+def _lower_root(factor: Any) -> Any:
+    """The lower triangular L with L L' = F F', without squares, in which small scales would vanish."""
+    root = jnp.linalg.qr(factor.T, mode="r").T
+    root = root * jnp.where(jnp.diagonal(root) < 0, -1.0, 1.0)
+    # elements that are one to working precision (a prior scale near 0) leave zeros, which NumPyro refuses
+    tiny = jnp.finfo(root.dtype).tiny
+    return root + jnp.diag(jnp.where(jnp.diagonal(root) == 0, tiny, 0.0))
 
 
 def _component_places(block: GaussianBlock, site: GaussianSite) -> tuple[np.ndarray, np.ndarray]:

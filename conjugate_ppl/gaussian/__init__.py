@@ -1,6 +1,7 @@
 """Gaussian latents, any number of sites jointly.
 
-`block` states what is known of a joint Gaussian block, `structure` splits its elements into small
-independent components and a dense rest, `assemble` turns a reduced log density into matrices,
-`solve` eliminates, draws and evaluates, `linear` holds the one matrix function that all of it uses.
+`block` states what is known of a joint Gaussian block: its coefficients (`quadratic`) about a point
+(`reference`), in coordinates (`rotation`) that fall into small independent components and blocks of the
+rest (`structure`). Its matrices come by patterns of components (`between`) or in general (`assemble`);
+`solve` eliminates, `posterior` draws and evaluates, `linear` has the matrix functions all of it uses.
 """

@@ -251,9 +251,9 @@ class GaussianBlock:
 
     def join(self, components: Any, rest: Any) -> Any:
         """The inverse of `split`; more axes may follow those of the parts."""
-        tail = rest.shape[2:]
-        both = jnp.concatenate([components.reshape(-1, *tail), rest.reshape(-1, *tail)])
-        s = self.structure
+        s, tail = self.structure, rest.shape[2:]
+        both = jnp.concatenate([components.reshape(s.components.size, *tail),
+                                rest.reshape(s.blocks.size, *tail)])
         component, block, place = s.component[:-1], s.block[:-1], s.place[:-1]
         out = both[np.where(component >= 0, component * s.width + place,
                             s.components.size + block * s.blocks.shape[1] + place)]

@@ -90,7 +90,7 @@ def moments(block: GaussianBlock, solution: Solution) -> Moments:
     eye = jnp.eye(number, dtype=solution.centre.dtype)
     scale = solution.rest_scale.matrix()
     root = matmul(scale, transposed(_inverse_factor(solution.inverse)))  # (blocks, widest, widest)
-    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(number, widest, -1)
+    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(number, widest, number * widest)
     parts = solution.components()
     inverse, _ = inverse_logdet(parts.precision)
     covariance = matmul(matmul(parts.scale, inverse), transposed(parts.scale))
@@ -113,5 +113,5 @@ def inner_columns(block: GaussianBlock, inner: Any) -> Any:
     number, widest = block.structure.blocks.shape
     root = transposed(_inverse_factor(inner))
     eye = jnp.eye(count, dtype=inner.dtype)
-    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(count, width, -1)
+    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(count, width, count * width)
     return block.join(columns, jnp.zeros((number, widest, columns.shape[-1]), inner.dtype))

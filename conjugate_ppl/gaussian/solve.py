@@ -25,7 +25,16 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.linear import Scale, inverse_logdet, matmul, product, times, transposed
+from conjugate_ppl.gaussian.linear import (
+    Scale,
+    inverse_logdet,
+    lower_factor,
+    matmul,
+    product,
+    solve_lower,
+    times,
+    transposed,
+)
 
 __all__ = ["Components", "Solution", "log_integral", "solve"]
 
@@ -154,18 +163,20 @@ def _between(block: GaussianBlock, values: Values, omega: Any, t: Any, moving: A
         return squares + scattered + left - adjustment
 
     def components() -> Components:
-        # the mean is S m + G (estimate - K e): what remains of the prior's and what is gained
         inner = matmul(transposed(white), transposed(root))  # T'RR'
         precision = eye + matmul(transposed(white), white)
         inverse, _ = inverse_logdet(precision)
-        gain = matmul(matmul(scale, inverse), inner)
-        remains = _refined(eye, scale, inverse, lambda x: -matmul(inner, x), matmul)
+        gain = _refined(jnp.zeros_like(eye), scale, lambda x: matmul(inverse, x),
+                        lambda x: inner - matmul(inner, x), matmul)
+        low = lower_factor(precision)
         row = None if np.array_equal(b.pattern, np.arange(len(b.many))) else b.pattern
 
         def centre(e: Any) -> Any:
             gap = values.number(b.estimate) - out.each(_through(loading, e, b.owner))
-            m = block.mean_at(values, moving, s.components)
-            return times(out.each(gain), gap) + times(out.each(remains), m)
+            own, own_low = out.each(inner), out.each(low)
+            return _refined(block.mean_at(values, moving, s.components), out.each(scale),
+                            lambda x: solve_lower(own_low, solve_lower(own_low, x), True),
+                            lambda x: times(own, gap - x), times)
 
         out = Components(centre, -matmul(gain, loading), scale, precision, row)
         return out
@@ -221,7 +232,7 @@ def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
         return times(transposed(scale), h - _through(g, e, s.owner) - times(d, x))
 
     def centre(e: Any) -> Any:
-        return _refined(m, scale, inverse, lambda x: pull(x, e), times)
+        return _refined(m, scale, lambda x: times(inverse, x), lambda x: pull(x, e), times)
 
     def quadratic(e: Any) -> Any:
         u = times(inverse, pull(m, e))
@@ -234,15 +245,16 @@ def _subtracted(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
                    lambda: Components(centre, -matmul(covariance, g), scale, precision))
 
 
-def _refined(m: Any, scale: Any, inverse: Any, pull: Callable[[Any], Any],
+def _refined(m: Any, scale: Any, invert: Callable[[Any], Any], pull: Callable[[Any], Any],
              apply: Callable[[Any, Any], Any]) -> Any:
-    """m + T u where u = pull(m + T u), by two Newton steps.
+    """m + T u where u = pull(m + T u), for vectors or for matrices, by two Newton steps.
 
-    The second is taken in the elements themselves, which are small where prior means are far away.
+    `invert` solves with the derivative of u - pull(m + T u). The second step starts from m + T u, which
+    is small where prior means are far away and the data speak, and so mends what the first lost.
     """
-    u = apply(inverse, pull(m))
+    u = invert(pull(m))
     x = m + apply(scale, u)
-    return x + apply(scale, apply(inverse, pull(x) - u))
+    return x + apply(scale, invert(pull(x) - u))
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:

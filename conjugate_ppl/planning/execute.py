@@ -210,6 +210,7 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         if unknown:
             raise PlanError(f"{what}={unknown!r}: no such latent in this model. Its latents are "
                             f"{', '.join(program.latents) or '(none)'}.")
+    concrete = concrete and program.concrete  # the model may close over traced data
     if concrete:
         check_observed(program)
     chosen = choose(program, keep, only, concrete)

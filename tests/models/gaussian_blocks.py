@@ -346,3 +346,11 @@ def gaussian_no_rows(y, g):
 def gaussian_greatest_of_no_rows(none, y):
     a = sample("a", dist.Normal(0.0, 1.0))
     sample("y", dist.Normal(a + jnp.max(none, initial=-1.0), 1.0), obs=y)
+
+
+@case("b mu", Y, np.zeros((N, 0)))
+def gaussian_no_columns(y, x):
+    s = sample("s", dist.HalfNormal(1.0))
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    b = sample("b", dist.Normal(0.0, 1.0).expand([0]).to_event(1))
+    sample("y", dist.Normal(mu + x @ b, s), obs=y)
