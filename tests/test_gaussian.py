@@ -247,18 +247,30 @@ def test_reference_solves_the_normal_equations(n: int) -> None:
     scale = 10 ** rng.uniform(-4, 4, n)  # columns of very different sizes
     x = rng.normal(size=(3 * n, n)) * scale
     y = x @ (rng.normal(size=n) / scale) + rng.normal(size=3 * n)
-    found = reference(quadratic(x.T @ x, x.T @ y), n)
+    found = reference(quadratic(x.T @ x, x.T @ y), np.zeros(n), np.full(n, np.inf))
     np.testing.assert_allclose(found * scale, np.linalg.lstsq(x / scale, y)[0], rtol=1e-6, atol=1e-8)
 
 
 def test_reference_of_a_singular_quadratic() -> None:
     x = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [2.0, 2.0, 0.0]])
     y = np.array([1.0, 2.0, 4.0])
-    found = reference(quadratic(x.T @ x, x.T @ y), 3)
+    found = reference(quadratic(x.T @ x, x.T @ y), np.zeros(3), np.full(3, np.inf))
     np.testing.assert_allclose(x @ found, x @ np.linalg.pinv(x) @ y, rtol=1e-10)
     assert found[2] == 0
 
 
+@pytest.mark.parametrize("scales", [(1e5, 0.0), (np.inf, 1.0), (3.0, 1e-4)])
+def test_reference_explains_a_level_by_what_the_prior_leaves_free(scales: tuple[float, float]) -> None:
+    # element 0 is in every row, elements 1 to 4 are of groups
+    x = np.concatenate([np.ones((12, 1)), np.kron(np.eye(4), np.ones((3, 1)))], 1)
+    noise = np.random.default_rng(0).normal(size=12)
+    y = 1e4 + noise
+    free, groups = scales
+    found = reference(quadratic(x.T @ x, x.T @ y), np.zeros(5), np.array([free, *[groups] * 4]))
+    np.testing.assert_allclose(x @ found, np.repeat(y.reshape(4, 3).mean(1), 3), rtol=1e-10)
+    assert np.abs(found[1:]).max() < 2
+
+
 def test_reference_of_nothing() -> None:
     none = quadratic(np.zeros((2, 2)), np.zeros(2))
-    np.testing.assert_array_equal(reference(none, 2), 0.0)
+    np.testing.assert_array_equal(reference(none, np.zeros(2), np.ones(2)), 0.0)

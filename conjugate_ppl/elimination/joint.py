@@ -13,7 +13,7 @@ import numpy as np
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
@@ -96,6 +96,8 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     if concrete:
         point, numbers = _reference(program, written)
         origin = {s: point[first : first + program.sites[s].size] for s, first in numbers.items()}
+        for s in written.sites:  # a site follows those that its location is linear in
+            origin[s.name] = _single(origin[s.name] + _level(s, point))
         # only what enters quadratically is moved: elsewhere an origin would hide a latent's form
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
         written = _write(program, sites, touched, visible, {s: origin[s] for s in sites}, kept)
@@ -172,21 +174,33 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         alike = equal_elements(mean) if mean is not None else alike
     scale = record.parameters.get("scale", record.parameters.get("scale_tril"))
     index = np.zeros(0, np.int64)
+    spread = np.full(record.shape, np.inf)
     if scale is not None:
         (value,) = walk.run([scale])
         _, first_of, classes = np.unique(equal_elements(value), return_index=True, return_inverse=True)
         index = first_of[classes.reshape(-1)].reshape(value.shape)
+        spread = _known_spread(value, record)
         if record.family == "MultivariateNormal":
             d = record.shape[-1]
             index = np.broadcast_to(index, (*record.shape[:-1], d, d))
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
-                        known.reshape(-1), alike, scale, index)
+                        known.reshape(-1), spread.reshape(-1), alike, scale, index)
+
+
+def _known_spread(scale: Value, record: Site) -> np.ndarray:
+    """The prior's standard deviations, or 0 where they are not known ahead."""
+    if not all(is_known(t.coefficient()) and not t.atoms for t in scale.terms):
+        return np.zeros(record.shape)
+    known = np.broadcast_to(sum(t.coefficient() for t in scale.terms), scale.shape)
+    if record.family == "MultivariateNormal":
+        known = np.sqrt((known**2).sum(-1))
+    return np.broadcast_to(known, record.shape)
 
 
 def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[str, int]]:
     """A point where the quadratic over the block *and* the kept real sites is small; its layout.
 
-    Rounded to single precision, so that subtracting it costs a float32 value no digits.
+    Single precision, so that subtracting it costs a float32 value no digits.
     """
     numbers = {s.name: s.first for s in written.sites}
     size = sum(s.size for s in written.sites)
@@ -201,9 +215,27 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     good = [t for t in written.terms if _is_quadratic(t, frozenset(places))]
     q: Quadratic = quadratic(reduce_terms(
         good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
+    mean, spread = np.zeros(size), np.full(size, np.inf)
+    for s in written.sites:
+        mean[s.elements], spread[s.elements] = s.known, s.spread
+    return _single(reference(q, mean, spread)), numbers
+
+
+def _single(point: np.ndarray) -> np.ndarray:
+    """Rounded to single precision; 0 where that is not finite."""
     with np.errstate(over="ignore"):
-        point = reference(q, size).astype(np.float32).astype(np.float64)
-    return np.where(np.isfinite(point), point, 0.0), numbers
+        rounded = point.astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(rounded), rounded, 0.0)
+
+
+def _level(site: GaussianSite, point: np.ndarray) -> np.ndarray:
+    """What a site's location is at the point, as far as that is known ahead."""
+    total = np.zeros(site.shape)
+    for t in site.slope.terms if site.slope is not None else ():
+        if all(a.variable.name == BLOCK for a in t.atoms) and all(is_known(a) for a in t.arrays):
+            factors = [*t.coefficients, *(point[a.selection] for a in t.atoms)]
+            total = total + thin_einsum(factors, range(t.rank), dict(enumerate(t.hidden, t.rank)))
+    return total.reshape(-1)
 
 
 def _is_quadratic(term: Term, real: frozenset[str]) -> bool:

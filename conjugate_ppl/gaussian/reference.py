@@ -8,28 +8,61 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["reference"]
 
+_LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
 
-def reference(q: Quadratic, size: int, steps: int = 200) -> np.ndarray:
-    """A least-squares point of the quadratic with all weights set to 1 (shape (size,)).
 
-    Conjugate gradients on the normal equations, scaled by their diagonal: the point only has to be
-    close, so that the quadratic written about it has small coefficients.
+def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, steps: int = 200
+              ) -> np.ndarray:
+    """A least-squares point of the quadratic with all weights set to 1.
+
+    Of many such points (an intercept may be explained by the effects of groups too) one is taken that
+    the prior finds likely: it is near `prior_mean` where `prior_scale` is small, so that what the
+    quadratic says about the point is of the size of the data's noise, not of their level.
+
+    Args:
+        q: the quadratic of `size` elements.
+        prior_mean: shape (size,).
+        prior_scale: shape (size,); 0 where it is not known, infinite for flat priors.
+        steps: of each run of conjugate gradients.
+
+    Returns:
+        The point, shape (size,).
     """
+    size = len(prior_mean)
     if not len(q.numbers):
         return np.zeros(size)
-    diagonal = np.bincount(q.rows[q.rows == q.columns], q.numbers[q.rows == q.columns], size)
-    scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
+    own = q.rows == q.columns
+    diagonal = np.bincount(q.rows[own], q.numbers[own], size)
+    root = np.sqrt(np.where(diagonal > 0, diagonal, 0.0))
+    plain = np.where(root > 0, 1 / np.where(root > 0, root, 1.0), 0.0)
+    effect = np.where(root > 0, prior_scale, 0.0) * np.where(root > 0, root, 1.0)
+    flat = np.isinf(effect)
+    largest = effect[~flat].max(initial=0.0)
+    share = np.ones(size)
+    if largest > 0:
+        share[~flat] = np.clip(effect[~flat] / largest, _LEAST, 1.0)
+    if flat.any():
+        share[~flat] *= _LEAST
+    point = _descend(q, prior_mean, plain * share, steps)
+    point = _descend(q, point, plain, steps)  # what so many steps have not resolved
+    return point if np.isfinite(point).all() else np.zeros(size)
+
+
+def _descend(q: Quadratic, start: np.ndarray, scale: np.ndarray, steps: int) -> np.ndarray:
+    """The least-squares point nearest to `start` in units of `scale`, by conjugate gradients."""
+    size = len(start)
     numbers = q.numbers * scale[q.rows] * scale[q.columns]
-    right = np.bincount(q.places, q.linear, size) * scale
+    right = np.bincount(q.places, q.linear, size)
 
     def apply(x: np.ndarray) -> np.ndarray:
-        return np.bincount(q.rows, numbers * x[q.columns], size)
+        out: np.ndarray = np.bincount(q.rows, numbers * x[q.columns], size)
+        return out
 
     x = np.zeros(size)
-    r: np.ndarray = right.copy()
+    r: np.ndarray = (right - np.bincount(q.rows, q.numbers * start[q.columns], size)) * scale
     p = r.copy()
     norm: float = float(r @ r)
-    target = norm * 1e-24
+    target = float((right * scale) @ (right * scale)) * 1e-24
     for _ in range(min(steps, 2 * size + 10)):
         if norm <= target:
             break
@@ -43,5 +76,5 @@ def reference(q: Quadratic, size: int, steps: int = 200) -> np.ndarray:
         new = float(r @ r)
         p = r + (new / norm) * p
         norm = new
-    x = x * scale
-    return x if np.isfinite(x).all() else np.zeros(size)
+    out: np.ndarray = start + x * scale
+    return out
