@@ -19,7 +19,7 @@ OTHER = np.arange(30, dtype=np.int32) % H
 ABOVE = np.array([0, 0, 1, 1, 2, 2], np.int32)
 RNG = np.random.default_rng(5)
 NOISE = RNG.normal(size=30) + RNG.normal(size=G)[GROUP]
-X = RNG.normal(size=30)
+X = RNG.normal(size=30).astype(np.float32)  # closed over in both precisions
 KEPT = {"t": 0.4, "s": 0.6}
 
 
