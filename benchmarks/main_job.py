@@ -3,7 +3,8 @@
 Two figures a model:
 
 * steady: effective samples a second of the worst scalar, sampling alone: the time of a run of 10 n draws
-  less that of a run of n draws, so that the fixed start-up of a run drops out (1 chain, n = 2000);
+  less that of a run of n draws, so that the fixed start-up of a run drops out (1 chain, n = 2000, or
+  20000 where that takes less than two seconds, which compilation's noise would hide);
 * cold: seconds to 1000 effective samples of the worst scalar, everything included (analysis, compilation,
   warm-up), from the measured start-up and the steady rate.
 
@@ -34,6 +35,7 @@ from numpyro.infer.reparam import LocScaleReparam, Reparam
 
 from conjugate_ppl import Collapsed
 
+_SECONDS = 2.0  # of sampling that a rate is measured on
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 Model = Callable[..., Any]
 
@@ -101,14 +103,17 @@ def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int) -> Result:
     jax.clear_caches()  # nobody starts with what another compiled
     first = MCMC(kernel, num_warmup=1000, num_samples=draws, progress_bar=False)
     startup = timed(first, keys[0])
-    times = {}
-    for n in (draws, 10 * draws):
-        mcmc = MCMC(kernel, num_warmup=1000, num_samples=n, progress_bar=False)
-        mcmc.post_warmup_state = first.last_state
-        # every run compiles again; the shortest of several times has least of the machine's noise
-        times[n] = timed(mcmc, keys[1])
-        for _ in range(int(np.clip(30 / times[n], 1, 5))):
-            times[n] = min(times[n], timed(mcmc, keys[1]))
+    n, gap = draws, 0.0
+    while gap < _SECONDS and n <= 10 * draws:
+        times = {}
+        for length in (n, 10 * n):
+            mcmc = MCMC(kernel, num_warmup=1000, num_samples=length, progress_bar=False)
+            mcmc.post_warmup_state = first.last_state
+            # every run compiles again; the shortest of several times has least of the machine's noise
+            times[length] = timed(mcmc, keys[1])
+            for _ in range(int(np.clip(20 / times[length], 1, 3))):
+                times[length] = min(times[length], timed(mcmc, keys[1]))
+        gap, n = times[10 * n] - times[n], 10 * n
     samples = mcmc.get_samples(group_by_chain=True)
     steps = mcmc.get_extra_fields()["num_steps"]
     worst = np.inf
@@ -117,9 +122,8 @@ def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int) -> Result:
         flat = flat[:, :, flat.std((0, 1)) > 0]
         if flat.shape[-1]:
             worst = min(worst, float(np.min(effective_sample_size(flat))))
-    seconds = max((times[10 * draws] - times[draws]) * 10 / 9, 1e-9)
-    steady = worst / seconds
-    rest = max(0.0, 1000 - worst / 10)
+    steady = worst / max(gap * 10 / 9, 1e-9)
+    rest = max(0.0, 1000 - worst * draws / n)
     leapfrogs = float(np.sum(steps))
     return Result(startup + rest / steady, steady, worst / leapfrogs if leapfrogs else np.inf,
                   float(np.mean(steps)))
