@@ -46,8 +46,8 @@ class GaussianSite:
         slope: A_i, the part of the location that is linear in the block; None if there is none.
         mean: the part of m_i that depends on kept sites; None if there is none.
         known: the rest of m_i, flat.
-        spread: standard deviations of m_i's elements under the prior, flat; 0 where they depend on kept
-            sites, infinite for a flat site.
+        spread: standard deviations of the elements of e_i, flat; 0 where they depend on kept sites,
+            infinite for a flat site.
         alike: a class for each element; `mean` is equal within a class.
         scale: number of the scale, or of the scale_tril; None for a flat site.
         scale_index: for each event (and each entry of its scale_tril) which number of the scale it

@@ -48,8 +48,8 @@ class Components:
     Attributes:
         centre: from the elements of the rest to posterior means, shape (count, width).
         slope: derivative of `centre` in the elements of the block that each belongs to.
-        scale, precision: T, and I + T'DT, the precision of u: one for each row of `row`.
-        row: for each component its row there, or None where every component has its own.
+        scale, precision: T, and I + T'DT, the precision of u.
+        row: for each component its row of these three, or None where every component has its own.
     """
 
     centre: Callable[[Any], Any]
