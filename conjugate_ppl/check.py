@@ -100,22 +100,28 @@ def _culprit(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
 
 def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_points: int,
              args: Any, kwargs: Any) -> Certificate:
-    errors, relative = [], []
-    for k in range(num_points):
-        key_kept, key_one, key_two = jax.random.split(jax.random.fold_in(rng_key, k), 3)
+    def at(key: Any) -> tuple[Any, Any]:
+        key_kept, key_one, key_two = jax.random.split(key, 3)
         kept = _kept_values(collapsed.model, execution, key_kept, args, kwargs)
         marginal = log_density(_OneNoise(collapsed), args, kwargs, kept)[0]
         one = execution.draw(key_one, kept, args, kwargs)
         two = execution.draw(key_two, kept, args, kwargs)
+        errors, relative = [], []
         for z in (one, _beside(execution, one, two)):
             total, trace = log_density(_OneNoise(collapsed.model), args, kwargs, {**kept, **z})
             conditional = execution.log_prob({**kept, **z}, args, kwargs)
-            error = float(total - conditional - marginal)
-            errors.append(abs(error))
-            relative.append(abs(error) / (1 + _magnitude(trace)))
+            error = jnp.abs(total - conditional - marginal)
+            errors.append(error)
+            relative.append(error / (1 + _magnitude(trace)))
+        return jnp.stack(errors), jnp.stack(relative)
+
+    compiled = jax.jit(at)  # many small steps, which would each be compiled alone
+    found = [compiled(jax.random.fold_in(rng_key, k)) for k in range(num_points)]
+    errors = np.ravel([np.asarray(e, float) for e, _ in found])
+    relative = np.ravel([np.asarray(r, float) for _, r in found])
     dtype = str(jnp.result_type(float))
-    worst = max(errors, default=0.0) if np.isfinite(errors).all() else float("nan")
-    ratio = max(relative, default=0.0) if np.isfinite(relative).all() else float("inf")
+    worst = float(errors.max(initial=0.0)) if np.isfinite(errors).all() else float("nan")
+    ratio = float(relative.max(initial=0.0)) if np.isfinite(relative).all() else float("inf")
     return Certificate(len(errors), worst, ratio, _TOLERANCE[dtype])
 
 
@@ -128,14 +134,14 @@ class _OneNoise(Messenger):  # type: ignore[misc]
             msg["kwargs"]["rng_key"] = jax.random.PRNGKey(0)
 
 
-def _magnitude(trace: Mapping[str, Any]) -> float:
-    total = 0.0
+def _magnitude(trace: Mapping[str, Any]) -> Any:
+    total: Any = 0.0
     for site in trace.values():
         if site["type"] == "sample":
             log_prob = site["fn"].log_prob(site["value"])
             if site["scale"] is not None:
                 log_prob = log_prob * site["scale"]
-            total += float(jnp.sum(jnp.abs(log_prob)))
+            total += jnp.sum(jnp.abs(log_prob))
     return total
 
 

@@ -24,7 +24,7 @@ from conjugate_ppl.planning.execute import Execution
 __all__ = ["Collapsed", "CollapsedState", "ExactState"]
 
 
-_FEW, _TARGET = 20, 0.7  # so few kept numbers get this target of the acceptance probability
+_FEW, _TARGET = 20, 0.65  # so few kept numbers get this target of the acceptance probability
 _DRAW = 0x636F6C6C  # far from the small numbers that splitting a key uses
 
 
@@ -94,7 +94,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         **kernel_kwargs: given to `kernel`; names of collapsed sites in `dense_mass` are dropped. Two
             defaults differ from NUTS's own: kept sites that are parameters of one collapsed site's
             prior share a dense block of the mass matrix, and where at most 20 numbers are kept
-            `target_accept_prob` is 0.7, nearer to the optimum of 0.65 (Beskos et al., 2013) than
+            `target_accept_prob` is 0.65, the optimum of Beskos et al. (2013), instead of
             the 0.8 that guards against the funnels which collapsing removes.
 
     Raises:

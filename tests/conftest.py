@@ -15,6 +15,8 @@ from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import registry
 
 _TESTS = itertools.count(1)
+# where sampling takes longer than compiling, or the last digit of compiled arithmetic is looked at
+_OPTIMISED = {"test_posterior", "test_examples", "test_docs", "test_loggamma"}
 
 
 def _double(on: bool) -> contextlib.AbstractContextManager[None]:
@@ -35,6 +37,16 @@ def x64(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Runs the test twice; True while floats are float64."""
     with _double(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def _compiled_in_haste(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Most tests compile for seconds what runs for milliseconds: leave out what only saves time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations",
+                      request.module.__name__.split(".")[-1] not in _OPTIMISED)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(autouse=True)

@@ -242,9 +242,9 @@ def overdispersed(y):
 
 
 @pytest.mark.parametrize(("options", "mass", "target"), [
-    ({}, [("a", "b")], 0.7),
+    ({}, [("a", "b")], 0.65),
     ({"dense_mass": True, "target_accept_prob": 0.9}, True, 0.9),
-    ({"dense_mass": [("a", "rate", "c")]}, [("a", "c")], 0.7),
+    ({"dense_mass": [("a", "rate", "c")]}, [("a", "c")], 0.65),
     ({"keep": ["rate", "b"]}, False, 0.8),
 ], ids=["default", "given", "names", "nothing collapsed"])
 def test_mass_matrix_and_acceptance(options, mass, target):
