@@ -57,7 +57,7 @@ def add(a: Value, b: Value, sign: int = 1) -> Value:
 
 
 def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
-    """A value from terms, those with the same atoms added into one.
+    """A value from terms, those with the same atoms added into one, and those that are zero left out.
 
     Scalars with few monomials are kept as one list of monomials for each set of variables.
     """
@@ -72,7 +72,11 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
                 break
         else:
             out.append(term)
-    return Value(shape, tuple(out))
+    return Value(shape, tuple(t for t in out if not _is_zero(t)))
+
+
+def _is_zero(term: Term) -> bool:
+    return any(is_known(c) and not np.any(c) for c in term.coefficients)
 
 
 def _stacked(terms: Sequence[Term]) -> list[Term]:

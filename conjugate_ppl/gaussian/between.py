@@ -24,6 +24,7 @@ from conjugate_ppl.gaussian.structure import Structure
 __all__ = ["Between", "Prior", "split_between"]
 
 _EQUAL = 1e-13  # relative difference of numbers that count as equal: their rounding
+_LEFT = 1e-7  # of linear parts that may lie outside the range of the quadratic one: rounding
 _FEW = 64  # weights whose parts are added one weight at a time
 
 
@@ -160,7 +161,8 @@ def _one_weight(q: Quadratic, s: Structure) -> np.ndarray | None:
 def _estimates(inner: np.ndarray, cross: np.ndarray, linear: np.ndarray
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
     """(R, K, estimate) of every component: D = R R', D K = cross, D estimate = linear; then the size
-    of the numbers that K is a sum of. None where rounding leaves open what the rank of D is."""
+    of the numbers that K is a sum of. None where rounding leaves open what the rank of D is, and where
+    a linear part has no quadratic one to be the estimate of (a factor that is linear in a latent)."""
     width = inner.shape[-1]
     diagonal = np.einsum("cii->ci", inner)
     scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
@@ -174,10 +176,13 @@ def _estimates(inner: np.ndarray, cross: np.ndarray, linear: np.ndarray
                        vectors * scale[:, :, None], optimize=True)
     loading = pseudo @ cross
     size = np.sqrt(np.maximum(diagonal, 0))
-    unexplained = np.abs(inner @ loading - cross) / np.maximum(size[:, :, None], 1e-300)
-    if unexplained.size and unexplained.max() > 1e-7 * max(1.0, np.abs(cross).max()):
-        return None
-    return root, loading, np.einsum("cij,cj->ci", pseudo, linear), np.abs(pseudo) @ np.abs(cross)
+    estimate = np.einsum("cij,cj->ci", pseudo, linear)
+    for part, solution in ((cross, loading), (linear[..., None], estimate[..., None])):
+        left = np.abs(inner @ solution - part)
+        if left.size and (left * scale[:, :, None]).max() > _LEFT * (
+                np.where(diagonal > 0, scale, 0.0)[:, :, None] * np.abs(part)).max():
+            return None
+    return root, loading, estimate, np.abs(pseudo) @ np.abs(cross)
 
 
 def _patterns(labels: list[np.ndarray], numbers: np.ndarray, sizes: np.ndarray

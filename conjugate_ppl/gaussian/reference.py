@@ -9,6 +9,7 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 __all__ = ["reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
+_FLAT = 1e-13  # share of the largest second derivative that is rounding
 
 
 def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, steps: int = 200
@@ -49,7 +50,11 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
 
 
 def _descend(q: Quadratic, start: np.ndarray, scale: np.ndarray, steps: int) -> np.ndarray:
-    """The least-squares point nearest to `start` in units of `scale`, by conjugate gradients."""
+    """The least-squares point nearest to `start` in units of `scale`, by conjugate gradients.
+
+    There is none where a factor is linear in a direction and nothing is quadratic in it: what is left
+    then points there, and the descent ends.
+    """
     size = len(start)
     numbers = q.numbers * scale[q.rows] * scale[q.columns]
     right = np.bincount(q.places, q.linear, size)
@@ -61,17 +66,20 @@ def _descend(q: Quadratic, start: np.ndarray, scale: np.ndarray, steps: int) -> 
     x = np.zeros(size)
     r: np.ndarray = (right - np.bincount(q.rows, q.numbers * start[q.columns], size)) * scale
     p = r.copy()
-    norm: float = float(r @ r)
+    norm = float(r @ r)
+    steepest = 0.0
     target = float((right * scale) @ (right * scale)) * 1e-24
     for _ in range(min(steps, 2 * size + 10)):
         if norm <= target:
             break
         ap = apply(p)
         curve = float(p @ ap)
-        if not np.isfinite(curve) or curve <= 0:
+        bend = curve / float(p @ p)
+        steepest = max(steepest, bend)
+        if not np.isfinite(curve) or bend <= _FLAT * steepest:
             break
         alpha = norm / curve
-        x += alpha * p
+        x = x + alpha * p
         r = r - alpha * ap
         new = float(r @ r)
         p = r + (new / norm) * p

@@ -60,6 +60,13 @@ def gamma_poisson_frailty(y, x):
         sample("y", dist.Poisson(frailty * jnp.exp(x @ b)), obs=y)
 
 
+@case("rate", COUNT)
+def gamma_times_zero(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate), obs=y)
+    sample("extra", dist.Normal(0.0 * rate, 1.0), obs=0.5)
+
+
 @case("rate", POSITIVE)
 def gamma_exponential(y):
     rate = sample("rate", dist.Chi2(3.0))

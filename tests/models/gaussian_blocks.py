@@ -53,6 +53,22 @@ def mvn_hierarchy(y):
         sample("y", dist.MultivariateNormal(b, scale_tril=jnp.asarray(ROOT)), obs=y)
 
 
+@case("b", YG[:2])
+def gaussian_factor_linear_in_elements_without_data(y):
+    b = sample("b", dist.Normal(jnp.arange(4.0), 2.0))
+    sample("y", dist.Normal(b[:2], 1.0), obs=y)
+    numpyro.factor("tilt", -0.3 * jnp.sum(b))
+
+
+@case("b", YG[:2])
+def mvn_factor_linear_in_directions_without_data(y):
+    s = sample("s", dist.HalfNormal(1.0))
+    root = s * jnp.array([[1.0, 0.0], [0.5, 0.7]])
+    b = sample("b", dist.MultivariateNormal(jnp.zeros(2), scale_tril=root), sample_shape=(3,))
+    sample("y", dist.Normal(b[:2, 0] + b[:2, 1] * jnp.array([2.0, 3.0]), 1.0), obs=y)
+    numpyro.factor("tilt", -0.3 * jnp.sum(b))
+
+
 @case("f", Y, T)
 def gaussian_process(y, t):
     length = sample("length", dist.LogNormal(-1.0, 0.3))

@@ -1,0 +1,198 @@
+"""What the strategies write to: the source text of one ordinary NumPyro model, and what is known of it.
+
+A model is text, so that a failure can be read, run and kept (`tests/regressions`). Its data are made
+from its own prior by running it with every observation `None`, so that exact draws can be ranked against
+the values that made the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Latent", "Writer", "Written"]
+
+HEADER = """\
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro import handlers
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Latent:
+    """A latent that has been written: its name (also its variable), shape and kind of value."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A finished model.
+
+    Attributes:
+        source: text that defines `model`, `constants(rng)` and what follows here.
+        must: latents that are to be collapsed.
+        never: latents that may not be.
+        observed: arguments of the model that hold observations, each made by the site of its name.
+        ranked: whether the model, run without observations, is the joint density (no factors, no
+            weights), so that draws can be ranked.
+        features: what the model is made of, for the report.
+    """
+
+    source: str
+    must: tuple[str, ...]
+    never: tuple[str, ...]
+    observed: tuple[str, ...]
+    ranked: bool
+    features: tuple[str, ...]
+
+
+class Writer:
+    """Collects lines and expectations while choices are made.
+
+    Args:
+        pick: from n to a number below n, the smaller the simpler.
+    """
+
+    def __init__(self, pick: Callable[[int], int]) -> None:
+        self._pick = pick
+        self.latents: list[Latent] = []
+        self.must: dict[str, None] = {}
+        self.never: dict[str, None] = {}
+        self.features: dict[str, None] = {}
+        self.ranked = True
+        self._lines: list[str] = []
+        self._helpers: dict[str, None] = {}
+        self._after: list[str] = []
+        self._constants: dict[str, str] = {}
+        self._observed: list[str] = []
+        self._names: dict[str, int] = {}
+        self._indent = 1
+
+    # -- choices ----------------------------------------------------------------------------------
+
+    def choose(self, options: Sequence[Any]) -> Any:
+        """One of some options; the first is the simplest."""
+        return options[self._pick(len(options))]
+
+    def chance(self, percent: int = 50) -> bool:
+        """True with about this probability."""
+        return self._pick(100) >= 100 - percent
+
+    def note(self, feature: str) -> None:
+        """Count something for the report."""
+        self.features[feature] = None
+
+    # -- text -------------------------------------------------------------------------------------
+
+    def name(self, stem: str) -> str:
+        """A name not used yet."""
+        self._names[stem] = self._names.get(stem, 0) + 1
+        return f"{stem}{self._names[stem]}"
+
+    def line(self, text: str) -> None:
+        """A line of the model."""
+        self._lines.append("    " * self._indent + text)
+
+    def let(self, stem: str, expression: str) -> str:
+        """A new variable of the model."""
+        name = self.name(stem)
+        self.line(f"{name} = {expression}")
+        return name
+
+    def help(self, text: str) -> None:
+        """Definitions before the model."""
+        self._helpers[text] = None
+
+    def after(self, text: str) -> None:
+        """A line after the model's definition."""
+        self._after.append(text)
+
+    @contextmanager
+    def within(self, header: str) -> Iterator[None]:
+        """Lines inside `with header:`, or the same lines bare where the header is empty."""
+        if header:
+            self.line(f"with {header}:")
+            self._indent += 1
+        yield
+        if header:
+            self._indent -= 1
+
+    def constant(self, stem: str, expression: str) -> str:
+        """An argument of the model, by an expression in NumPy's `rng`."""
+        name = self.name(stem)
+        self._constants[name] = expression
+        return name
+
+    def latent(self, stem: str, distribution: str, shape: tuple[int, ...], kind: str,
+               more: str = "", must: bool = False) -> Latent:
+        """A latent site; `more` are further arguments of `sample`."""
+        name = self.name(stem)
+        self.line(f'{name} = numpyro.sample("{name}", {distribution}{more})')
+        out = Latent(name, shape, kind)
+        self.latents.append(out)
+        if must:
+            self.must[name] = None
+        return out
+
+    def many(self, stem: str, distribution: str, size: int, varied: bool, kind: str,
+             must: bool = False) -> Latent:
+        """`size` latents side by side, in one of the ways to write that.
+
+        Args:
+            stem: beginning of the name.
+            distribution: text of the distribution of one, or (`varied`) of a batch of `size`.
+            size: how many.
+            varied: whether the parameters are themselves batches of that size.
+            kind: kind of value.
+            must: whether they are to be collapsed.
+        """
+        ways = ["plate", "to_event"] if varied else ["plate", "expand", "to_event", "sample_shape"]
+        way = self.choose([*ways, "plain"] if varied else ways)
+        self.note(f"batch by {way}")
+        if way == "plate":
+            with self.within(f'numpyro.plate("{self.name("plate")}", {size})'):
+                return self.latent(stem, distribution, (size,), kind, must=must)
+        if way == "sample_shape":
+            return self.latent(stem, distribution, (size,), kind, f", sample_shape=({size},)", must)
+        if not varied:
+            distribution += f".expand([{size}])"
+        if way == "to_event":
+            distribution += ".to_event(1)"
+        return self.latent(stem, distribution, (size,), kind, must=must)
+
+    def observe(self, distribution: str, more: str = "", stem: str = "y") -> str:
+        """An observed site."""
+        name = self.name(stem)
+        self._observed.append(name)
+        self.line(f'numpyro.sample("{name}", {distribution}, obs={name}{more})')
+        return name
+
+    def decline(self, name: str) -> None:
+        """This latent may not be collapsed."""
+        self.must.pop(name, None)
+        self.never[name] = None
+
+    def unsure(self, name: str) -> None:
+        """Nothing is expected of this latent."""
+        self.must.pop(name, None)
+        self.never.pop(name, None)
+
+    def finish(self) -> Written:
+        """The text."""
+        arguments = ", ".join([*self._constants, *(f"{y}=None" for y in self._observed)])
+        made = [f"    {name} = {expression}" for name, expression in self._constants.items()]
+        together = ", ".join(f"{name}={name}" for name in self._constants)
+        source = "\n".join([
+            HEADER, *self._helpers, "\ndef constants(rng):", *made, f"    return dict({together})\n\n",
+            f"def model({arguments}):", *self._lines, *self._after, ""])
+        return Written(source, tuple(self.must), tuple(self.never), tuple(self._observed),
+                       self.ranked, tuple(self.features))
