@@ -9,6 +9,7 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 __all__ = ["reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
+_UNEXPLAINED = 1e-6  # share of the linear part that a solution may leave
 _FLAT = 1e-13  # share of the largest second derivative that is rounding
 
 
@@ -44,20 +45,22 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
         share[~flat] = np.clip(effect[~flat] / largest, _LEAST, 1.0)
     if flat.any():
         share[~flat] *= _LEAST
-    point = _descend(q, prior_mean, plain * share, steps)
-    point = _descend(q, point, plain, steps)  # what so many steps have not resolved
+    right = np.bincount(q.places, q.linear, size)
+    for _ in range(2):
+        point = _descend(q, right, prior_mean, plain * share, steps)
+        point = _descend(q, right, point, plain, steps)  # what so many steps have not resolved
+        left = right - np.bincount(q.rows, q.numbers * point[q.columns], size)
+        if np.abs(left).max() <= _UNEXPLAINED * np.abs(right).max():
+            break
+        right = right - left  # linear in a direction that nothing is quadratic in: no point explains it
     return point if np.isfinite(point).all() else np.zeros(size)
 
 
-def _descend(q: Quadratic, start: np.ndarray, scale: np.ndarray, steps: int) -> np.ndarray:
-    """The least-squares point nearest to `start` in units of `scale`, by conjugate gradients.
-
-    There is none where a factor is linear in a direction and nothing is quadratic in it: what is left
-    then points there, and the descent ends.
-    """
+def _descend(q: Quadratic, right: np.ndarray, start: np.ndarray, scale: np.ndarray, steps: int
+             ) -> np.ndarray:
+    """The solution nearest to `start` in units of `scale`, by conjugate gradients."""
     size = len(start)
     numbers = q.numbers * scale[q.rows] * scale[q.columns]
-    right = np.bincount(q.places, q.linear, size)
 
     def apply(x: np.ndarray) -> np.ndarray:
         out: np.ndarray = np.bincount(q.rows, numbers * x[q.columns], size)

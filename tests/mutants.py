@@ -1,0 +1,176 @@
+"""Small errors put into the package on purpose, one for every entry of its tables.
+
+A mutant replaces one entry of a registry: the rule of a primitive, what NumPy computes for it, how it
+moves data, a density, a method of a family. Some test that uses the entry must notice it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from functions import exact, walk
+from models import CASES
+from models.table import Case
+from test_algebra import BY_VERSION, PLAIN
+from test_families import test_natural_form
+from test_reduction import FOLDED, folded
+
+import conjugate_ppl as cj
+from conjugate_ppl.algebra.host import HOST
+from conjugate_ppl.algebra.movement import MOVES
+from conjugate_ppl.algebra.rules import RULES
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.value import multiply
+from conjugate_ppl.densities import DENSITIES
+from conjugate_ppl.families import FAMILIES
+
+__all__ = ["MUTANTS", "Mutant", "caught_by", "in_use", "mutated"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A replacement of one entry of a table."""
+
+    name: str
+    table: dict[Any, Any]
+    key: Any
+    wrong: Any
+
+
+@contextmanager
+def mutated(mutant: Mutant) -> Iterator[None]:
+    """The package with the error in it."""
+    right = mutant.table[mutant.key]
+    mutant.table[mutant.key] = mutant.wrong
+    try:
+        yield
+    finally:
+        mutant.table[mutant.key] = right
+
+
+def _off(x: Any) -> Any:
+    """Something like x that is not x."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(_off(v) for v in x)
+    if isinstance(x, Value):
+        return multiply(x, Value.known(np.full(x.shape, 1.01)))
+    if isinstance(x, dict):
+        first, *others = x.items()
+        return {first[0]: _off(first[1]), **dict(others)}
+    x = jnp.asarray(x) if isinstance(x, jax.Array) else np.asarray(x)
+    if x.dtype == bool:
+        return ~x
+    return x + 1 if np.issubdtype(x.dtype, np.integer) else 1.01 * x + 0.01
+
+
+def _shuffled(x: Any) -> Any:
+    """Elements in the opposite order."""
+    if isinstance(x, list):
+        return [_shuffled(v) for v in x]
+    return np.asarray(x).reshape(-1)[::-1].reshape(np.shape(x))
+
+
+def _after(function: Callable[..., Any], change: Callable[[Any], Any]) -> Callable[..., Any]:
+    return lambda *args: change(function(*args))
+
+
+def _wrong_family(family: cj.Family, method: str) -> cj.Family:
+    function = getattr(family, method)
+    if method == "distribution":  # of another natural parameter
+        return dataclasses.replace(family, distribution=lambda n: function(_off(n)))
+    return dataclasses.replace(family, **{method: _after(function, _off)})
+
+
+_METHODS = ("parameters", "natural", "log_partition", "distribution", "log_ratio")
+
+MUTANTS: dict[str, Mutant] = {m.name: m for m in (
+    *(Mutant(f"rule {n}", RULES, n, _after(f, _off)) for n, f in RULES.items()),
+    *(Mutant(f"known {n}", HOST, n, _after(f, _off)) for n, f in HOST.items()),
+    *(Mutant(f"movement {n}", MOVES, n, _after(f, _shuffled)) for n, f in MOVES.items()),
+    *(Mutant(f"density {t.__name__}", DENSITIES, t,
+             dataclasses.replace(d, function=_after(d.function, _off))) for t, d in DENSITIES.items()),
+    *(Mutant(f"family {n}.{m}", FAMILIES, n, _wrong_family(f, m)) for n, f in FAMILIES.items()
+      for m in _METHODS if getattr(f, m) is not None and n != "Flat"),
+)}
+
+
+def detectors() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Names, and functions that raise where something is wrong: identities, and equalities of parts."""
+    for name, family in FAMILIES.items():
+        if family.natural is not None:
+            yield f"natural form of {name}", lambda name=name: test_natural_form(name, True)
+    for name, f in FOLDED.items():
+        yield f"known function {name}", lambda f=f: folded(f)
+    for name, f in PLAIN.items():
+        yield f"function {name}", lambda f=f: exact(f, walk(f), walk(f, ("a",)))
+    for name, case in CASES.items():
+        yield f"model {name}", lambda case=case: identity(case)
+
+
+def identity(case: Case) -> None:
+    """A model of the table collapses as it should, exactly."""
+    args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args]
+    collapsed = cj.collapse(case.model)
+    assert frozenset(collapsed.plan(*args).collapsed) == case.collapsed
+    cj.check(collapsed, jax.random.key(1), *args, num_points=1)
+
+
+def caught_by(mutant: Mutant) -> str:
+    """The first detector that the mutant sets off, "" if there is none."""
+    for name, detect in detectors():
+        if (id(mutant.table), mutant.key) in _used()[name]:
+            jax.clear_caches()
+            with mutated(mutant):
+                try:
+                    detect()
+                except Exception:  # whatever it is, it is noticed
+                    return name
+    return ""
+
+
+@functools.cache
+def _used() -> dict[str, frozenset[tuple[int, Any]]]:
+    """For each detector the entries of tables that it uses."""
+    tables: list[dict[Any, Any]] = [RULES, HOST, MOVES, FAMILIES]
+    saved, now = [dict(t) for t in tables], set[tuple[int, Any]]()
+
+    def noting(entry: tuple[int, Any], function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            now.add(entry)
+            return function(*args)
+
+        return noted
+
+    for table in tables:
+        for key, value in table.items():
+            entry = (id(table), key)
+            table[key] = (dataclasses.replace(value, parameters=noting(entry, value.parameters))
+                          if isinstance(value, cj.Family) else noting(entry, value))
+    found = {}
+    try:
+        for name, detect in detectors():
+            now.clear()
+            if name.startswith("model "):  # the plan uses all that the identity does
+                case = CASES[name.removeprefix("model ")]
+                args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args]
+                cj.collapse(case.model).plan(*args)
+            else:
+                detect()
+            found[name] = frozenset(now)
+    finally:
+        for table, before in zip(tables, saved, strict=True):
+            table.update(before)
+    return found
+
+
+def in_use(mutant: Mutant) -> bool:
+    """Whether this version of JAX makes the primitive of an entry that some versions do not make."""
+    return mutant.key not in BY_VERSION or any(
+        (id(mutant.table), mutant.key) in entries for entries in _used().values())
