@@ -18,7 +18,7 @@ import numpy as np
 from functions import exact, walk
 from models import CASES
 from models.table import Case
-from test_algebra import BY_VERSION, PLAIN
+from test_algebra import BY_VERSION, PLAIN, test_conversion_to_more_digits
 from test_families import test_natural_form
 from test_reduction import FOLDED, folded
 
@@ -110,6 +110,7 @@ def detectors() -> Iterator[tuple[str, Callable[[], Any]]]:
         yield f"known function {name}", lambda f=f: folded(f)
     for name, f in PLAIN.items():
         yield f"function {name}", lambda f=f: exact(f, walk(f), walk(f, ("a",)))
+    yield "conversion", test_conversion_to_more_digits
     for name, case in CASES.items():
         yield f"model {name}", lambda case=case: identity(case)
 

@@ -14,11 +14,13 @@ from functions import FLOAT32, Function, Sites, X, Y, exact, is_plain, point, va
 from jax import lax
 from jax.scipy.special import logit
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.rules import RULES
+from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.algebra.variables import Elementwise, Latent, Opaque
-from conjugate_ppl.algebra.walk import HIDDEN_NOISE
-from conjugate_ppl.graph import Equation
+from conjugate_ppl.algebra.variables import Elementwise, Latent, Opaque, Variables
+from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
+from conjugate_ppl.graph import Equation, Graph
 
 # -- what the algebra sees through ----------------------------------------------------------------
 
@@ -185,6 +187,17 @@ def test_seen_through_in_float32(name: str, x64: bool) -> None:
 def test_every_rule_is_used() -> None:
     used = {n for f in PLAIN.values() for n in primitives(walk(f).graph.equations)}
     assert set(RULES) - BY_VERSION <= used
+
+
+def test_conversion_to_more_digits() -> None:
+    x = jnp.asarray([0.5, 2.0], jnp.float32)
+    graph, variables = Graph(_compat.make_jaxpr(lambda x: 3.0 * x.astype(float), x)), Variables()
+    steps = Walk(graph, {}, ("x",), variables)
+    steps.set(graph.inputs[0], latent_value("x", (2,), "real", variables))
+    (value,) = steps.run(graph.outputs)
+    found = Values(graph, {"x": graph.inputs[0]}, {"x": x}).value(value)
+    np.testing.assert_array_equal(found, [1.5, 6.0])
+    assert is_plain(value.terms[0].atoms[0].variable)
 
 
 def test_custom_derivatives_stay_with_jax() -> None:

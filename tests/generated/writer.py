@@ -23,6 +23,8 @@ import numpyro.distributions as dist
 from numpyro import handlers
 """
 
+_EXPECTED = ("MUST", "NEVER", "OBSERVED", "RANKED", "FEATURES")
+
 
 @dataclasses.dataclass(frozen=True)
 class Latent:
@@ -53,6 +55,13 @@ class Written:
     observed: tuple[str, ...]
     ranked: bool
     features: tuple[str, ...]
+
+    @staticmethod
+    def parse(source: str) -> Written:
+        """The model of a text that `finish` made; the expectations stand at its end."""
+        space: dict[str, Any] = {}
+        exec(source[source.rindex("\nMUST = "):], space)
+        return Written(source, *(space[n] for n in _EXPECTED))
 
 
 class Writer:
@@ -191,8 +200,10 @@ class Writer:
         arguments = ", ".join([*self._constants, *(f"{y}=None" for y in self._observed)])
         made = [f"    {name} = {expression}" for name, expression in self._constants.items()]
         together = ", ".join(f"{name}={name}" for name in self._constants)
+        known = (tuple(self.must), tuple(self.never), tuple(self._observed), self.ranked,
+                 tuple(self.features))
         source = "\n".join([
             HEADER, *self._helpers, "\ndef constants(rng):", *made, f"    return dict({together})\n\n",
-            f"def model({arguments}):", *self._lines, *self._after, ""])
-        return Written(source, tuple(self.must), tuple(self.never), tuple(self._observed),
-                       self.ranked, tuple(self.features))
+            f"def model({arguments}):", *self._lines, *self._after, "\n",
+            *(f"{name} = {value!r}" for name, value in zip(_EXPECTED, known, strict=True)), ""])
+        return Written(source, *known)

@@ -12,12 +12,6 @@ from models.table import GROUP, OTHER, RNG, ROOT, SMALL, YG, G, H, N, P, T, X, Y
 # -- Gaussian: how sites are written ---------------------------------------------------------------
 
 
-@case("b", Y, X)
-def gaussian_prior_in_single_precision(y, x):
-    b = sample("b", dist.Normal(jnp.zeros(P, jnp.float32), jnp.ones((), jnp.float32)))
-    sample("y", dist.Normal(x @ b.astype(float), 1.5), obs=y)
-
-
 @case("mu", Y)
 def gaussian_scalar(y):
     mu = sample("mu", dist.Normal(0.0, 10.0))
