@@ -14,10 +14,8 @@ import pytest
 from scipy import integrate, special
 
 from conjugate_ppl.families import FAMILIES, Family, prior_of, register_family
+from conjugate_ppl.families.registry import STATISTICS
 
-STATISTICS: dict[str, Callable[[Any], Any]] = {
-    "z": lambda z: z, "1/z": lambda z: 1 / z, "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z),
-}
 # name -> (a prior, values of it, contributions to its natural parameter)
 A = np.array([0.4, 1.0, 7.5])
 B = np.array([2.0, 0.3, 1.1])

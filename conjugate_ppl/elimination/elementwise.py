@@ -98,7 +98,7 @@ class ElementwiseElimination:
         return {self.sites[0]: self.posterior(values).sample(key)}
 
     def log_prob(self, values: Values) -> Any:
-        return jnp.sum(self.posterior(values).log_prob(values.site(self.sites[0])))
+        return self.family.log_posterior(*self.natural(values), values.site(self.sites[0]))
 
     def conditionals(self, values: Values) -> dict[str, Any]:
         return {self.sites[0]: self.posterior(values)}

@@ -15,9 +15,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from conjugate_ppl.densities import base_of
 
-__all__ = ["FAMILIES", "Family", "prior_of", "register_family"]
+__all__ = ["FAMILIES", "STATISTICS", "Family", "prior_of", "register_family"]
 
 Natural = tuple[Any, ...]
 
@@ -56,6 +58,22 @@ class Family:
         posterior = tuple(p + c for p, c in zip(prior, contribution, strict=True))
         return self.log_partition(posterior) - self.log_partition(prior)
 
+    def log_posterior(self, prior: Natural, contribution: Natural, z: Any) -> Any:
+        """Log density at z of the distribution of natural parameter prior + contribution, all summed.
+
+        By Bayes's rule, not by the log-partition of large parameters, which float32 has no digits for.
+        """
+        assert self.distribution is not None
+        likelihood = [jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)))
+                      for c, s in zip(contribution, self.statistics, strict=True)]
+        return (jnp.sum(self.distribution(prior).log_prob(z)) + sum(likelihood)
+                - jnp.sum(self.ratio(prior, contribution)))
+
+
+STATISTICS: dict[str, Callable[[Any], Any]] = {
+    "z": lambda z: z, "1/z": lambda z: 1 / z, "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z),
+}
+"""Name of a statistic -> what it is."""
 
 FAMILIES: dict[str, Family] = {}
 """Family name -> family."""
@@ -109,8 +127,6 @@ def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
 
 def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:
     """The family of a prior and its parameters, or None. A masked prior has no family."""
-    import jax.numpy as jnp
-
     inner = base_of(d)
     found = _BY_TYPE.get(type(inner))
     if found is None or not found[1](inner):

@@ -175,7 +175,6 @@ def _estimates(inner: np.ndarray, cross: np.ndarray, linear: np.ndarray
     pseudo = np.einsum("cik,ck,cjk->cij", vectors * scale[:, :, None], reciprocal,
                        vectors * scale[:, :, None], optimize=True)
     loading = pseudo @ cross
-    size = np.sqrt(np.maximum(diagonal, 0))
     estimate = np.einsum("cij,cj->ci", pseudo, linear)
     for part, solution in ((cross, loading), (linear[..., None], estimate[..., None])):
         left = np.abs(inner @ solution - part)
