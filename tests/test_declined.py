@@ -66,6 +66,20 @@ def marked_line(model: Any) -> str:
     return f"test_declined.py:{at}"
 
 
+@declines("b", "rank 1 of 2", Y)
+def flat_prior_that_a_linear_factor_does_not_determine(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (2,), ()))  # here
+    sample("y", dist.Normal(b[0], 1.0), obs=y)
+    numpyro.factor("tilt", -0.3 * jnp.sum(b))
+
+
+@declines("rate", "to the power 2", COUNT)
+def product_with_almost_zero(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate), obs=y)
+    sample("extra", dist.Normal(1e-30 * rate, 1.0), obs=0.5)  # here
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_reason_and_line(name):
     entry = CASES[name]

@@ -142,3 +142,10 @@ def test_flat_prior_on_the_reals() -> None:
 def test_register_family_takes_classes() -> None:
     with pytest.raises(TypeError, match="distribution classes"):
         register_family(dist.Bernoulli)
+
+
+def test_log_posterior_on_the_edge_of_the_support(x64: bool) -> None:
+    family, prior = FAMILIES["Beta"], (jnp.asarray(1.0), jnp.asarray(-0.95))
+    for added, expected in (((4.0, 1.0), -np.inf), ((4.0, 0.0), np.inf)):
+        out = family.log_posterior(prior, tuple(map(jnp.asarray, added)), jnp.asarray(1.0))
+        assert out == expected

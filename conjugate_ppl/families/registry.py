@@ -61,13 +61,17 @@ class Family:
     def log_posterior(self, prior: Natural, contribution: Natural, z: Any) -> Any:
         """Log density at z of the distribution of natural parameter prior + contribution, all summed.
 
-        By Bayes's rule, not by the log-partition of large parameters, which float32 has no digits for.
+        By Bayes's rule, not by the log-partition of large parameters, which float32 has no digits for;
+        on the edge of the support, where a statistic is infinite, by the distribution itself.
         """
         assert self.distribution is not None
-        likelihood = [jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)))
-                      for c, s in zip(contribution, self.statistics, strict=True)]
-        return (jnp.sum(self.distribution(prior).log_prob(z)) + sum(likelihood)
-                - jnp.sum(self.ratio(prior, contribution)))
+        axes = tuple(range(-self.event_dim, 0))
+        likelihood = sum(jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)), axes)
+                         for c, s in zip(contribution, self.statistics, strict=True))
+        joint = self.distribution(prior).log_prob(z) + likelihood
+        posterior = self.distribution(tuple(p + c for p, c in zip(prior, contribution, strict=True)))
+        return jnp.sum(jnp.where(jnp.isfinite(joint), joint - self.ratio(prior, contribution),
+                                 posterior.log_prob(z)))
 
 
 STATISTICS: dict[str, Callable[[Any], Any]] = {

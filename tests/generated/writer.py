@@ -80,7 +80,6 @@ class Writer:
         self.ranked = True
         self._lines: list[str] = []
         self._helpers: dict[str, None] = {}
-        self._after: list[str] = []
         self._constants: dict[str, str] = {}
         self._observed: list[str] = []
         self._names: dict[str, int] = {}
@@ -120,10 +119,6 @@ class Writer:
     def help(self, text: str) -> None:
         """Definitions before the model."""
         self._helpers[text] = None
-
-    def after(self, text: str) -> None:
-        """A line after the model's definition."""
-        self._after.append(text)
 
     @contextmanager
     def within(self, header: str) -> Iterator[None]:
@@ -204,6 +199,6 @@ class Writer:
                  tuple(self.features))
         source = "\n".join([
             HEADER, *self._helpers, "\ndef constants(rng):", *made, f"    return dict({together})\n\n",
-            f"def model({arguments}):", *self._lines, *self._after, "\n",
+            f"def model({arguments}):", *self._lines, "\n",
             *(f"{name} = {value!r}" for name, value in zip(_EXPECTED, known, strict=True)), ""])
         return Written(source, *known)
