@@ -54,7 +54,7 @@ class Between:
         weight, owner, root, loading, scale: weight number, block, R, K and numbers of T, a pattern.
         element: elements of one component of each pattern, shape (patterns, width).
         shift: mean over the pattern of estimate less known prior mean.
-        scatter: sum over the pattern of outer products of deviations from that mean.
+        scatter: mean over the pattern of outer products of deviations from that mean.
         estimate: of each component.
         within, within_linear: what is left for the rest.
         adjustment, adjustment_weight: numbers and weights whose sum makes the quadratic complete.
@@ -134,6 +134,7 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
     gap = deviation - shift[pattern]
     scatter = np.zeros((len(many), width, width))
     np.add.at(scatter, pattern, gap[:, :, None] * gap[:, None, :])
+    scatter /= many[:, None, None]
     return Between(
         pattern, many, weight[first], s.owner[first], root[first], loading[first],
         prior.scale[first], s.components[first], shift, scatter, estimate,

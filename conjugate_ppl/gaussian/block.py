@@ -22,6 +22,7 @@ from conjugate_ppl.gaussian.between import Between, Prior, split_between
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
+from conjugate_ppl.gaussian.small import Small, read, small
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 
 __all__ = ["BLOCK", "GaussianBlock", "GaussianSite"]
@@ -218,9 +219,12 @@ class GaussianBlock:
                  for scale, read in self._t_read]
         return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
 
-    def inner_scale(self, t: Any) -> Any:
-        """T of the components, shape (count, width, width)."""
-        return t[self._t_inner]
+    def inner_scale(self, t: Any, numbers: np.ndarray | None = None) -> Small:
+        """T of the components, or of others by their numbers of T, shape (many, width, width)."""
+        index = self._t_inner if numbers is None else numbers
+        once = index[:1] if (index == index[:1]).all() else index
+        return small(self.structure.width, lambda i, j: read(t, index[:, i, j], last_is_zero=True),
+                     lambda: t[once])
 
     def rest_scale(self, values: Values, t: Any) -> Scale:
         """T of the rest."""

@@ -1,51 +1,16 @@
-"""Inverse and log-determinant of symmetric positive definite matrices, with a cheap derivative.
-
-Differentiating through a Cholesky factorisation costs several of them. The derivatives of the two
-functions that a Gaussian log-partition needs are products with the inverse itself:
-
-    d inverse(M) = -inverse(M) dM inverse(M),    d logdet(M) = tr(inverse(M) dM).
-
-Both hold at every order, because the rule calls the function again.
-"""
+"""Matrices of the rest as arrays: scales by their diagonals, factors and inverses."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-__all__ = ["Scale", "inverse_logdet", "inverse_lower", "lower_factor", "matmul", "product", "solve_lower",
-           "times", "transposed"]
+from conjugate_ppl.gaussian import small
+from conjugate_ppl.gaussian.products import matmul, times, transposed
 
-_UNROLLED = 4  # rows of matrices that are factored entry by entry
-_FUSED = 16  # rows of matrices whose products are sums that a compiler fuses with what is around
-
-
-def product(*operands: Any) -> Any:
-    """einsum in full precision (some devices round products to fewer digits by default)."""
-    return jnp.einsum(*operands, precision="highest")
-
-
-def transposed(m: Any) -> Any:
-    """The matrices of a batch, transposed."""
-    return jnp.swapaxes(m, -1, -2)
-
-
-def matmul(a: Any, b: Any) -> Any:
-    """Products of batches of matrices; small ones as sums that a compiler fuses with what stands
-    around them."""
-    if a.shape[-1] > _FUSED:
-        return product("...ij,...jk->...ik", a, b)
-    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
-
-
-def times(matrix: Any, vector: Any) -> Any:
-    """Matrices of a batch times vectors; small ones as a sum that a compiler fuses."""
-    if min(matrix.shape[-2:]) <= _FUSED:
-        return jnp.sum(matrix * vector[..., None, :], -1)
-    return product("...ij,...j->...i", matrix, vector)
+__all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,70 +52,19 @@ class Scale:
 
 
 def lower_factor(m: Any) -> Any:
-    """Cholesky factor of (a batch of) symmetric positive definite matrices; NaN where they are not.
-
-    Small matrices are factored entry by entry, so that a batch of many runs as array operations.
-    """
-    n = m.shape[-1]
-    if n > _UNROLLED:
-        return jnp.linalg.cholesky(m)
-    zero = jnp.zeros(m.shape[:-2], m.dtype)
-    low: list[list[Any]] = [[zero] * n for _ in range(n)]
-    for j in range(n):
-        pivot = m[..., j, j] - sum((low[j][k] ** 2 for k in range(j)), zero)
-        low[j][j] = jnp.sqrt(pivot)
-        for i in range(j + 1, n):
-            dot = sum((low[i][k] * low[j][k] for k in range(j)), zero)
-            low[i][j] = (m[..., i, j] - dot) / low[j][j]
-    return jnp.stack([jnp.stack(row, -1) for row in low], -2)
+    """Cholesky factor of (a batch of) symmetric positive definite matrices; NaN where they are not."""
+    return small.of_array(m).lower().stacked(m.shape[:-2], m.dtype)
 
 
 def solve_lower(low: Any, b: Any, transpose: bool = False) -> Any:
     """Solve L x = b, or L' x = b, for vectors b over the last axis."""
-    n = low.shape[-1]
-    if n > _UNROLLED:
-        low = jnp.broadcast_to(low, b.shape[:-1] + low.shape[-2:])
-        return jax.lax.linalg.triangular_solve(low, b[..., None], left_side=True, lower=True,
-                                               transpose_a=transpose)[..., 0]
-    x: list[Any] = [None] * n
-    for i in (range(n - 1, -1, -1) if transpose else range(n)):
-        others = range(i + 1, n) if transpose else range(i)
-        dot: Any = 0.0
-        for k in others:
-            dot = dot + (low[..., k, i] if transpose else low[..., i, k]) * x[k]
-        x[i] = (b[..., i] - dot) / low[..., i, i]
-    return jnp.stack(x, -1)
+    return jnp.stack(small.of_array(low).solve_lower(list(jnp.moveaxis(b, -1, 0)), transpose), -1)
 
 
-def inverse_lower(low: Any) -> Any:
-    """The inverses of lower triangular matrices."""
-    n = low.shape[-1]
-    eye = jnp.broadcast_to(jnp.eye(n, dtype=low.dtype), low.shape)
-    if n > _UNROLLED:
-        return jax.lax.linalg.triangular_solve(low, eye, left_side=True, lower=True)
-    columns = [solve_lower(low, eye[..., :, k]) for k in range(n)]
-    return jnp.stack(columns, -1)
-
-
-@jax.custom_jvp
 def inverse_logdet(m: Any) -> tuple[Any, Any]:
     """(inverse, log-determinant) of symmetric positive definite matrices, shape (..., n, n).
 
     Both are NaN where a matrix is not positive definite.
     """
-    if m.shape[-1] == 1:
-        safe = jnp.where(m > 0, m, jnp.nan)
-        return 1 / safe, jnp.log(safe)[..., 0, 0]
-    low = lower_factor(m)
-    inverse_low = inverse_lower(low)
-    inverse = matmul(transposed(inverse_low), inverse_low)
-    diagonal = jnp.diagonal(low, axis1=-2, axis2=-1)
-    return inverse, 2 * jnp.sum(jnp.log(diagonal), -1)
-
-
-@inverse_logdet.defjvp
-def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    inverse, logdet = inverse_logdet(primals[0])
-    (dm,) = tangents
-    d_inverse = -matmul(matmul(inverse, dm), inverse)
-    return (inverse, logdet), (d_inverse, jnp.sum(inverse * dm, (-2, -1)))
+    inverse, logdet = small.inverse_logdet(small.of_array(m))
+    return inverse.stacked(m.shape[:-2], m.dtype), logdet

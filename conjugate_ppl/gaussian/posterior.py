@@ -10,16 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.linear import (
-    inverse_logdet,
-    inverse_lower,
-    lower_factor,
-    matmul,
-    product,
-    solve_lower,
-    times,
-    transposed,
-)
+from conjugate_ppl.gaussian.linear import lower_factor, solve_lower
+from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 from conjugate_ppl.gaussian.solve import Solution
 
 __all__ = ["Moments", "draw", "inner_columns", "log_prob", "moments"]
@@ -37,8 +29,9 @@ def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
     parts = solution.components()
     inner = noise[number:].reshape(s.components.shape)
     if inner.size:
-        root = matmul(parts.scale, transposed(inverse_lower(lower_factor(parts.precision))))
-        inner = parts.centre(rest) + times(parts.each(root), inner)
+        root = parts.each(parts.scale @ parts.precision.lower().inverse_lower().T)
+        own = root.times(list(noise[number:].reshape(s.width, -1)))
+        inner = jnp.stack([a + b for a, b in zip(parts.centre(rest), own, strict=True)], -1)
     return block.join(inner, rest)
 
 
@@ -52,8 +45,9 @@ def log_prob(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
                           lower_factor(solution.precision), s.blocks < s.size)
     if inner.size:
         parts = solution.components()
-        total += _density(inner - parts.centre(rest), parts.each(parts.scale),
-                          parts.each(parts.precision), parts.each(lower_factor(parts.precision)),
+        scale, precision, low = (parts.each(x).stacked(inner.shape[:1], inner.dtype) for x in
+                                 (parts.scale, parts.precision, parts.precision.lower()))
+        total += _density(inner - jnp.stack(parts.centre(rest), -1), scale, precision, low,
                           s.components < s.size)
     return total
 
@@ -92,11 +86,11 @@ def moments(block: GaussianBlock, solution: Solution) -> Moments:
     root = matmul(scale, transposed(_inverse_factor(solution.inverse)))  # (blocks, widest, widest)
     columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(number, widest, number * widest)
     parts = solution.components()
-    inverse, _ = inverse_logdet(parts.precision)
-    covariance = matmul(matmul(parts.scale, inverse), transposed(parts.scale))
-    through_rest = product("cir,crk->cik", parts.each(parts.slope), columns[s.owner])
-    return Moments(block.join(parts.centre(solution.centre), solution.centre),
-                   block.join(through_rest, columns), parts.each(covariance))
+    half = parts.scale @ parts.precision.lower().inverse_lower().T
+    through_rest = product("cir,crk->cik", parts.slope(), columns[s.owner])
+    covariance = parts.each(half.gram()).stacked(s.components.shape[:1], columns.dtype)
+    inner = jnp.stack(parts.centre(solution.centre), -1)
+    return Moments(block.join(inner, solution.centre), block.join(through_rest, columns), covariance)
 
 
 def _inverse_factor(inverse: Any) -> Any:

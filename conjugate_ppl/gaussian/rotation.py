@@ -17,7 +17,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
-from conjugate_ppl.gaussian.linear import product
+from conjugate_ppl.gaussian.products import product
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["Rotated", "Rotation", "rotations"]

@@ -1,0 +1,38 @@
+"""Products of (batches of) matrices and vectors, in full precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+__all__ = ["matmul", "product", "times", "transposed"]
+
+_FUSED = 16  # rows of matrices whose products with a vector are sums that a compiler fuses
+_SUMMED = 2048  # multiplications up to which a product of matrices is such a sum, too
+
+
+def product(*operands: Any) -> Any:
+    """einsum in full precision (some devices round products to fewer digits by default)."""
+    return jnp.einsum(*operands, precision="highest")
+
+
+def transposed(m: Any) -> Any:
+    """The matrices of a batch, transposed."""
+    return jnp.swapaxes(m, -1, -2)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Products of batches of matrices; few small ones as sums that a compiler fuses with what stands
+    around them (for many it does badly: it cuts the sums into parallel tasks)."""
+    if max(math.prod(a.shape) * b.shape[-1], math.prod(b.shape) * a.shape[-2]) > _SUMMED:
+        return product("...ij,...jk->...ik", a, b)
+    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
+
+
+def times(matrix: Any, vector: Any) -> Any:
+    """Matrices of a batch times vectors; small ones as a sum that a compiler fuses."""
+    if min(matrix.shape[-2:]) <= _FUSED:
+        return jnp.sum(matrix * vector[..., None, :], -1)
+    return product("...ij,...j->...i", matrix, vector)

@@ -1,0 +1,349 @@
+"""Many small square matrices at once: entry by entry, or, where they are wider, stacked.
+
+An entry of all matrices is one vector, so that a compiler sees a few long loops where arrays of shape
+(many, n, n) would give it many short ones (a hundred times slower on some). What is zero in every
+matrix is the integer 0 and costs nothing; what is the same in every matrix is a scalar. Vectors are
+lists of their elements, each for the whole batch.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.gaussian.products import matmul, times, transposed
+
+__all__ = ["Entries", "Small", "Stacked", "inverse_logdet", "of_array", "read", "small"]
+
+_WIDEST = 4  # rows of matrices kept entry by entry: programs grow with the cube
+
+
+def read(numbers: Any, index: np.ndarray, last_is_zero: bool = False) -> Any:
+    """Numbers at a vector of positions: a scalar where all are one, 0 for the last if so said."""
+    if not (len(index) and (index == index[0]).all()):
+        return numbers[index]
+    return 0 if last_is_zero and index[0] == len(numbers) - 1 else numbers[int(index[0])]
+
+
+def small(width: int, entry: Callable[[int, int], Any], stacked: Callable[[], Any]) -> Small:
+    """Matrices from their entries, or, where they are wide, from an array of shape (many, n, n)."""
+    if width > _WIDEST:
+        return Stacked(stacked())
+    return Entries(tuple(tuple(entry(i, j) for j in range(width)) for i in range(width)))
+
+
+def of_array(matrices: Any) -> Small:
+    """Matrices from an array of shape (..., n, n)."""
+    return small(matrices.shape[-1], lambda i, j: matrices[..., i, j], lambda: matrices)
+
+
+def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """Sum of products, without those that are 0."""
+    total: Any = 0
+    for x, y in zip(a, b, strict=True):
+        if _zero(x) or _zero(y):
+            continue
+        total = x * y if _zero(total) else total + x * y
+    return total
+
+
+def _zero(x: Any) -> bool:
+    return isinstance(x, int) and x == 0
+
+
+class Small(abc.ABC):
+    """A batch of matrices. Both operands of an operation are kept in the same way."""
+
+    @property
+    @abc.abstractmethod
+    def width(self) -> int:
+        """Rows of a matrix."""
+
+    @property
+    @abc.abstractmethod
+    def T(self) -> Small:
+        """Transposed."""
+
+    @abc.abstractmethod
+    def __matmul__(self, other: Any) -> Small:
+        """Products."""
+
+    @abc.abstractmethod
+    def __add__(self, other: Any) -> Small:
+        """Sums."""
+
+    @abc.abstractmethod
+    def gram(self) -> Small:
+        """A A'"""
+
+    @abc.abstractmethod
+    def plus_transposed(self) -> Small:
+        """A + A'"""
+
+    @abc.abstractmethod
+    def plus_one(self) -> Small:
+        """I + A"""
+
+    @abc.abstractmethod
+    def scaled(self, factor: Any) -> Small:
+        """Each matrix times a number."""
+
+    @abc.abstractmethod
+    def inner(self, other: Any) -> Any:
+        """The sums of products of all entries."""
+
+    @abc.abstractmethod
+    def lower(self) -> Small:
+        """Cholesky factors; NaN where a matrix is not positive definite."""
+
+    @abc.abstractmethod
+    def inverse_lower(self) -> Small:
+        """The inverses of lower triangular matrices."""
+
+    @abc.abstractmethod
+    def log_diagonal(self) -> Any:
+        """The sums of the logarithms of the diagonals."""
+
+    @abc.abstractmethod
+    def times(self, vector: Sequence[Any]) -> list[Any]:
+        """A x"""
+
+    @abc.abstractmethod
+    def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
+        """The solution of L x = b, or of L' x = b, for lower triangular matrices."""
+
+    @abc.abstractmethod
+    def take(self, index: np.ndarray) -> Small:
+        """Matrices of the batch, by number."""
+
+    @abc.abstractmethod
+    def filled(self, many: tuple[int, ...], dtype: Any) -> Small:
+        """The same, every entry of every matrix written out."""
+
+    @abc.abstractmethod
+    def entries(self) -> Entries:
+        """These matrices, entry by entry."""
+
+    @abc.abstractmethod
+    def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
+        """As an array, shape (*many, n, n)."""
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entries(Small):
+    """Matrices by their entries."""
+
+    rows: tuple[tuple[Any, ...], ...]
+
+    @property
+    def width(self) -> int:
+        return len(self.rows)
+
+    @property
+    def T(self) -> Entries:
+        return Entries(tuple(zip(*self.rows, strict=True)))
+
+    def __matmul__(self, other: Any) -> Entries:
+        columns = other.T.rows
+        return Entries(tuple(tuple(_dot(r, c) for c in columns) for r in self.rows))
+
+    def gram(self) -> Entries:
+        return self._symmetric(lambda i, j: _dot(self.rows[i], self.rows[j]))
+
+    def plus_transposed(self) -> Entries:
+        return self._symmetric(lambda i, j: _dot((self.rows[i][j], self.rows[j][i]), (1, 1)))
+
+    def plus_one(self) -> Entries:
+        return Entries(tuple(tuple(x + 1 if i == j else x for j, x in enumerate(r))
+                             for i, r in enumerate(self.rows)))
+
+    def __add__(self, other: Any) -> Entries:
+        return self._map(lambda i, j, x: _dot((x, other.rows[i][j]), (1, 1)))
+
+    def scaled(self, factor: Any) -> Entries:
+        return self._map(lambda i, j, x: _dot((x,), (factor,)))
+
+    def inner(self, other: Any) -> Any:
+        return _dot(sum(self.rows, ()), sum(other.rows, ()))
+
+    def lower(self) -> Entries:
+        n, m = self.width, self.rows
+        low: list[list[Any]] = [[0] * n for _ in range(n)]
+        for j in range(n):
+            pivot = m[j][j] - _dot(low[j][:j], low[j][:j])
+            low[j][j] = jnp.sqrt(jnp.where(pivot > 0, pivot, jnp.nan))
+            for i in range(j + 1, n):
+                rest = _dot((m[i][j], *low[i][:j]), (1, *(-x for x in low[j][:j])))
+                low[i][j] = rest if _zero(rest) else rest / low[j][j]
+        return Entries(tuple(map(tuple, low)))
+
+    def inverse_lower(self) -> Entries:
+        n, low = self.width, self.rows
+        out: list[list[Any]] = [[0] * n for _ in range(n)]
+        for j in range(n):
+            out[j][j] = 1 / low[j][j]
+            for i in range(j + 1, n):
+                rest = _dot(low[i][j:i], [out[k][j] for k in range(j, i)])
+                out[i][j] = rest if _zero(rest) else -rest / low[i][i]
+        return Entries(tuple(map(tuple, out)))
+
+    def log_diagonal(self) -> Any:
+        return sum(jnp.log(r[i]) for i, r in enumerate(self.rows))
+
+    def times(self, vector: Sequence[Any]) -> list[Any]:
+        return [_dot(r, vector) for r in self.rows]
+
+    def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
+        n = self.width
+        x: list[Any] = [0] * n
+        for i in (range(n - 1, -1, -1) if transpose else range(n)):
+            others = range(i + 1, n) if transpose else range(i)
+            known = _dot([self.rows[k][i] if transpose else self.rows[i][k] for k in others],
+                         [x[k] for k in others])
+            x[i] = (vector[i] - known) / self.rows[i][i]
+        return x
+
+    def take(self, index: np.ndarray) -> Entries:
+        return self._map(lambda i, j, x: x[index] if jnp.ndim(x) else x)
+
+    def filled(self, many: tuple[int, ...], dtype: Any) -> Entries:
+        return self._map(lambda i, j, x: jnp.broadcast_to(jnp.asarray(x, dtype), many))
+
+    def entries(self) -> Entries:
+        return self
+
+    def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
+        return jnp.stack([jnp.stack(r, -1) for r in self.filled(many, dtype).rows], -2)
+
+    def _map(self, f: Callable[[int, int, Any], Any]) -> Entries:
+        return Entries(tuple(tuple(f(i, j, x) for j, x in enumerate(r))
+                             for i, r in enumerate(self.rows)))
+
+    def _symmetric(self, f: Callable[[int, int], Any]) -> Entries:
+        half = [[f(i, j) for j in range(i + 1)] for i in range(self.width)]
+        return Entries(tuple(tuple(half[max(i, j)][min(i, j)] for j in range(self.width))
+                             for i in range(self.width)))
+
+    def tree_flatten(self) -> tuple[list[Any], tuple[tuple[bool, ...], ...]]:
+        """For JAX: entries that are 0 are structure."""
+        zero = tuple(tuple(_zero(x) for x in r) for r in self.rows)
+        return [x for r in self.rows for x in r if not _zero(x)], zero
+
+    @classmethod
+    def tree_unflatten(cls, zero: tuple[tuple[bool, ...], ...], leaves: Sequence[Any]) -> Entries:
+        """For JAX."""
+        rest = iter(leaves)
+        return cls(tuple(tuple(0 if z else next(rest) for z in r) for r in zero))
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stacked(Small):
+    """Matrices as an array, shape (..., n, n), or (1, n, n) where all of a batch are one."""
+
+    array: Any
+
+    @property
+    def width(self) -> int:
+        return int(self.array.shape[-1])
+
+    @property
+    def T(self) -> Stacked:
+        return Stacked(transposed(self.array))
+
+    def __matmul__(self, other: Any) -> Stacked:
+        return Stacked(matmul(self.array, other.array))
+
+    def gram(self) -> Stacked:
+        return self @ self.T
+
+    def plus_transposed(self) -> Stacked:
+        return self + self.T
+
+    def plus_one(self) -> Stacked:
+        return Stacked(self.array + jnp.eye(self.width, dtype=self.array.dtype))
+
+    def __add__(self, other: Any) -> Stacked:
+        return Stacked(self.array + other.array)
+
+    def scaled(self, factor: Any) -> Stacked:
+        return Stacked(self.array * jnp.asarray(factor)[..., None, None])
+
+    def inner(self, other: Any) -> Any:
+        return jnp.sum(self.array * other.array, (-2, -1))
+
+    def lower(self) -> Stacked:
+        return Stacked(jnp.linalg.cholesky(self.array))
+
+    def inverse_lower(self) -> Stacked:
+        eye = jnp.broadcast_to(jnp.eye(self.width, dtype=self.array.dtype), self.array.shape)
+        return Stacked(jax.lax.linalg.triangular_solve(self.array, eye, left_side=True, lower=True))
+
+    def log_diagonal(self) -> Any:
+        return jnp.sum(jnp.log(jnp.diagonal(self.array, axis1=-2, axis2=-1)), -1)
+
+    def times(self, vector: Sequence[Any]) -> list[Any]:
+        return list(jnp.moveaxis(times(self.array, _vectors(vector)), -1, 0))
+
+    def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
+        b = _vectors(vector)
+        low = jnp.broadcast_to(self.array, b.shape + b.shape[-1:])
+        x = jax.lax.linalg.triangular_solve(low, b[..., None], left_side=True, lower=True,
+                                            transpose_a=transpose)
+        return list(jnp.moveaxis(x[..., 0], -1, 0))
+
+    def take(self, index: np.ndarray) -> Stacked:
+        return self if len(self.array) == 1 else Stacked(self.array[index])
+
+    def filled(self, many: tuple[int, ...], dtype: Any) -> Stacked:
+        return Stacked(self.stacked(many, dtype))
+
+    def entries(self) -> Entries:
+        n = self.width
+        flat = jnp.moveaxis(self.array.reshape(-1, n * n), 0, 1)
+        parts = [x[0] for x in jax.lax.split(flat, [1] * (n * n))]  # its derivative is one array again
+        return Entries(tuple(tuple(parts[i * n:(i + 1) * n]) for i in range(n)))
+
+    def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
+        return jnp.broadcast_to(self.array, (*many, *self.array.shape[-2:])).astype(dtype)
+
+    def tree_flatten(self) -> tuple[list[Any], None]:
+        """For JAX."""
+        return [self.array], None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, leaves: Sequence[Any]) -> Stacked:
+        """For JAX."""
+        return cls(*leaves)
+
+
+@jax.custom_jvp
+def inverse_logdet(m: Small) -> tuple[Small, Any]:
+    """(inverse, log-determinant) of symmetric positive definite matrices.
+
+    Both are NaN where a matrix is not positive definite. Differentiating through a Cholesky
+    factorisation costs several of them; here the derivatives are products with the inverse,
+
+        d inverse(M) = -inverse(M) dM inverse(M),    d logdet(M) = tr(inverse(M) dM).
+    """
+    low = m.lower()
+    return low.inverse_lower().T.gram(), 2 * low.log_diagonal()
+
+
+@inverse_logdet.defjvp
+def _(primals: tuple[Small], tangents: tuple[Small]) -> tuple[tuple[Small, Any], tuple[Small, Any]]:
+    inverse, logdet = inverse_logdet(primals[0])
+    (dm,) = tangents
+    return (inverse, logdet), ((inverse @ dm @ inverse).scaled(-1), inverse.inner(dm))
+
+
+def _vectors(vector: Sequence[Any]) -> Any:
+    """A list of elements as an array, shape (many, n)."""
+    return jnp.stack(jnp.broadcast_arrays(*vector), -1)
