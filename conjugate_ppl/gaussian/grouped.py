@@ -11,7 +11,6 @@ and the derivatives of V and of log det M need V itself and N = R M^-1 alone:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -105,44 +104,37 @@ def _components(block: GaussianBlock, parts: Between, values: Values, root: Smal
     """The components given the rest; `root` has the weights' square roots."""
     s = block.structure
     white = root.T @ scale
-    inner = white.T @ root.T  # T'D
-    precision = white.T.gram().plus_one()
-    low = precision.lower()
+    patterns = [white.T @ root.T, white.T.gram().plus_one().lower(), scale]  # T'D, L, T
     row = None if np.array_equal(parts.pattern, np.arange(len(parts.many))) else parts.pattern
+    own = patterns if row is None else [m.take(row) for m in patterns]
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     estimate = [values.number(x) for x in parts.estimate.T]
+    loading = [values.number(parts.loading[:, i, :].T) for i in range(s.width)]
 
-    def given(mean: list[Any], estimate: list[Any], each: Callable[[Small], Small]
-              ) -> list[Any]:
-        own_inner, own_low = each(inner), each(low)
+    def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> list[Any]:
+        inner, low, scale = matrices
 
         def solve(x: list[Any]) -> list[Any]:
-            return own_low.solve_lower(own_low.solve_lower(x), True)
+            return low.solve_lower(low.solve_lower(x), True)
 
         def pull(x: list[Any]) -> list[Any]:
-            return own_inner.times([a - b for a, b in zip(estimate, x, strict=True)])
+            return inner.times([a - b for a, b in zip(estimate, x, strict=True)])
 
-        return newton(mean, each(scale), solve, pull)
+        return newton(mean, scale, solve, pull)
 
     def centre(e: Any) -> list[Any]:
-        through = _through([values.number(parts.loading[:, i, :].T) for i in range(s.width)], e,
-                           parts.owner)
-        own = [x if row is None else x[row] for x in through]
-        return given(mean, [a - b for a, b in zip(estimate, own, strict=True)], out.each)
+        through = [x if row is None else x[row] for x in _through(loading, e, parts.owner)]
+        return given(own, mean, [a - b for a, b in zip(estimate, through, strict=True)])
 
     def slope() -> Any:
         """The same map without its constants, applied to each column of -K."""
         columns = jnp.moveaxis(values.number(-parts.loading), -1, 0)  # (rest, patterns, width)
         zero = [jnp.zeros(columns.shape[1], values.dtype)] * s.width
-
-        def column(k: Any) -> Any:
-            return jnp.stack(given(zero, list(k.T), lambda x: x), -1)
-
-        found = jnp.moveaxis(jax.vmap(column)(columns), 0, -1)
+        found = jax.vmap(lambda k: jnp.stack(given(patterns, zero, list(k.T)), -1))(columns)
+        found = jnp.moveaxis(found, 0, -1)
         return found if row is None else found[row]
 
-    out = Components(centre, slope, scale, precision, row)
-    return out
+    return Components(centre, slope, own[2], own[1])
 
 
 def _known(values: Values, numbers: np.ndarray) -> Any:

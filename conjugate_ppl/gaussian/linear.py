@@ -58,7 +58,7 @@ def lower_factor(m: Any) -> Any:
 
 def solve_lower(low: Any, b: Any, transpose: bool = False) -> Any:
     """Solve L x = b, or L' x = b, for vectors b over the last axis."""
-    return jnp.stack(small.of_array(low).solve_lower(list(jnp.moveaxis(b, -1, 0)), transpose), -1)
+    return small.of_array(low).solve_array(b, transpose)
 
 
 def inverse_logdet(m: Any) -> tuple[Any, Any]:

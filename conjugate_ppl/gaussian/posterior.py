@@ -29,9 +29,9 @@ def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
     parts = solution.components()
     inner = noise[number:].reshape(s.components.shape)
     if inner.size:
-        root = parts.each(parts.scale @ parts.precision.lower().inverse_lower().T)
-        own = root.times(list(noise[number:].reshape(s.width, -1)))
-        inner = jnp.stack([a + b for a, b in zip(parts.centre(rest), own, strict=True)], -1)
+        u = parts.low.solve_lower(list(noise[number:].reshape(s.width, -1)), True)
+        own = zip(parts.centre(rest), parts.scale.times(u), strict=True)
+        inner = jnp.stack([a + b for a, b in own], -1)
     return block.join(inner, rest)
 
 
@@ -41,23 +41,22 @@ def log_prob(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
     s = block.structure
     total: Any = jnp.zeros((), solution.mean.dtype)
     if rest.size:
-        total += _density(rest - solution.centre, solution.rest_scale.matrix(), solution.precision,
+        total += _density(rest - solution.centre, solution.rest_scale.matrix(),
                           lower_factor(solution.precision), s.blocks < s.size)
     if inner.size:
         parts = solution.components()
-        scale, precision, low = (parts.each(x).stacked(inner.shape[:1], inner.dtype) for x in
-                                 (parts.scale, parts.precision, parts.precision.lower()))
-        total += _density(inner - jnp.stack(parts.centre(rest), -1), scale, precision, low,
+        scale, low = (x.stacked(inner.shape[:1], inner.dtype) for x in (parts.scale, parts.low))
+        total += _density(inner - jnp.stack(parts.centre(rest), -1), scale, low,
                           s.components < s.size)
     return total
 
 
-def _density(gap: Any, scale: Any, precision: Any, low: Any, real: np.ndarray) -> Any:
-    """Log density of T u at `gap`, u of the given precision; padding counts for nothing."""
+def _density(gap: Any, scale: Any, low: Any, real: np.ndarray) -> Any:
+    """Log density of T u at `gap`, u of precision L L'; padding counts for nothing."""
     padding = jnp.where(real, 0.0, 1.0)[..., None] * jnp.eye(real.shape[-1], dtype=gap.dtype)
     scale = scale + padding
     u = solve_lower(scale, jnp.where(real, gap, 0.0))
-    return (-0.5 * jnp.sum(u * times(precision, u))
+    return (-0.5 * jnp.sum(times(transposed(low), u) ** 2)
             + jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)))
             - jnp.sum(jnp.log(jnp.diagonal(scale, axis1=-2, axis2=-1)))
             - 0.5 * int(real.sum()) * math.log(2 * math.pi))
@@ -86,9 +85,9 @@ def moments(block: GaussianBlock, solution: Solution) -> Moments:
     root = matmul(scale, transposed(_inverse_factor(solution.inverse)))  # (blocks, widest, widest)
     columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(number, widest, number * widest)
     parts = solution.components()
-    half = parts.scale @ parts.precision.lower().inverse_lower().T
+    half = parts.scale @ parts.low.inverse_lower().T
     through_rest = product("cir,crk->cik", parts.slope(), columns[s.owner])
-    covariance = parts.each(half.gram()).stacked(s.components.shape[:1], columns.dtype)
+    covariance = half.gram().stacked(s.components.shape[:1], columns.dtype)
     inner = jnp.stack(parts.centre(solution.centre), -1)
     return Moments(block.join(inner, solution.centre), block.join(through_rest, columns), covariance)
 

@@ -13,11 +13,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
-from conjugate_ppl.gaussian.products import product
+from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["Rotated", "Rotation", "rotations"]
@@ -35,8 +36,8 @@ class Rotation:
     """e = Q e', site by site.
 
     Attributes:
-        parts: (element numbers of shape (events, width), Q of shape (events, events)) for each
-            site that is rotated.
+        parts: (element numbers of shape (events, width), a range; Q of shape (events, events)) for
+            each site that is rotated.
     """
 
     parts: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -47,17 +48,18 @@ class Rotation:
 
     def backward(self, e: Any) -> Any:
         """From rotated to plain coordinates, along the first axis."""
-        return self._apply(e, list(self.parts))
+        return self._apply(e, self.parts)
 
     def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Any:
-        for index, q in parts:
-            flat = e[index.reshape(-1)].reshape(*index.shape, *e.shape[1:])
-            if is_known(e):
-                e = e.copy()
-                e[index] = np.tensordot(q, flat, 1)
-            else:
-                e = e.at[index].set(product("ij,j...->i...", q.astype(e.dtype), flat))
-        return e
+        pieces, done = [], 0
+        for index, q in sorted(parts, key=lambda p: int(p[0][0, 0])):
+            first, last = int(index[0, 0]), int(index[-1, -1]) + 1  # a site's elements are a range
+            flat = e[first:last].reshape(len(index), -1)
+            turned = q @ flat if is_known(e) else matmul(q.astype(e.dtype), flat)
+            pieces += [e[done:first], turned.reshape(last - first, *e.shape[1:])]
+            done = last
+        pieces.append(e[done:])
+        return np.concatenate(pieces) if is_known(e) else jnp.concatenate(pieces)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ def schur_shares(block: GaussianBlock, assembly: Assembly, values: Values, omega
         return total + jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
 
     return Shares(rest, linear, jnp.sum(logdet), quadratic,
-                  lambda: Components(centre, lambda: -covariance_g, scale, precision))
+                  lambda: Components(centre, lambda: -covariance_g, scale, precision.lower()))
 
 
 def _elements(vectors: Any) -> list[Any]:

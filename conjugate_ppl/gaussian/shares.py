@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from conjugate_ppl.gaussian.small import Small
 
 __all__ = ["Components", "Shares", "newton"]
@@ -21,19 +19,13 @@ class Components:
         centre: from the elements of the rest to posterior means, width vectors over the components.
         slope: derivative of `centre` in the elements of the block that each belongs to, shape
             (count, width, rest).
-        scale, precision: T, and I + T'DT, the precision of u.
-        row: for each component its number in these, or None where every component has its own.
+        scale, low: T, and the Cholesky factor of I + T'DT, the precision of u, of each component.
     """
 
     centre: Callable[[Any], list[Any]]
     slope: Callable[[], Any]
     scale: Small
-    precision: Small
-    row: np.ndarray | None = None
-
-    def each(self, matrices: Small) -> Small:
-        """The matrices of each component."""
-        return matrices if self.row is None else matrices.take(self.row)
+    low: Small
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -119,6 +119,10 @@ class Small(abc.ABC):
         """The solution of L x = b, or of L' x = b, for lower triangular matrices."""
 
     @abc.abstractmethod
+    def solve_array(self, b: Any, transpose: bool = False) -> Any:
+        """The same for vectors over the last axis of an array."""
+
+    @abc.abstractmethod
     def take(self, index: np.ndarray) -> Small:
         """Matrices of the batch, by number."""
 
@@ -210,6 +214,9 @@ class Entries(Small):
             x[i] = (vector[i] - known) / self.rows[i][i]
         return x
 
+    def solve_array(self, b: Any, transpose: bool = False) -> Any:
+        return jnp.stack(self.solve_lower(list(jnp.moveaxis(b, -1, 0)), transpose), -1)
+
     def take(self, index: np.ndarray) -> Entries:
         return self._map(lambda i, j, x: x[index] if jnp.ndim(x) else x)
 
@@ -293,11 +300,12 @@ class Stacked(Small):
         return list(jnp.moveaxis(times(self.array, _vectors(vector)), -1, 0))
 
     def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
-        b = _vectors(vector)
+        return list(jnp.moveaxis(self.solve_array(_vectors(vector), transpose), -1, 0))
+
+    def solve_array(self, b: Any, transpose: bool = False) -> Any:
         low = jnp.broadcast_to(self.array, b.shape + b.shape[-1:])
-        x = jax.lax.linalg.triangular_solve(low, b[..., None], left_side=True, lower=True,
-                                            transpose_a=transpose)
-        return list(jnp.moveaxis(x[..., 0], -1, 0))
+        return jax.lax.linalg.triangular_solve(low, b[..., None], left_side=True, lower=True,
+                                               transpose_a=transpose)[..., 0]
 
     def take(self, index: np.ndarray) -> Stacked:
         return self if len(self.array) == 1 else Stacked(self.array[index])
