@@ -1,6 +1,6 @@
 """The beta family: probabilities.
 
-    log p(z) = (a - 1) log z + (b - 1) log(1 - z) - log B(a, b),  0 < z < 1
+    log p(z) = a log z + b log(1 - z) - log B(a, b) - log z - log(1 - z),  0 < z < 1
 
 Priors: Beta(a, b), BetaProportion, and Uniform(0, 1) = Beta(1, 1).
 """
@@ -41,8 +41,8 @@ BETA = register_family(dist.Beta, dist.BetaProportion, dist.Uniform, when=_is_st
     name="Beta",
     parameters=_parameters,
     statistics=("log z", "log(1-z)"),
-    natural=lambda p: (p["concentration1"] - 1, p["concentration0"] - 1),
-    log_partition=lambda n: gammaln(n[0] + 1) + gammaln(n[1] + 1) - gammaln(n[0] + n[1] + 2),
-    distribution=lambda n: dist.Beta(n[0] + 1, n[1] + 1),
-    log_ratio=lambda n, c: log_beta_ratio(n[0] + 1, n[1] + 1, c[0], c[1]),
+    natural=lambda p: (p["concentration1"], p["concentration0"]),
+    log_partition=lambda n: gammaln(n[0]) + gammaln(n[1]) - gammaln(n[0] + n[1]),
+    distribution=lambda n: dist.Beta(*n),
+    log_ratio=lambda n, c: log_beta_ratio(*n, *c),
 ))

@@ -1,6 +1,8 @@
 """The Dirichlet family: probabilities of several outcomes.
 
-    log p(z) = sum_k (a_k - 1) log z_k - [sum_k lgamma(a_k) - lgamma(sum_k a_k)],  z on the simplex
+    log p(z) = sum_k a_k log z_k - [sum_k lgamma(a_k) - lgamma(sum_k a_k)] - sum_k log z_k,
+
+z on the simplex.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ DIRICHLET = register_family(dist.Dirichlet)(Family(
     name="Dirichlet",
     parameters=lambda d: {"concentration": d.concentration},
     statistics=("log z",),
-    natural=lambda p: (p["concentration"] - 1,),
-    log_partition=lambda n: jnp.sum(gammaln(n[0] + 1), -1) - gammaln(jnp.sum(n[0] + 1, -1)),
-    distribution=lambda n: dist.Dirichlet(n[0] + 1),
-    log_ratio=lambda n, c: log_dirichlet_ratio(n[0] + 1, c[0]),
+    natural=lambda p: (p["concentration"],),
+    log_partition=lambda n: jnp.sum(gammaln(n[0]), -1) - gammaln(jnp.sum(n[0], -1)),
+    distribution=lambda n: dist.Dirichlet(n[0]),
+    log_ratio=lambda n, c: log_dirichlet_ratio(n[0], c[0]),
     event_dim=1,
 ))

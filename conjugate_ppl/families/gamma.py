@@ -1,6 +1,6 @@
 """The gamma family: rates, precisions.
 
-    log p(z) = (a - 1) log z - b z - [lgamma(a) - a log b],  z > 0
+    log p(z) = a log z - b z - [lgamma(a) - a log b] - log z,  z > 0
 
 Priors: Gamma(a, b), Exponential(b) = Gamma(1, b), Chi2(k) = Gamma(k/2, 1/2).
 """
@@ -35,9 +35,9 @@ GAMMA = register_family(dist.Gamma, dist.Exponential, dist.Chi2)(Family(
     name="Gamma",
     parameters=_parameters,
     statistics=("log z", "z"),
-    natural=lambda p: (p["concentration"] - 1, -p["rate"]),
-    log_partition=lambda n: gammaln(n[0] + 1) - (n[0] + 1) * jnp.log(-n[1]),
-    distribution=lambda n: dist.Gamma(n[0] + 1, -n[1]),
-    log_ratio=lambda n, c: gamma_log_ratio(n[0] + 1, -n[1], c[0], -c[1]),
+    natural=lambda p: (p["concentration"], -p["rate"]),
+    log_partition=lambda n: gammaln(n[0]) - n[0] * jnp.log(-n[1]),
+    distribution=lambda n: dist.Gamma(n[0], -n[1]),
+    log_ratio=lambda n, c: gamma_log_ratio(n[0], -n[1], c[0], -c[1]),
 ))
 

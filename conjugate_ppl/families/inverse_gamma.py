@@ -1,6 +1,6 @@
 """The inverse-gamma family: variances, scales.
 
-    log p(z) = -(a + 1) log z - b / z - [lgamma(a) - a log b],  z > 0
+    log p(z) = -a log z - b / z - [lgamma(a) - a log b] - log z,  z > 0
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ INVERSE_GAMMA = register_family(dist.InverseGamma)(Family(
     name="InverseGamma",
     parameters=lambda d: {"concentration": d.concentration, "rate": d.rate},
     statistics=("log z", "1/z"),
-    natural=lambda p: (-p["concentration"] - 1, -p["rate"]),
-    log_partition=lambda n: gammaln(-n[0] - 1) + (n[0] + 1) * jnp.log(-n[1]),
-    distribution=lambda n: dist.InverseGamma(-n[0] - 1, -n[1]),
-    log_ratio=lambda n, c: gamma_log_ratio(-n[0] - 1, -n[1], -c[0], -c[1]),
+    natural=lambda p: (-p["concentration"], -p["rate"]),
+    log_partition=lambda n: gammaln(-n[0]) + n[0] * jnp.log(-n[1]),
+    distribution=lambda n: dist.InverseGamma(-n[0], -n[1]),
+    log_ratio=lambda n, c: gamma_log_ratio(-n[0], -n[1], -c[0], -c[1]),
 ))

@@ -4,9 +4,10 @@ A family is written in its natural form,
 
     log p(z) = sum_m natural_m * statistic_m(z) - log_partition(natural) + log h(z),
 
-with statistics that apply element by element. A likelihood is conjugate to it exactly when its log
-density is affine in the statistics (Sokoloski, arXiv 2404.19501, theorem 1); its coefficients are
-then added to the natural parameter.
+with statistics that apply element by element. The base measure h is free: with h = 1/z the natural
+parameter of a gamma is its shape a, where h = 1 would have a - 1, which keeps no digits of a vague prior's.
+A likelihood is conjugate to the family exactly when its log density is affine in the statistics
+(Sokoloski, arXiv 2404.19501, theorem 1); its coefficients are then added to the natural parameter.
 """
 
 from __future__ import annotations
@@ -112,9 +113,9 @@ def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
         >>> family = cj.register_family(Erlang)(cj.Family(
         ...     name="Erlang", statistics=("log z", "z"),
         ...     parameters=lambda d: {"k": float(d.k), "rate": d.rate},
-        ...     natural=lambda p: (p["k"] - 1, -p["rate"]),
-        ...     log_partition=lambda n: gammaln(n[0] + 1) - (n[0] + 1) * jnp.log(-n[1]),
-        ...     distribution=lambda n: dist.Gamma(n[0] + 1, -n[1])))
+        ...     natural=lambda p: (p["k"], -p["rate"]),
+        ...     log_partition=lambda n: gammaln(n[0]) - n[0] * jnp.log(-n[1]),
+        ...     distribution=lambda n: dist.Gamma(n[0], -n[1])))
     """
     for t in types:
         if not isinstance(t, type):
