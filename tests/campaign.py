@@ -1,6 +1,7 @@
-"""Checks random models by the thousand, in both precisions, and writes what it saw.
+"""Checks random models by the thousand, in both precisions, calibrates eight, and writes what it saw.
 
-    python tests/campaign.py [--models 10000] [--start 0] [--jobs 2] [--report docs/trust.md]
+    python tests/campaign.py [--models 10000] [--simulations 400] [--start 0] [--jobs 2]
+        [--report docs/trust.md]
 
 A model that fails is written to `build/campaign`; put it into `tests/regressions` with its repair.
 """
@@ -15,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import calibration
 import numpy as np
 from generated.oracle import DRAWS, verify
 from generated.strategy import random_model
@@ -62,7 +64,13 @@ def uniformity(records: list[dict[str, Any]]) -> dict[str, tuple[int, float]]:
         for family, x in sorted(ranks.items())}
 
 
-def report(records: list[dict[str, Any]], seconds: float) -> str:
+def calibrate(name: str, simulations: int) -> tuple[str, dict[str, float]]:
+    """The probabilities of uneven ranks of one model's latents."""
+    return name, calibration.probabilities(calibration.ranks(name, simulations))
+
+
+def report(records: list[dict[str, Any]], calibrated: dict[str, dict[str, float]], simulations: int,
+           seconds: float) -> str:
     """What was seen, in Markdown."""
     first = [r for r in records if r["precision"] == "float64"]
     failed = [r for r in records if "failure" in r]
@@ -82,6 +90,12 @@ def report(records: list[dict[str, Any]], seconds: float) -> str:
         f"The value that made the data, ranked among {DRAWS} exact draws, is uniform where the draws are right.",
         "", "| family | latents collapsed | ranks | p of the chi-square test |", "|---|---|---|---|",
         *(f"| {f} | {families[f]} | {n} | {p:.3f} |" for f, (n, p) in uniformity(records).items()), "",
+        "## Simulation-based calibration", "",
+        f"Eight models, {simulations} simulations each, through `Collapsed` in float32: the probability of",
+        "ranks as uneven as those seen (`tests/calibration.py`).", "",
+        "| model | latent | p |", "|---|---|---|",
+        *(f"| {name} | {latent} | {p:.3f} |" for name, found in sorted(calibrated.items())
+          for latent, p in sorted(found.items())), "",
         "## What the models were made of", "", "| part | models |", "|---|---|",
         *(f"| {f} | {n} |" for f, n in sorted(features.items())), "",
         *(["## Failures", "", *(f"* seed {r['seed']}, {r['precision']}: {r['failure']}" for r in failed)]
@@ -93,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=10000)
+    parser.add_argument("--simulations", type=int, default=400)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--report", type=Path)
@@ -105,11 +120,15 @@ def main() -> None:
             records += found
             failed = sum("failure" in r for r in records)
             print(f"{len(records) // 2} models, {failed} failures, {time.time() - begin:.0f} s", flush=True)
-    text = report(records, time.time() - begin)
+        jobs = [(name, options.simulations) for name in calibration.MODELS] if options.simulations else []
+        calibrated = dict(pool.starmap(calibrate, jobs, chunksize=1))
+    text = report(records, calibrated, options.simulations, time.time() - begin)
     print(text)
     if options.report:
         options.report.write_text(text)
     uneven = [f for f, (n, p) in uniformity(records).items() if n >= 10 * BINS and p < 1e-5]
+    uneven += [f"{name}: {latent}" for name, found in calibrated.items() for latent, p in found.items()
+               if p < 1e-5]
     if uneven or any("failure" in r for r in records):
         raise SystemExit(f"failures above; uneven ranks: {uneven or 'none'}")
 

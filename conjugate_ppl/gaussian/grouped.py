@@ -11,6 +11,7 @@ and the derivatives of V and of log det M need V itself and N = R M^-1 alone:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -36,7 +37,7 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     root = small(width, lambda i, j: _known(values, parts.root[:, i, j]),
                  lambda: values.number(parts.root))
     scale = block.inner_scale(t, parts.scale)
-    precision, logdet = _pattern_precision(root, weight, scale, many)
+    precision, logdet = _pattern_precision(root, weight, scale, many.shape)
     v = precision.entries().rows
     loading = [values.number(parts.loading[:, i, :].T) for i in range(width)]  # K, (rest, patterns)
     shift = [values.number(x) for x in parts.shift.T]
@@ -66,37 +67,37 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     return Shares(rest, linear, total, quadratic, components)
 
 
-def _pattern_precision(root: Small, weight: Any, scale: Small, like: Any) -> tuple[Small, Any]:
-    """(V, log det M) of every pattern; `like` is some number of every pattern."""
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
+                       ) -> tuple[Small, Any]:
+    """(V, log det M) of every pattern; R is known, and has no derivative."""
+    _, low, half = _factors(root, weight, scale)
+    return _filled(half.gram().scaled(weight), 2 * low.log_diagonal(), shape)
 
-    def filled(v: Small, logdet: Any) -> tuple[Small, Any]:
-        return v.filled(like.shape, like.dtype), jnp.broadcast_to(logdet, like.shape)
 
-    @jax.custom_jvp
-    def both(weight: Any, scale: Small) -> tuple[Small, Any]:
-        _, low, half = factors(weight, scale)
-        return filled(half.gram().scaled(weight), 2 * low.log_diagonal())
+@_pattern_precision.defjvp
+def _(shape: tuple[int, ...], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    (root, weight, scale), (_, d_weight, d_scale) = primals, tangents
+    v, logdet = _pattern_precision(root, weight, scale, shape)
+    white, low, half = _factors(root, weight, scale)
+    inverse_low = low.inverse_lower()
+    n, whitened = half @ inverse_low, inverse_low @ white
+    d_s = (d_scale @ scale.T).plus_transposed()
+    d_v = n.gram().scaled(d_weight) + (v @ d_s @ v).scaled(-1)
+    d_logdet = d_weight * whitened.inner(whitened) + v.inner(d_s)
+    return (v, logdet), _filled(d_v, d_logdet, shape)
 
-    def factors(weight: Any, scale: Small) -> tuple[Small, Small, Small]:
-        """R'T, the Cholesky factor L of M, and R L'^-1."""
-        white = root.T @ scale
-        low = white.scaled(jnp.sqrt(weight)).gram().plus_one().lower()
-        return white, low, root @ low.inverse_lower().T
 
-    @both.defjvp
-    def _(primals: tuple[Any, Small], tangents: tuple[Any, Small]) -> tuple[Any, Any]:
-        (weight, scale), (d_weight, d_scale) = primals, tangents
-        v, logdet = both(weight, scale)
-        white, low, half = factors(weight, scale)
-        inverse_low = low.inverse_lower()
-        n = half @ inverse_low
-        d_s = (d_scale @ scale.T).plus_transposed()
-        d_v = n.gram().scaled(d_weight) + (v @ d_s @ v).scaled(-1)
-        whitened = inverse_low @ white
-        d_logdet = d_weight * whitened.inner(whitened) + v.inner(d_s)
-        return (v, logdet), filled(d_v, d_logdet)
+def _factors(root: Small, weight: Any, scale: Small) -> tuple[Small, Small, Small]:
+    """R'T, the Cholesky factor L of M, and R L'^-1."""
+    white = root.T @ scale
+    low = white.scaled(jnp.sqrt(weight)).gram().plus_one().lower()
+    return white, low, root @ low.inverse_lower().T
 
-    return both(weight, scale)
+
+def _filled(v: Small, logdet: Any, shape: tuple[int, ...]) -> tuple[Small, Any]:
+    """Both with one number for every pattern."""
+    return v.filled(shape, logdet.dtype), jnp.broadcast_to(logdet, shape)
 
 
 def _components(block: GaussianBlock, parts: Between, values: Values, root: Small, scale: Small,
