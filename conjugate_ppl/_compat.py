@@ -16,8 +16,9 @@ import functools
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -34,11 +35,15 @@ __all__ = [
     "is_concrete",
     "is_random_primitive",
     "make_jaxpr",
+    "one_thread",
     "open_jaxpr",
     "outer_names",
     "outer_scales",
     "source_line",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Equations that stand for a function written elsewhere: name -> parameter that holds its body.
 _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
@@ -47,6 +52,21 @@ _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_
 _CUSTOM = {"custom_jvp_call": ("call_jaxpr", "jvp_jaxpr_fun"),
            "custom_vjp_call": ("call_jaxpr", "fun_jaxpr"),
            "custom_vjp_call_jaxpr": ("fun_jaxpr", "call_jaxpr")}
+
+
+_MODELS = threading.RLock()
+
+
+def one_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Let one thread at a time run `function`: NumPyro keeps one stack of handlers for all threads, and
+    two that run models at once would see each other's sites."""
+
+    @functools.wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _MODELS:
+            return function(*args, **kwargs)
+
+    return alone
 
 
 def make_jaxpr(function: Callable[..., Any], *args: Any) -> Any:

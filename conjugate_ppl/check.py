@@ -22,8 +22,9 @@ from numpyro.infer import init_to_uniform
 from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
-from conjugate_ppl.collapse import CollapsedModel, as_collapsed
-from conjugate_ppl.errors import InternalError
+from conjugate_ppl import _compat
+from conjugate_ppl.collapse import CollapsedModel, as_collapsed, check_key
+from conjugate_ppl.errors import InternalError, ModelError
 from conjugate_ppl.planning.execute import Execution
 
 __all__ = ["Certificate", "check"]
@@ -48,6 +49,7 @@ class Certificate:
     tolerance: float
 
 
+@_compat.one_thread
 def check(model: Callable[..., Any] | CollapsedModel, rng_key: Any, *args: Any,
           num_points: int = 3, **kwargs: Any) -> Certificate:
     """Verify on random values that collapsing this model is exact.
@@ -56,7 +58,8 @@ def check(model: Callable[..., Any] | CollapsedModel, rng_key: Any, *args: Any,
         model: a NumPyro model, or a collapsed one.
         rng_key: a key, raw or typed.
         *args: the model's arguments.
-        num_points: how many values of the kept sites to try, each with two of the collapsed ones.
+        num_points: how many values of the kept sites to try, each with two of the collapsed ones; one
+            or more.
         **kwargs: the model's keyword arguments.
 
     Returns:
@@ -64,6 +67,7 @@ def check(model: Callable[..., Any] | CollapsedModel, rng_key: Any, *args: Any,
 
     Raises:
         InternalError: if the identity fails; the message names the site that is to blame.
+        ModelError: if it fails where a density or a family is registered from outside this package.
 
     Example:
         >>> import jax, numpyro, numpyro.distributions as dist, conjugate_ppl as cj
@@ -73,15 +77,30 @@ def check(model: Callable[..., Any] | CollapsedModel, rng_key: Any, *args: Any,
         >>> cj.check(model, jax.random.key(0), 4).relative < 1e-4
         True
     """
+    check_key(rng_key)
+    if num_points < 1:
+        raise ModelError(f"num_points={num_points} checks nothing. Give 1 or more.")
     collapsed = as_collapsed(model)
     execution = collapsed.execution(args, kwargs)
     found = _measure(collapsed, execution, rng_key, num_points, args, kwargs)
     if found.relative > found.tolerance or not np.isfinite(found.worst):
-        raise InternalError(
-            f"The identity of `check` fails by {found.worst:.3g} nats (relative {found.relative:.3g}, "
-            f"allowed {found.tolerance:.0e}); to blame: "
-            f"{_culprit(collapsed, execution, rng_key, num_points, args, kwargs)}.")
+        worst = f"{found.worst:.3g} nats (relative {found.relative:.3g})"
+        culprit = _culprit(collapsed, execution, rng_key, num_points, args, kwargs)
+        if outsiders := _outsiders(execution):
+            site, distribution = outsiders[0]
+            raise ModelError(f"The identity of `check` fails by {worst}; to blame: {culprit}. "
+                             f"`{site}` is {distribution}, registered outside this package. Compare "
+                             "what is registered with its `log_prob`, inside its support.")
+        raise InternalError(f"The identity of `check` fails by {worst}; to blame: {culprit}.")
     return found
+
+
+def _outsiders(execution: Execution) -> list[tuple[str, str]]:
+    """Sites that a plan rests on whose density or family does not come from this package."""
+    sites = execution.program.sites
+    touched = {n for e in execution.chosen.eliminations
+               for n in (*e.sites, *execution.chosen.dependencies.touching(e.sites))}
+    return [(n, s.distribution) for n, s in sites.items() if n in touched and s.from_outside]
 
 
 def _culprit(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_points: int,

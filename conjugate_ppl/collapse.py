@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -14,6 +15,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
+from numpyro.util import is_prng_key
 
 from conjugate_ppl import _compat
 from conjugate_ppl.errors import DataError, ModelError, PlanError
@@ -95,10 +97,13 @@ class CollapsedModel:
     def __init__(self, model: Model, *, keep: Collection[str] = (),
                  only: Collection[str] | None = None, require: Collection[str] = ()) -> None:
         if not callable(model):
-            raise ModelError(f"collapse takes a NumPyro model (a callable), not {model!r}.")
-        for name, value in (("keep", keep), ("only", only), ("require", require)):
-            if isinstance(value, str):
-                raise PlanError(f"{name}={value!r}: give a list of names, {name}=[{value!r}].")
+            raise ModelError(f"A NumPyro model is a callable, and {model!r} is none. Give the "
+                             "function itself, neither its result nor a kernel made of it.")
+        options = {"keep": keep, "only": () if only is None else only, "require": require}
+        for option, names in options.items():
+            if isinstance(names, str) or not isinstance(names, Iterable):
+                raise PlanError(f"{option}={names!r} is no list of names. For one site give a list "
+                                f"of one name, {option}=[{names!r}].")
         self.model = model
         self.keep, self.require = tuple(keep), tuple(require)
         self.only = None if only is None else tuple(only)
@@ -111,6 +116,7 @@ class CollapsedModel:
 
     # -- analysis ---------------------------------------------------------------------------------
 
+    @_compat.one_thread
     def execution(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
         """The analysis for these arguments; kept by the content of the arguments."""
         key = fingerprint(args, kwargs)
@@ -121,10 +127,11 @@ class CollapsedModel:
         found = frozenset(out.plan.collapsed)
         if not out.concrete and self._expected is not None and found != self._expected:
             lost = sorted(self._expected ^ found)
-            why = "; ".join(f"`{n}`: {out.plan[n].reason}" for n in lost)
+            reasons = "; ".join(f"`{n}`: {out.plan[n].reason}" for n in lost)
             raise PlanError("With traced arguments (jit_model_args=True, pmap or vmap over data) the "
-                            f"same sites cannot be proved collapsible ({why}). Run without tracing "
-                            f"the arguments, or name them in keep={lost!r}.")
+                            f"same sites cannot be proved collapsible ({reasons}). Run without "
+                            "tracing the arguments, or leave these sites to the sampler: "
+                            f"keep={lost!r}.")
         if key is not None and out.concrete:
             if len(self._prepared) >= 8:
                 self._prepared.pop(next(iter(self._prepared)))
@@ -141,6 +148,7 @@ class CollapsedModel:
 
     # -- the model --------------------------------------------------------------------------------
 
+    @_compat.one_thread
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         execution = self.execution(args, kwargs)
         rewriter = _Rewriter(execution)
@@ -161,12 +169,14 @@ class CollapsedModel:
                             "around the model before collapsing it.")
         outer = _compat.outer_scales(rewriter)
         if outer and collapsed:
-            raise PlanError(f"`{outer[0]}` around the collapsed model would weight or reshape the "
+            handler = outer[0]
+            raise PlanError(f"`{handler}` around the collapsed model would weight or reshape the "
                             "marginal density, not the model's own. Put it around the model before "
                             "collapsing it.")
 
     # -- what follows from exactness ----------------------------------------------------------------
 
+    @_compat.one_thread
     def recover(self, rng_key: Any, samples: Mapping[str, Any], *args: Any,
                 num_samples: int | None = None, batch_ndims: int = 1, **kwargs: Any
                 ) -> dict[str, Any]:
@@ -186,28 +196,24 @@ class CollapsedModel:
 
         Raises:
             PlanError: if a kept site is missing, or `num_samples` is missing or out of place.
-            DataError: if a value has the wrong shape.
+            DataError: if a value is none, or has the wrong shape.
         """
+        check_key(rng_key)
         execution = self.execution(args, kwargs)
         kept = _needed(execution, samples)
-        if not kept:
-            if num_samples is None:
-                raise PlanError("Nothing is kept, so there are no draws to follow: say how many exact "
-                                "draws you want with num_samples=.")
-            keys = jax.random.split(rng_key, num_samples)
-            shape: tuple[int, ...] = (num_samples,)
-        else:
-            shape = tuple(jnp.shape(next(iter(kept.values())))[:batch_ndims])
+        if kept:
             if num_samples is not None:
-                raise PlanError("num_samples= is for models with nothing kept; here the number of draws "
-                                f"is that of the kept sites ({', '.join(kept)}).")
-            for name, value in kept.items():
-                own = execution.program.sites[name].shape if name in execution.program.sites else ()
-                if tuple(jnp.shape(value)) != shape + tuple(own):
-                    raise DataError(f"`{name}` has shape {tuple(jnp.shape(value))}; with "
-                                    f"batch_ndims={batch_ndims} it should have shape "
-                                    f"{shape + tuple(own)}: batch axes, then the site's own.")
-            keys = jax.random.split(rng_key, int(np.prod(shape)))
+                sites = _listed(kept)
+                raise PlanError(f"num_samples={num_samples!r} is for models with nothing kept. Here "
+                                f"one draw follows each of {sites}: leave num_samples= out.")
+            shape = _batch_shape(execution, kept, batch_ndims)
+        else:
+            if not isinstance(num_samples, numbers.Integral) or num_samples < 0:
+                raise PlanError("Nothing is kept, so there are no draws to follow, and num_samples="
+                                f"{num_samples!r} does not say how many to make. Give a whole "
+                                "number.")
+            shape = (int(num_samples),)
+        keys = jax.random.split(rng_key, int(np.prod(shape)))
         flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
 
         def one(pair: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -217,10 +223,11 @@ class CollapsedModel:
         size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
         chunk = int(np.clip(2**22 // max(size, 1), 1, 256))
         out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
-        sites = {n: execution.program.sites[n] for n in execution.plan.collapsed}
+        gone = {n: execution.program.sites[n] for n in execution.plan.collapsed}
         return {n: jnp.reshape(out[n], shape + s.shape) if n in out
-                else jnp.zeros(shape + s.shape, s.dtype) for n, s in sites.items()}
+                else jnp.zeros(shape + s.shape, s.dtype) for n, s in gone.items()}
 
+    @_compat.one_thread
     def conditional_log_prob(self, values: Mapping[str, Any], kept: Mapping[str, Any], *args: Any,
                              **kwargs: Any) -> Any:
         """log p(collapsed | kept, data), normalised, joint over all collapsed sites.
@@ -236,14 +243,13 @@ class CollapsedModel:
 
         Raises:
             PlanError: if a site is missing.
+            DataError: if a value is none, or has the wrong shape.
         """
         execution = self.execution(args, kwargs)
-        for name in execution.plan.collapsed:
-            if name not in values:
-                raise PlanError(f"`{name}` is collapsed: give its value.")
-        sites = {**_needed(execution, kept), **{n: values[n] for n in execution.plan.collapsed}}
-        return execution.log_prob(sites, args, kwargs)
+        drawn = _values_of("collapsed", execution.plan.collapsed, values)
+        return execution.log_prob({**_needed(execution, kept), **drawn}, args, kwargs)
 
+    @_compat.one_thread
     def conditionals(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The exact conditional distribution of each collapsed site given the kept ones.
 
@@ -255,10 +261,15 @@ class CollapsedModel:
         Returns:
             {site: NumPyro distribution} of p(site | kept, data). A site whose conditional given the
             kept ones alone has no closed form is left out.
+
+        Raises:
+            PlanError: if a site is missing.
+            DataError: if a value is none, or has the wrong shape.
         """
         execution = self.execution(args, kwargs)
         return execution.conditionals(_needed(execution, kept), args, kwargs)
 
+    @_compat.one_thread
     def log_evidence(self, *args: Any, **kwargs: Any) -> Any:
         """log p(data), exact.
 
@@ -268,23 +279,71 @@ class CollapsedModel:
         execution = self.execution(args, kwargs)
         plan = execution.plan
         if plan.kept:
-            raise PlanError("The evidence is exact only where nothing is left to sample; kept here: "
-                            + "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept) + ".")
+            kept = "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
+            raise PlanError("The evidence is exact only where nothing is left to sample, and kept "
+                            f"are {kept}. Change the model there, or estimate the evidence with a "
+                            "sampler of the collapsed model.")
         flat = [n for n in plan.collapsed if plan[n].family == "Flat"]
         if flat:
-            raise PlanError(f"The prior of {', '.join(f'`{n}`' for n in flat)} is improper (flat), so "
-                            "that the evidence is defined only up to a constant. Give it a proper "
-                            "prior.")
+            sites = _listed(flat)
+            raise PlanError(f"The prior of {sites} is improper (flat), so that the evidence is "
+                            "defined only up to a constant. Give it a proper prior.")
         return log_density(self, args, dict(kwargs), {})[0]
 
 
+# -- values that are given --------------------------------------------------------------------------
+
+
+def check_key(rng_key: Any) -> None:
+    """Raise `DataError` for what is no random key."""
+    if not is_prng_key(rng_key):
+        kind = type(rng_key).__name__
+        raise DataError(f"`rng_key` is no single random key (its type is {kind}). Likely it was left "
+                        "out, and the next argument took its place: give `jax.random.key(0)` there.")
+
+
 def _needed(execution: Execution, given: Mapping[str, Any]) -> dict[str, Any]:
-    names = (*execution.plan.kept, *execution.program.params)
-    missing = [n for n in execution.plan.kept if n not in given]
+    """The values of the kept sites, and those of `param` sites that are given."""
+    kept = _values_of("kept", execution.plan.kept, given)
+    return {**kept, **_values_of("kept", [n for n in execution.program.params if n in given], given)}
+
+
+def _values_of(what: str, names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise DataError(f"The values of the {what} sites are not given as a mapping (but as {kind}). "
+                        "Give a dictionary of names and arrays.")
+    missing = [n for n in names if n not in given]
     if missing:
-        raise PlanError(f"No value for the kept site {', '.join(f'`{n}`' for n in missing)}. Kept here: "
-                        f"{', '.join(execution.plan.kept)}.")
-    return {n: given[n] for n in names if n in given}
+        sites, wanted = _listed(missing), _listed(names)
+        raise PlanError(f"No value for the {what} site {sites}. Give one for each of {wanted}.")
+    return {n: _array(n, given[n]) for n in names}
+
+
+def _array(name: str, value: Any) -> Any:
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The value of `{name}`, {value!r}, is no array of numbers. Give the draws "
+                        "or the value itself.") from error
+
+
+def _batch_shape(execution: Execution, kept: Mapping[str, Any], batch_ndims: int) -> tuple[int, ...]:
+    """The batch axes that the values of all kept sites share."""
+    program = execution.program
+    first = next(iter(kept))
+    batch: tuple[int, ...] = kept[first].shape[: max(batch_ndims, 0)]
+    for name, value in kept.items():
+        shape, own = value.shape, program.graph.shapes[program.inputs[name]]
+        if len(batch) != batch_ndims or shape != batch + tuple(own):
+            raise DataError(f"`{name}` has shape {shape}. With batch_ndims={batch_ndims} that should "
+                            f"be the batch axes, {batch} as of `{first}`, and then its own, {own}. "
+                            "Draws by chain have batch_ndims=2, a single one has 0.")
+    return batch
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
 
 
 class _Rewriter(Messenger):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import namedtuple
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +16,9 @@ from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
+from conjugate_ppl import _compat
 from conjugate_ppl.collapse import CollapsedModel, fingerprint
-from conjugate_ppl.errors import PlanError
+from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution
 
@@ -43,7 +44,7 @@ class CollapsedState(namedtuple("CollapsedState", ["z", "inner", "rng_key", "dat
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            raise AttributeError(name)
+            return super().__getattribute__(name)
         return getattr(self[1], name)
 
 
@@ -98,6 +99,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
             the 0.8 that guards against the funnels which collapsing removes.
 
     Raises:
+        ModelError: if `model` or `kernel` is not of the kind asked for.
         PlanError: when it is first run, for unknown names, or a required site that is declined.
         DataError: when it is first run, for impossible observed values.
 
@@ -125,6 +127,9 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
             self._collapsed = model
         else:
             self._collapsed = CollapsedModel(model, keep=keep, only=only, require=require)
+        if not callable(kernel):
+            raise ModelError(f"kernel={kernel!r} is no class of kernels. Give the class, such as "
+                             "NUTS; what it is made with goes to `Collapsed`.")
         self._kernel_class, self._kernel_kwargs = kernel, dict(kernel_kwargs)
         self._inner: Any = None
         self._recover = recover
@@ -180,6 +185,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
     # -- running ------------------------------------------------------------------------------------
 
+    @_compat.one_thread
     def init(self, rng_key: Any, num_warmup: int, init_params: Any = None,
              model_args: tuple[Any, ...] = (), model_kwargs: Any = None) -> CollapsedState:
         kwargs = {} if model_kwargs is None else model_kwargs
@@ -219,6 +225,8 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         if "target_accept_prob" in takes and plan.collapsed and few:
             kwargs.setdefault("target_accept_prob", _TARGET)
         dense = kwargs.get("dense_mass")
+        for option in ("dense_mass", "inverse_mass_matrix"):
+            _check_names(option, kwargs.get(option), execution.program.latents)
         if isinstance(dense, list):
             blocks = [tuple(n for n in block if n not in plan.collapsed) for block in dense]
             kwargs["dense_mass"] = [b for b in blocks if b]
@@ -226,8 +234,8 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         if isinstance(matrix, dict):
             gone = [n for block in matrix for n in block if n in plan.collapsed]
             if gone:
-                raise PlanError(f"inverse_mass_matrix names {gone}, which are integrated out. Leave them "
-                                f"out of it, or give keep={gone}.")
+                raise PlanError(f"inverse_mass_matrix names {gone}, integrated out. Leave these "
+                                f"names out of it, or give keep={gone}.")
         return self._kernel_class(self._collapsed, **kwargs)
 
     def _kept(self, inner: Any) -> dict[str, Any]:
@@ -235,6 +243,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
             return {}
         return dict(getattr(inner, self._inner.sample_field))
 
+    @_compat.one_thread
     def sample(self, state: CollapsedState, model_args: Any, model_kwargs: Any) -> CollapsedState:
         kwargs = {} if model_kwargs is None else model_kwargs
         args = tuple(model_args)
@@ -309,6 +318,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         gone = set(execution.plan.collapsed)
         replay = bool(execution.program.deterministics) and (self._recover or not gone)
 
+        @_compat.one_thread
         def finish(z: dict[str, Any]) -> dict[str, Any]:
             drawn = {n: v for n, v in z.items() if n in gone}
             values = {**inner({n: v for n, v in z.items() if n not in gone}), **drawn}
@@ -329,6 +339,16 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)
+
+
+def _check_names(option: str, blocks: Any, latents: Sequence[str]) -> None:
+    """Raise `PlanError` where the blocks of a mass matrix hold names of no latents."""
+    if isinstance(blocks, (list, dict)):
+        unknown = [n for block in blocks for n in block if n not in latents]
+        if unknown:
+            known = ", ".join(latents)
+            raise PlanError(f"{option} names {unknown}, no latents of this model. Give tuples of "
+                            f"names, out of {known}.")
 
 
 def _next_key(key: Any, number: int) -> Any:

@@ -24,10 +24,12 @@ from conjugate_ppl import _compat
 from conjugate_ppl.densities import (
     UnknownDensity,
     log_density,
+    registered_outside,
     simplex_parameters,
     support_parameters,
 )
-from conjugate_ppl.families import prior_of
+from conjugate_ppl.errors import DataError
+from conjugate_ppl.families import family_from_outside, prior_of
 from conjugate_ppl.graph import Graph
 
 __all__ = ["Program", "Site", "trace_program"]
@@ -61,6 +63,7 @@ class Site:
         subsampled: whether a randomly subsampled plate encloses it.
         in_control_flow: whether it was written inside `scan` or `cond`.
         auxiliary: whether it is a `factor` statement.
+        from_outside: whether its density or its prior's family is registered outside this package.
         source: the line of the sample statement, "model.py:12".
     """
 
@@ -85,6 +88,7 @@ class Site:
     subsampled: bool
     in_control_flow: bool
     auxiliary: bool
+    from_outside: bool
     source: str
 
     @property
@@ -217,21 +221,27 @@ def _innermost(fn: Any) -> Any:
     return fn
 
 
+@_compat.one_thread
 def trace_program(model: Model, args: tuple[Any, ...] = (),
                   kwargs: Mapping[str, Any] | None = None) -> Program:
     """Run `model` once, abstractly, and write it as equations.
 
     Errors that the model raises come through unchanged.
+
+    Raises:
+        DataError: if an observed value is no array of numbers.
     """
     kwargs = dict(kwargs or {})
-    first: dict[str, Any] = {}
+    kinds: dict[str, str] = {}  # of all sites, in the order of the model
+    order: list[str] = []
 
     def shapes() -> Any:
-        first.update(_trace(model, args, kwargs, substitute_fn=_placeholder))
-        return {n: s["value"] for n, s in first.items() if _is_input(s)}
+        trace = _trace(model, args, kwargs, substitute_fn=_placeholder)
+        kinds.update({n: s["type"] for n, s in trace.items()})
+        order.extend(n for n, s in trace.items() if _is_input(s))
+        return {n: trace[n]["value"] for n in order}
 
     structs = jax.eval_shape(shapes)
-    order = [n for n, s in first.items() if _is_input(s)]
     notes: dict[str, Any] = {}
 
     def densities(values: list[Any]) -> list[Any]:
@@ -253,13 +263,13 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
     graph = Graph(closed)
     out = jax.tree.unflatten(notes["tree"], graph.outputs)
     sites = {n: _site(n, numbers, notes[n]) for n, numbers in out["sites"].items()}
-    ordered = {n: sites[n] for n in first if n in sites}
+    ordered = {n: sites[n] for n in kinds if n in sites}
     return Program(
         graph=graph,
         sites={**ordered, **{n: s for n, s in sites.items() if n not in ordered}},
         inputs=dict(zip(order, graph.inputs, strict=True)),
         deterministics=out["deterministic"],
-        params=tuple(n for n, s in first.items() if s["type"] == "param"),
+        params=tuple(n for n, kind in kinds.items() if kind == "param"),
         mutable=notes["mutable"],
     )
 
@@ -273,6 +283,12 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     """The arrays of one site that go through the graph; the rest goes to `notes`."""
     fn, value, name = site["fn"], site["value"], site["name"]
     latent = not site["is_observed"]
+    if not latent and not _holds_numbers(value):
+        kind = getattr(value, "dtype", type(value).__name__)
+        source = lines.lines.get(name, "")
+        raise DataError(f"The value of the observed site `{name}` is no array of numbers (but "
+                        f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
+                        "an array.")
     factor, known = _summed(fn, value, site["scale"])
     found = prior_of(fn, jnp.shape(value)) if latent else None
     mask = _mask_of(fn)
@@ -290,6 +306,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "in_control_flow": name in lines.inner,
         "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) is dist.Unit,
+        "from_outside": registered_outside(inner) or bool(found and family_from_outside(found[0])),
         "source": lines.lines.get(name, ""),
     }
     record: dict[str, Any] = {"factor": factor, "parameters": found[1] if found else {},
@@ -304,6 +321,13 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         with contextlib.suppress(NotImplementedError, TypeError):
             record["valid"] = jnp.asarray(fn.support(value))
     return record
+
+
+def _holds_numbers(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return isinstance(value, (bool, int, float))
+    return bool(jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_))
 
 
 def _site(name: str, numbers: dict[str, Any], note: dict[str, Any]) -> Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 from scipy import integrate, special
 
-from conjugate_ppl.families import FAMILIES, Family, prior_of, register_family
+import conjugate_ppl as cj
+from conjugate_ppl.families import FAMILIES, Family, prior_of
 from conjugate_ppl.families.registry import STATISTICS
 
 # name -> (a prior, values of it, contributions to its natural parameter)
@@ -158,13 +161,19 @@ def test_flat_prior_on_the_reals() -> None:
     assert prior_of(flat, (3,)) == ("Flat", {})
 
 
-def test_register_family_takes_classes() -> None:
-    with pytest.raises(TypeError, match="distribution classes"):
-        register_family(dist.Bernoulli)
-
-
 def test_log_posterior_on_the_edge_of_the_support(x64: bool) -> None:
     family, prior = FAMILIES["Beta"], (jnp.asarray(2.0), jnp.asarray(0.05))
     for added, expected in (((4.0, 1.0), -np.inf), ((4.0, 0.0), np.inf)):
         out = family.log_posterior(prior, tuple(map(jnp.asarray, added)), jnp.asarray(1.0))
         assert out == expected
+
+
+def test_check_notices_a_wrong_log_partition(monkeypatch: pytest.MonkeyPatch, x64: bool) -> None:
+    def model(y: Any) -> None:
+        rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0))
+        numpyro.sample("y", dist.Poisson(rate), obs=y)
+
+    wrong = dataclasses.replace(FAMILIES["Gamma"], log_ratio=None, log_partition=lambda n: 0.9 * n[0])
+    monkeypatch.setitem(FAMILIES, "Gamma", wrong)
+    with pytest.raises(cj.errors.InternalError, match="identity"):
+        cj.check(model, jax.random.key(0), np.array([3, 1, 4]))

@@ -1,6 +1,8 @@
 """`Collapsed` inside NumPyro: chains, restarts, pickles, ArviZ, other samplers."""
 
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -280,3 +282,53 @@ def test_gradient_in_the_data():
                                    rtol=1e-6)
     np.testing.assert_allclose(by_tau, (value(y, tau + step) - value(y, tau - step)) / (2 * step),
                                rtol=1e-6)
+
+
+def test_no_tracer_leaks():
+    with jax.checking_leaks():
+        mcmc = run(cj.Collapsed(schools), Y, SIGMA, num_warmup=3, num_samples=3)
+        assert shapes(mcmc) == expected(1, 3)
+        assert cj.check(schools, jax.random.key(0), Y, SIGMA)
+
+
+def test_an_interrupted_run_can_be_repeated():
+    def model(y, sigma):
+        """Interrupted at one of its runs, as by Ctrl-C at an arbitrary place."""
+        runs.append(len(runs))
+        if len(runs) == stop:
+            raise KeyboardInterrupt
+        schools(y, sigma)
+
+    runs, stop = [], 0
+    expected_draws = run(cj.Collapsed(model), Y, SIGMA).get_samples()["theta"]
+    for number in range(1, len(runs) + 1, 2):
+        runs, stop = [], number
+        mcmc = MCMC(cj.Collapsed(model), num_warmup=30, num_samples=20, progress_bar=False)
+        with pytest.raises(KeyboardInterrupt):
+            mcmc.run(jax.random.key(0), Y, SIGMA)
+        mcmc.run(jax.random.key(0), Y, SIGMA)
+        np.testing.assert_array_equal(mcmc.get_samples()["theta"], expected_draws)
+
+
+def test_threads_do_not_mix_their_models():
+    def work(k):
+        def model(y):
+            mu = numpyro.sample(f"mu{k}", dist.Normal(0, 5))
+            tau = numpyro.sample(f"tau{k}", dist.HalfNormal(k + 1.0))
+            with numpyro.plate(f"groups{k}", 5 + k):
+                theta = numpyro.sample(f"theta{k}", dist.Normal(mu, tau))
+                numpyro.sample(f"y{k}", dist.Normal(theta, 1), obs=y)
+
+        y = np.arange(5.0 + k)
+        plans = [set(cj.explain(model, y).decisions) for _ in range(3)]
+        return plans, set(run(cj.Collapsed(model), y, num_samples=5).get_samples())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    for k, (plans, sampled) in enumerate(found):
+        assert all(names == {f"mu{k}", f"tau{k}", f"theta{k}"} for names in [*plans, sampled])

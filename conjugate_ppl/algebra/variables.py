@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conjugate_ppl.errors import InternalError
+
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
 
@@ -32,7 +34,7 @@ class Variable:
 
         A plain variable stands for something that is bound before it is read (`Values.bound`).
         """
-        raise LookupError(f"{self.name} is read before it is given")
+        raise InternalError(f"The elements of {self.name} are read before they are given.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

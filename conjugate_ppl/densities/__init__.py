@@ -12,6 +12,7 @@ from conjugate_ppl.densities.registry import (
     base_of,
     log_density,
     register_density,
+    registered_outside,
     simplex_parameters,
     support_parameters,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "counts",
     "log_density",
     "register_density",
+    "registered_outside",
     "simplex_parameters",
     "support_parameters",
     "vectors",

@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import transforms
 
 __all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "log_density", "register_density",
-           "simplex_parameters", "support_parameters"]
+           "registered_outside", "simplex_parameters", "support_parameters"]
 
 LogDensity = Callable[[Any, Any], Any]
 F = TypeVar("F", bound=LogDensity)
@@ -59,7 +59,7 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
         simplex: names of the parameters that must sum to one over their last axis.
 
     Raises:
-        TypeError: if a type is not a class.
+        TypeError: if there is no type, or one is not a class.
 
     Example:
         >>> import jax.numpy as jnp, numpyro.distributions as dist
@@ -76,9 +76,10 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
         ... def _(d, x):
         ...     return jnp.log(d.precision) + jnp.log(x) - d.precision * x**2 / 2
     """
-    for t in types:
-        if not isinstance(t, type):
-            raise TypeError(f"register_density takes distribution classes, not {t!r}.")
+    if not types or not all(isinstance(t, type) for t in types):
+        raise TypeError(f"register_density takes distribution classes, not {types!r}. Write "
+                        "`@register_density(TheDistribution)` above the function; where NumPyro has "
+                        "a function, as `Bernoulli`, name the classes that it makes.")
 
     def register(function: F) -> F:
         for t in types:
@@ -155,6 +156,12 @@ def base_of(d: Any) -> Any:
     while type(d) in (dist.Independent, dist.ExpandedDistribution):
         d = d.base_dist
     return d
+
+
+def registered_outside(d: Any) -> bool:
+    """Whether the density of `d` (no wrapper around it) comes from outside this package."""
+    entry = DENSITIES.get(type(d))
+    return entry is not None and not entry.function.__module__.startswith("conjugate_ppl.")
 
 
 def support_parameters(d: Any) -> list[Any]:

@@ -135,9 +135,9 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
                     raise Declined(site, reason, source or record.source)
                 if owner is not None:
                     reason += f" in `{name}`"
-                raise Declined(site, f"{reason}; a {family.name} latent may enter only as "
-                               + " or ".join(f"`{s}`" for s in family.statistics)
-                               .replace("z", site), source or (owner.source if owner else ""))
+                forms = " or ".join(f"`{s}`" for s in family.statistics).replace("z", site)
+                raise Declined(site, f"{reason}; a {family.name} latent may enter only as {forms}",
+                               source or (owner.source if owner else ""))
             atoms = list(term.atoms)
             atoms[hits[0]] = Atom(tokens[statistic], Fraction(1), atom.selection)
             chosen[statistic].append(dataclasses.replace(term, atoms=tuple(atoms)))

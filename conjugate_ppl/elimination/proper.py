@@ -54,7 +54,7 @@ def check_proper(program: Program, block: GaussianBlock, concrete: bool) -> None
     null = vectors[:, values < _RANK * n]
     if null.shape[1]:
         loose = np.flatnonzero(np.abs(null).max(1) > 1e-6)
-        site = owner[loose[0]]
+        site, rank = owner[loose[0]], n - null.shape[1]
         raise Declined(site, f"its prior is flat and the data do not determine it: the design of the "
-                       f"flat sites has rank {n - null.shape[1]} of {n}",
+                       f"flat sites has rank {rank} of {n}",
                        program.sites[site].source)

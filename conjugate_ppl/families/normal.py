@@ -11,7 +11,7 @@ from typing import Any
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from conjugate_ppl.families.registry import Family, register_family
+from conjugate_ppl.families.registry import GAUSSIAN, Family, register_family
 
 __all__ = ["FLAT", "GAUSSIAN", "MULTIVARIATE", "NORMAL"]
 
@@ -31,6 +31,3 @@ def _on_the_reals(d: Any) -> bool:
 
 
 FLAT = register_family(dist.ImproperUniform, when=_on_the_reals)(Family("Flat", lambda d: {}))
-
-GAUSSIAN = ("Normal", "MultivariateNormal", "Flat")
-"""Names of the families whose latents are eliminated jointly."""

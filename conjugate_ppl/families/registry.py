@@ -13,14 +13,17 @@ A likelihood is conjugate to the family exactly when its log density is affine i
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from conjugate_ppl.densities import base_of
+from conjugate_ppl.errors import ModelError
 
-__all__ = ["FAMILIES", "STATISTICS", "Family", "prior_of", "register_family"]
+__all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
+           "register_family"]
 
 Natural = tuple[Any, ...]
 
@@ -62,16 +65,20 @@ class Family:
     def log_posterior(self, prior: Natural, contribution: Natural, z: Any) -> Any:
         """Log density at z of the distribution of natural parameter prior + contribution, all summed.
 
-        By Bayes's rule, not by the log-partition of large parameters, which float32 has no digits for;
-        on the edge of the support, where a statistic is infinite, by the distribution itself.
+        By that distribution itself, of which the log-partition here so is a check, and it of this; but
+        where the terms are too large for the digits of the type (its large parameters, in float32), by
+        Bayes's rule.
         """
         assert self.distribution is not None
         axes = tuple(range(-self.event_dim, 0))
-        likelihood = sum(jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)), axes)
-                         for c, s in zip(contribution, self.statistics, strict=True))
+        parts = [jnp.where(c == 0, 0.0, c * STATISTICS[s](z))
+                 for c, s in zip(contribution, self.statistics, strict=True)]
+        likelihood = sum(jnp.sum(x, axes) for x in parts)
+        size: Any = sum(jnp.sum(jnp.abs(x), axes) for x in parts)
         joint = self.distribution(prior).log_prob(z) + likelihood
         posterior = self.distribution(tuple(p + c for p, c in zip(prior, contribution, strict=True)))
-        return jnp.sum(jnp.where(jnp.isfinite(joint), joint - self.ratio(prior, contribution),
+        large = size > 0.1 / math.sqrt(jnp.finfo(size.dtype).eps)
+        return jnp.sum(jnp.where(large & jnp.isfinite(joint), joint - self.ratio(prior, contribution),
                                  posterior.log_prob(z)))
 
 
@@ -82,6 +89,11 @@ STATISTICS: dict[str, Callable[[Any], Any]] = {
 
 FAMILIES: dict[str, Family] = {}
 """Family name -> family."""
+
+GAUSSIAN = ("Normal", "MultivariateNormal", "Flat")
+"""Names of the families whose latents are eliminated jointly; they need nothing but parameters."""
+
+_NEEDED = ("statistics", "natural", "log_partition", "distribution")
 
 _BY_TYPE: dict[type, tuple[str, Callable[[Any], bool]]] = {}
 
@@ -95,7 +107,8 @@ def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
         when: a condition on the distribution beyond its type.
 
     Raises:
-        TypeError: if a type is not a class.
+        TypeError: if there is no type, or one is not a class.
+        ModelError: if a part of the family is missing, or a statistic is not one of those known.
 
     Example:
         >>> import conjugate_ppl as cj, jax.numpy as jnp, numpyro.distributions as dist
@@ -117,17 +130,32 @@ def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
         ...     log_partition=lambda n: gammaln(n[0]) - n[0] * jnp.log(-n[1]),
         ...     distribution=lambda n: dist.Gamma(n[0], -n[1])))
     """
-    for t in types:
-        if not isinstance(t, type):
-            raise TypeError(f"register_family takes distribution classes, not {t!r}.")
+    if not types or not all(isinstance(t, type) for t in types):
+        raise TypeError(f"register_family takes distribution classes, not {types!r}. Write "
+                        "`register_family(TheDistribution)(Family(...))`; where NumPyro has a "
+                        "function, as `Bernoulli`, name the classes that it makes.")
 
     def register(family: Family) -> Family:
+        missing = [n for n in _NEEDED if not getattr(family, n)]
+        if missing and family.name not in GAUSSIAN:
+            raise ModelError(f"The family {family.name} has no {missing}, without which nothing can "
+                             "be integrated out. Give them to `Family`.")
+        unknown = [s for s in family.statistics if s not in STATISTICS]
+        if unknown:
+            known = list(STATISTICS)
+            raise ModelError(f"The family {family.name} has the statistics {unknown}, which the "
+                             f"algebra does not know. Write it in those of {known}.")
         FAMILIES[family.name] = family
         for t in types:
             _BY_TYPE[t] = (family.name, when)
         return family
 
     return register
+
+
+def family_from_outside(name: str) -> bool:
+    """Whether a family comes from outside this package."""
+    return not FAMILIES[name].parameters.__module__.startswith("conjugate_ppl.")
 
 
 def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:

@@ -30,6 +30,7 @@ from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
+from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program
 
 __all__ = ["Chosen", "choose"]
@@ -58,9 +59,10 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     declined: dict[str, Declined] = {}
     free = [n for n in program.latents if n not in keep and (only is None or n in only)]
     for name in program.latents:
-        if name not in free:
-            reason = "you named it in `keep`" if name in keep else "you did not name it in `only`"
-            declined[name] = Declined(name, reason)
+        if name in keep:
+            declined[name] = Declined(name, "you named it in `keep`")
+        elif name not in free:
+            declined[name] = Declined(name, "you did not name it in `only`")
 
     forward: list[str] = []
     found = True
@@ -174,8 +176,10 @@ class _Attempt:
     def _walk(self) -> dict[str, Value]:
         self.walk = start_walk(self.program, self.left)
         names = [n for n in self.deps.touching(self.left) if n not in self.forward]
-        return dict(zip(names, self.walk.run([self.program.sites[n].factor for n in names]),
-                        strict=True))
+        values = dict(zip(names, self.walk.run([self.program.sites[n].factor for n in names]),
+                          strict=True))
+        check_finite(self.program, values)
+        return values
 
     def _reject_noise(self) -> None:
         for name in list(self.left):
@@ -235,10 +239,11 @@ class _Attempt:
         for name, terms in self.pool.factors.items():
             if name in program.sites:
                 continue
+            first = name.removesuffix(" (marginal)")
             for term in terms:
                 for site in sorted(term.roots & inside):
-                    return [Declined(site, f"{name.replace(' (marginal)', '')} was integrated out "
-                                     "first, and what is left is in no closed form in it")]
+                    return [Declined(site, f"{first} was integrated out first, and what is left is in "
+                                     "no closed form in it")]
         values = {n: self.values[n] for n in self._touched(sorted(inside))}
         locations: dict[str, Value] = {}
         scales: dict[str, Value] = {}

@@ -60,7 +60,9 @@ class Plan:
             KeyError: if the model has no such latent; the message lists those it has.
         """
         if site not in self.decisions:
-            raise KeyError(f"no latent named {site!r}; the latents are {sorted(self.decisions)}")
+            latents = ", ".join(self.decisions)
+            raise KeyError(f"{site} is no latent of this model, so nothing is decided on it. Its "
+                           f"latents are {latents}.")
         return self.decisions[site]
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:

@@ -64,11 +64,12 @@ class Execution:
                 continue
             number = self.program.inputs[name]
             shape, dtype = self.program.graph.shapes[number], self.program.graph.dtypes[number]
-            if tuple(jnp.shape(value)) != tuple(shape):
+            found = tuple(jnp.shape(value))
+            if found != tuple(shape):
                 raise DataError(
-                    f"`{name}` has shape {tuple(jnp.shape(value))}, but this model's `{name}` has "
-                    f"shape {tuple(shape)}. Were the arguments, or the number of batch axes "
-                    "(`batch_ndims`), others when the values were made?")
+                    f"`{name}` has shape {found}, but this model's `{name}` has shape {shape}. "
+                    "Likely it was made with other arguments, or holds a batch of values: take them "
+                    "one at a time, with `jax.vmap`.")
             known[name] = jnp.asarray(value, dtype)
         return Values(self.program.graph, self.program.inputs, known)
 
@@ -202,14 +203,16 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
 
     Raises:
         PlanError: for names that are no latents, and for required sites that are declined.
-        DataError: for observed values that no model can have produced.
+        DataError: for observed values that no model can have produced, and for densities that are not
+            finite.
     """
     program = trace_program(model, args, kwargs)
-    for what, names in (("keep", keep), ("only", only or ()), ("require", require)):
+    for option, names in (("keep", keep), ("only", only or ()), ("require", require)):
         unknown = [n for n in names if n not in program.latents]
         if unknown:
-            raise PlanError(f"{what}={unknown!r}: no such latent in this model. Its latents are "
-                            f"{', '.join(program.latents) or '(none)'}.")
+            latents = ", ".join(program.latents) or "(none)"
+            raise PlanError(f"{option}={unknown!r}: no such latent in this model. Observed and "
+                            f"deterministic sites are none; its latents are {latents}.")
     concrete = concrete and program.concrete  # the model may close over traced data
     if concrete:
         check_observed(program)
@@ -217,9 +220,9 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
     for name in require:
         decision = chosen.plan.decisions[name]
         if not decision.collapsed:
-            where = f" ({decision.source})" if decision.source else ""
+            source = decision.source or "line unknown"
             raise PlanError(f"`{name}` is required to be collapsed, but it stays with the sampler: "
-                            f"{decision.reason}{where}. Change the model there, or take `{name}` "
+                            f"{decision.reason} ({source}). Change the model there, or take `{name}` "
                             "out of `require`.")
     deps, plan = chosen.dependencies, chosen.plan
     gone = frozenset(plan.collapsed)

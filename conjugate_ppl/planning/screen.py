@@ -45,9 +45,9 @@ def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset
              ) -> Declined | None:
     """Why a latent cannot be a candidate, or None; sites in `forward` stand in nobody's way."""
     site = program.sites[name]
-    own = _own_obstacle(program, site)
-    if own:
-        return Declined(name, own, site.source)
+    reason = _own_obstacle(program, site)
+    if reason:
+        return Declined(name, reason, site.source)
     for other in deps.touching([name]):
         if other == name or other in forward:
             continue
@@ -78,7 +78,8 @@ def _own_obstacle(program: Program, site: Site) -> str:
 
 def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site) -> str:
     if not child.known_density:
-        return f"`{child.name}` is {child.distribution}, whose density is not registered"
+        return (f"`{child.name}` is {child.distribution}, whose density is not registered; "
+                "`register_density` adds it")
     if child.subsampled:
         return f"`{child.name}` is in a subsampled plate"
     if deps.scale[child.name]:
@@ -92,7 +93,8 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
     if child.name in discrete:
         return f"`{child.name}`, which depends on it, is a discrete latent"
     if discrete:
-        return f"`{child.name}` also depends on the discrete latent `{discrete[0]}`"
+        latent = discrete[0]
+        return f"`{child.name}` also depends on the discrete latent `{latent}`"
     if child.latent and child.in_control_flow:
         return f"`{child.name}` is sampled inside `scan` or `cond`"
     return ""

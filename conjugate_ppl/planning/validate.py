@@ -1,6 +1,8 @@
-"""Observed values that no model can have produced, found before any sampling."""
+"""Numbers that no model can have produced, found before any sampling."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.program import Program, Site
 
-__all__ = ["check_observed"]
+__all__ = ["check_finite", "check_observed"]
 
 
 def check_observed(program: Program) -> None:
@@ -26,14 +28,29 @@ def check_observed(program: Program) -> None:
             continue
         bad = ~np.isfinite(value)
         batch = bad.any(tuple(range(bad.ndim - site.event_dim, bad.ndim)))
-        _refuse(site, value, batch, mask, "is NaN or infinite",
-                "remove the cell, or mask it (`numpyro.handlers.mask`, or `obs_mask=`)")
-        if site.valid is not None:
-            valid = _known(walk, site.valid)
-            if valid is not None:
-                _refuse(site, value, ~valid.astype(bool), mask,
-                        f"lies outside the support of its distribution, {site.distribution}",
-                        "check the data, or choose a distribution that allows the value")
+        place = _first(site, value, batch, mask)
+        if place:
+            raise DataError(f"Observed site {place} is NaN or infinite. Likely it is a missing "
+                            "value: remove the cell, or mask it (`numpyro.handlers.mask`, or "
+                            "`obs_mask=`).")
+        valid = None if site.valid is None else _known(walk, site.valid)
+        place = "" if valid is None else _first(site, value, ~valid.astype(bool), mask)
+        if place:
+            raise DataError(f"Observed site {place} lies outside the support of its distribution, "
+                            f"{site.distribution}. Likely it is a count above its total, a label not "
+                            "counted from 0, or a zero among positives: check the data, or choose a "
+                            "distribution that allows the value.")
+
+
+def check_finite(program: Program, factors: Mapping[str, Value]) -> None:
+    """Raise `DataError` for log densities that are not finite, whatever the latents are."""
+    for name, value in factors.items():
+        known = [a for t in value.terms for a in t.coefficients if is_known(a)]
+        if not all(np.isfinite(a).all() for a in known):
+            source = program.sites[name].source
+            raise DataError(f"The log density of `{name}` is NaN or infinite whatever the latents "
+                            f"are ({source}). Likely a covariate there is NaN, or a scale zero or "
+                            "negative: look at the numbers that the statement uses.")
 
 
 def _unknown(program: Program, number: int) -> Value:
@@ -52,15 +69,14 @@ def _known(walk: Walk, number: int) -> np.ndarray | None:
     return np.broadcast_to(total, value.shape)
 
 
-def _refuse(site: Site, value: np.ndarray, bad: np.ndarray, mask: np.ndarray | None, what: str,
-            remedy: str) -> None:
+def _first(site: Site, value: np.ndarray, bad: np.ndarray, mask: np.ndarray | None) -> str:
+    """Where the first bad cell that is not masked is, what it holds and how many there are; or ""."""
     if mask is not None:
         shape = np.broadcast_shapes(bad.shape, mask.shape)
         bad = np.broadcast_to(bad, shape) & np.broadcast_to(mask.astype(bool), shape)
     if not bad.any():
-        return
+        return ""
     index = tuple(int(i) for i in np.argwhere(bad)[0])
     at = f" at {index if len(index) != 1 else index[0]}" if index else ""
-    shown = value[index] if bad.shape == value.shape[: bad.ndim] else ""
-    raise DataError(f"Observed site `{site.name}`{at}: the value {shown} {what} "
-                    f"({int(bad.sum())} such in all; {site.source}). Next: {remedy}.")
+    shown = f"{value[index]}, " if bad.shape == value.shape[: bad.ndim] else ""
+    return f"`{site.name}`{at} ({shown}{int(bad.sum())} such in all; {site.source})"

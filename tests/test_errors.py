@@ -1,0 +1,405 @@
+"""What is said when names, data or values cannot be used: every error, with a way to provoke it.
+
+`catalogue.entries` are the errors that the source can raise; each of them is raised by a case below,
+and docs/errors.md shows them.
+"""
+
+import dataclasses
+import functools
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import catalogue
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from mutants import MUTANTS, mutated
+from numpyro import handlers, sample
+from numpyro.distributions import constraints
+from numpyro.infer import MCMC, NUTS
+from numpyro.infer.util import log_density
+from test_input import KEY, conjugate, schools
+
+import conjugate_ppl as cj
+from conjugate_ppl.algebra.variables import Variable
+from conjugate_ppl.demo.figure import write_figure
+
+Y = np.array([0.3, -1.2, 2.0, 0.7])
+TAU = jnp.ones(())
+VALUES = {"mu": jnp.zeros(()), "theta": jnp.zeros(4)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What raises an error, the error's type, words of its message."""
+
+    run: Callable[[], Any]
+    kind: type[Exception]
+    words: str
+
+
+CASES: dict[str, Case] = {}
+
+
+def raises(kind: type[Exception], words: str, *variants: Any) -> Callable[[Any], Any]:
+    """Enter a function that raises `kind`, run once for each of `variants` if there are any."""
+
+    def register(run: Any) -> Any:
+        runs = [functools.partial(run, v) for v in variants] or [run]
+        for one in runs:
+            CASES[f"{run.__name__}-{len(CASES)}"] = Case(one, kind, words)
+        return run
+
+    return register
+
+
+@functools.cache
+def outcome(name: str) -> tuple[type[Exception], str, Path, int]:
+    """The error that a case raises: type, message, and the place in the package that raises it."""
+    with pytest.raises(Exception) as caught:
+        CASES[name].run()
+    inside = [t for t in caught.traceback if catalogue.PACKAGE in Path(t.path).parents]
+    return caught.type, str(caught.value), Path(inside[-1].path), inside[-1].lineno + 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name):
+    kind, message, *_ = outcome(name)
+    assert kind is CASES[name].kind
+    assert re.search(CASES[name].words, message), message
+
+
+def test_every_error_is_raised():
+    places = [outcome(name)[2:] for name in CASES]
+    never = [e.message for e in catalogue.entries()
+             if not any(file == e.file and line in e.lines for file, line in places)]
+    assert never == []
+
+
+def test_page_is_up_to_date():
+    assert catalogue.PAGE.read_text() == catalogue.page(), "run `python tests/catalogue.py`"
+    assert "<...>" not in catalogue.page(), "what a message fills in needs a name"
+
+
+def test_no_error_of_the_caller_is_one_of_the_package():
+    for kind in (cj.ModelError, cj.DataError, cj.PlanError):
+        assert issubclass(kind, cj.ConjugatePPLError) and issubclass(kind, ValueError)
+        assert not issubclass(kind, AssertionError) and not issubclass(cj.InternalError, kind)
+
+
+# -- models and kernels ----------------------------------------------------------------------------
+
+
+@raises(cj.ModelError, "callable", 3, NUTS(schools))
+def no_model(given):
+    cj.collapse(given)
+
+
+@raises(cj.ModelError, "no class of kernels", "NUTS", NUTS(schools))
+def no_class_of_kernels(given):
+    cj.Collapsed(schools, kernel=given)
+
+
+@raises(cj.PlanError, "collapsed already", {"keep": ["mu"]}, {"only": []}, {"require": ["mu"]})
+def options_for_a_collapsed_model(options):
+    cj.Collapsed(cj.collapse(schools), **options)
+
+
+@raises(cj.PlanError, r"\['mu'\], integrated out")
+def mass_matrix_of_a_collapsed_site():
+    kernel = cj.Collapsed(schools, inverse_mass_matrix={("tau", "mu"): jnp.eye(2)})
+    kernel.init(KEY, 0, None, (Y,), {})
+
+
+@raises(cj.PlanError, r"\['tua'\], no latents.*mu, tau, theta",
+        {"dense_mass": [("tua",)]}, {"inverse_mass_matrix": {("tua",): jnp.eye(1)}})
+def mass_matrix_of_no_site(options):
+    cj.Collapsed(schools, **options).init(KEY, 0, None, (Y,), {})
+
+
+@raises(cj.PlanError, r"`mu`: its prior is flat.*keep=\['mu'\]")
+def traced_arguments_prove_less():
+    kernel = cj.Collapsed(flat)
+    MCMC(kernel, num_warmup=1, num_samples=1, progress_bar=False, jit_model_args=True).run(KEY, Y)
+
+
+def flat(y):
+    mu = sample("mu", dist.ImproperUniform(constraints.real, (), ()))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@raises(cj.PlanError, r"'thetta'.*mu, tau, theta", "keep", "only", "require")
+def unknown_names_list_the_latents(option):
+    cj.explain(cj.collapse(schools, **{option: ["thetta"]}), Y)
+
+
+@raises(cj.PlanError, r"'y'.*mu, tau, theta", "keep", "only", "require")
+def an_observed_site_is_no_latent(option):
+    cj.explain(cj.collapse(schools, **{option: ["y"]}), Y)
+
+
+@raises(cj.PlanError, r"(keep|only|require)=\['theta'\]", *(
+    (how, option) for how in (cj.collapse, cj.Collapsed) for option in ("keep", "only", "require")))
+def a_string_is_no_list_of_names(given):
+    how, option = given
+    how(schools, **{option: "theta"})
+
+
+@raises(cj.PlanError, "no list of names", {"keep": 3}, {"keep": None}, {"only": 0}, {"require": None})
+def no_names(options):
+    cj.collapse(schools, **options)
+
+
+@raises(cj.PlanError, r"`tau`.*HalfCauchy.*test_input\.py:\d+")
+def a_required_site_that_is_declined_says_why():
+    cj.explain(cj.collapse(schools, require=["theta", "tau"]), Y)
+
+
+@raises(cj.PlanError, r"`mu`.*`keep`")
+def required_and_kept_contradict():
+    cj.explain(cj.collapse(schools, keep=["mu"], require=["mu"]), Y)
+
+
+@raises(KeyError, r"mu, tau, theta")
+def the_plan_lists_the_latents_for_an_unknown_name():
+    cj.explain(schools, Y)["y"]
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+@raises(cj.DataError, r"`y` at 1 \(nan, 1 such in all; test_input\.py:\d+\)")
+def a_value_that_is_not_finite():
+    cj.explain(conjugate, np.array([0.0, np.nan]))
+
+
+@raises(cj.DataError, r"`y` at 0 \(-1.0, 2 such in all; test_errors\.py:\d+\).*support.*Exponential")
+def a_value_outside_the_support():
+    def model(y):
+        rate = sample("rate", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Exponential(rate), obs=y)
+
+    cj.explain(model, np.array([-1.0, 2.0, -3.0]))
+
+
+@raises(cj.DataError, r"`y` is no array of numbers \(but (list|str|object); test_input\.py:\d+\)",
+        [1.0, 2.0], "abc", np.array([1.0, None]))
+def data_that_are_no_array(given):
+    cj.explain(conjugate, given)
+
+
+@raises(cj.DataError, r"`y` is NaN or infinite.*test_errors\.py:\d+",
+        {"x": np.nan}, {"x": np.inf}, {"sigma": 0.0}, {"sigma": -1.0}, {"sigma": np.nan})
+def numbers_that_make_a_density_infinite(given):
+    cj.explain(slope, Y, **given)
+
+
+@raises(cj.DataError, r"`b` is NaN or infinite.*test_errors\.py:\d+", 0.0, -1.0, np.nan)
+def prior_scale_out_of_range(scale):
+    cj.explain(slope, Y, scale=scale)
+
+
+def slope(y, x=1.0, sigma=1.0, scale=1.0):
+    b = sample("b", dist.Normal(0.0, scale))
+    sample("y", dist.Normal(b * x, sigma), obs=y)
+
+
+# -- evidence --------------------------------------------------------------------------------------
+
+
+@raises(cj.PlanError, r"`tau`.*HalfCauchy")
+def no_evidence_while_something_is_sampled():
+    cj.collapse(schools).log_evidence(Y)
+
+
+@raises(cj.PlanError, r"`mu`.*`keep`")
+def no_evidence_while_something_is_kept():
+    cj.collapse(conjugate, keep=["mu"]).log_evidence(Y)
+
+
+@raises(cj.PlanError, "`mu` is improper")
+def no_evidence_under_a_flat_prior():
+    cj.collapse(flat).log_evidence(Y)
+
+
+# -- values of the kept and the collapsed sites -----------------------------------------------------
+
+
+@raises(cj.DataError, "its type is (ndarray|dict|int)", Y, {"tau": jnp.ones(5)}, 0)
+def no_key(given):
+    cj.collapse(schools).recover(given, {"tau": jnp.ones(5)}, Y)
+
+
+@raises(cj.DataError, "its type is ndarray")
+def no_key_for_check():
+    cj.check(schools, Y)
+
+
+@raises(cj.DataError, r"`theta` has shape \(5, 3\)", {"theta": jnp.zeros((5, 3))})
+@raises(cj.DataError, r"`theta` has shape \(6, 4\)", {"theta": jnp.zeros((6, 4))})
+@raises(cj.DataError, r"`tau` has shape \(5, 1\)", {"tau": jnp.ones((5, 1))})
+def draws_of_a_wrong_shape(wrong):
+    good = {"tau": jnp.ones(5), "theta": jnp.zeros((5, 4))}
+    cj.collapse(schools, keep=["theta"]).recover(KEY, {**good, **wrong}, Y)
+
+
+@raises(cj.DataError, r"`tau` has shape \(2, 3\). With batch_ndims=(1|3|-1)", 1, 3, -1)
+def draws_of_other_batch_axes(batch_ndims):
+    cj.collapse(schools).recover(KEY, {"tau": jnp.ones((2, 3))}, Y, batch_ndims=batch_ndims)
+
+
+@raises(cj.PlanError, r"num_samples=(None|-1|5\.0) does not", None, -1, 5.0)
+def no_number_of_draws(num_samples):
+    cj.collapse(conjugate).recover(KEY, {}, Y, num_samples=num_samples)
+
+
+@raises(cj.PlanError, "num_samples=5 is for")
+def a_number_of_draws_out_of_place():
+    cj.collapse(schools).recover(KEY, {"tau": jnp.ones(5)}, Y, num_samples=5)
+
+
+@raises(cj.PlanError, "kept site `tau`",
+        lambda m: m.recover(KEY, {"mu": jnp.zeros(5)}, Y), lambda m: m.conditionals({}, Y),
+        lambda m: m.conditional_log_prob(VALUES, {}, Y))
+def a_kept_site_without_a_value(use):
+    use(cj.collapse(schools))
+
+
+@raises(cj.PlanError, "collapsed site `theta`")
+def a_collapsed_site_without_a_value():
+    cj.collapse(schools).conditional_log_prob({"mu": jnp.zeros(())}, {"tau": TAU}, Y)
+
+
+@raises(cj.DataError, "as a mapping", lambda m: m.recover(KEY, jnp.ones(5), Y),
+        lambda m: m.conditional_log_prob(jnp.ones(5), {"tau": TAU}, Y))
+def values_without_names(use):
+    use(cj.collapse(schools))
+
+
+@raises(cj.DataError, "`tau`, (None|'one'), is no array", None, "one")
+def a_value_that_is_no_array(given):
+    cj.collapse(schools).recover(KEY, {"tau": given}, Y)
+
+
+@raises(cj.DataError, r"`tau` has shape \(5,\)", lambda m: m.conditionals({"tau": jnp.ones(5)}, Y))
+@raises(cj.DataError, r"`theta` has shape \(3,\).*\(4,\)", lambda m: m.conditional_log_prob(
+    {**VALUES, "theta": jnp.zeros(3)}, {"tau": TAU}, Y))
+def single_values_of_a_wrong_shape(use):
+    use(cj.collapse(schools))
+
+
+# -- handlers around the collapsed model -----------------------------------------------------------
+
+
+@raises(cj.PlanError, r"(condition|substitute|do).*keep=\['(mu|theta)'\]",
+        lambda m: handlers.condition(m, data={"mu": jnp.array(0.3)}),
+        lambda m: handlers.substitute(m, data={"theta": jnp.zeros(4)}),
+        lambda m: handlers.do(m, data={"mu": jnp.array(0.3)}))
+def outer_handlers_that_name_a_collapsed_site(around):
+    log_density(around(cj.collapse(schools)), (Y,), {}, {"tau": TAU})
+
+
+@raises(cj.PlanError, "`scale` around")
+def outer_weights():
+    log_density(handlers.scale(cj.collapse(schools), scale=0.5), (Y,), {}, {"tau": TAU})
+
+
+# -- the certificate -------------------------------------------------------------------------------
+
+
+@raises(cj.ModelError, "num_points=0")
+def a_check_of_nothing():
+    cj.check(conjugate, KEY, Y, num_points=0)
+
+
+class Mine(dist.Exponential):
+    """A distribution of the user's own."""
+
+
+def waiting(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("w", Mine(rate), obs=y**2)
+
+
+@raises(cj.ModelError, "to blame: `rate`. `w` is Mine, registered outside")
+def a_wrong_density_of_the_users_own():
+    @cj.register_density(Mine)
+    def _(d, x):
+        return jnp.log(d.rate) - 1.5 * d.rate * x
+
+    cj.check(waiting, KEY, Y, num_points=1)
+
+
+@raises(cj.ModelError, "to blame: `rate`. `rate` is Mine, registered outside")
+def a_wrong_family_of_the_users_own():
+    @cj.register_density(Mine)
+    def _(d, x):
+        return jnp.log(d.rate) - d.rate * x
+
+    wrong = dataclasses.replace(FAMILY, natural=lambda p: (0.1 * p["rate"], -p["rate"]))
+    cj.register_family(Mine)(wrong)
+
+    def model(y):
+        rate = sample("rate", Mine(1.0))
+        sample("y", dist.Exponential(rate), obs=y)
+
+    cj.check(model, KEY, Y**2, num_points=1)
+
+
+FAMILY = cj.Family(
+    name="Mine", statistics=("log z", "z"), parameters=lambda d: {"rate": d.rate},
+    natural=lambda p: (jnp.zeros_like(p["rate"]), -p["rate"]),
+    log_partition=lambda n: jax.scipy.special.gammaln(n[0] + 1) - (n[0] + 1) * jnp.log(-n[1]),
+    distribution=lambda n: dist.Gamma(n[0] + 1, -n[1]))
+
+
+@raises(cj.InternalError, r"(?s)to blame: `mu`.*bug in conjugate_ppl.*keep=")
+def a_wrong_rule_of_the_package():
+    with mutated(MUTANTS["rule sub"]):
+        cj.check(conjugate, KEY, Y, num_points=1)
+
+
+@raises(cj.InternalError, "elements of token are read")
+def a_token_read_before_it_is_bound():
+    Variable("token", 1, False, frozenset()).elements(None)
+
+
+# -- what is registered, what is not installed ------------------------------------------------------
+
+
+@raises(TypeError, "distribution classes", (), (dist.Bernoulli,), (lambda d, x: x,))
+def densities_of_no_class(types):
+    cj.register_density(*types)
+
+
+@raises(TypeError, "distribution classes", (), (dist.Bernoulli,), (FAMILY,))
+def families_of_no_class(types):
+    cj.register_family(*types)
+
+
+@raises(cj.ModelError, "Mine has no", *({part: None} for part in ("natural", "distribution")),
+        {"statistics": ()})
+def a_family_with_a_part_missing(changes):
+    cj.register_family(Mine)(dataclasses.replace(FAMILY, **changes))
+
+
+@raises(cj.ModelError, r"statistics \['z\*\*2'\]")
+def a_family_with_an_unknown_statistic():
+    cj.register_family(Mine)(dataclasses.replace(FAMILY, statistics=("z", "z**2")))
+
+
+@raises(ImportError, "pip install")
+def a_figure_without_matplotlib():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib", None)
+        write_figure(Path("figure.png"), {})
