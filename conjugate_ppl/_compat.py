@@ -30,6 +30,7 @@ __all__ = [
     "Literal",
     "body_of",
     "compiled_once",
+    "conditioned_by_function",
     "constants_of",
     "evaluate_equation",
     "is_concrete",
@@ -233,6 +234,12 @@ def outer_names(inside: Any, names: Sequence[str]) -> dict[str, str]:
             if table and renamed in table:
                 found.setdefault(name, type(handler).__name__)
     return found
+
+
+def conditioned_by_function(inside: Any, message: dict[str, Any]) -> bool:
+    """Whether the function of an enclosing `condition` handler gives the site of a message a value."""
+    return any(isinstance(h, handlers.condition) and h.condition_fn is not None
+               and h.condition_fn(dict(message)) is not None for h in _handlers_outside(inside))
 
 
 def outer_scales(inside: Any) -> list[str]:

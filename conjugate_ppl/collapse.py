@@ -167,6 +167,12 @@ class CollapsedModel:
             raise PlanError(f"`{handler}` around the collapsed model names `{site}`, which is "
                             f"integrated out. Give keep=[{site!r}] to `collapse`, or put the handler "
                             "around the model before collapsing it.")
+        changed = _compat.outer_names(rewriter, sorted(execution.replaced))
+        rewritten = [n for n, handler in changed.items() if handler == "reparam"]
+        if rewritten:
+            site = rewritten[0]
+            raise PlanError(f"`reparam` around the collapsed model rewrites `{site}`, whose prior is "
+                            "part of the marginal. Put it around the model before collapsing it.")
         outer = _compat.outer_scales(rewriter)
         if outer and collapsed:
             handler = outer[0]
@@ -216,8 +222,10 @@ class CollapsedModel:
         keys = jax.random.split(rng_key, int(np.prod(shape)))
         flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
 
+        params = execution.params(args, kwargs)
+
         def one(pair: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
-            drawn = execution.draw(pair[0], pair[1], args, kwargs)
+            drawn = execution.draw(pair[0], {**params, **pair[1]}, args, kwargs)
             return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
 
         size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
@@ -247,7 +255,8 @@ class CollapsedModel:
         """
         execution = self.execution(args, kwargs)
         drawn = _values_of("collapsed", execution.plan.collapsed, values)
-        return execution.log_prob({**_needed(execution, kept), **drawn}, args, kwargs)
+        return execution.log_prob({**execution.params(args, kwargs), **_needed(execution, kept), **drawn},
+                                  args, kwargs)
 
     @_compat.one_thread
     def conditionals(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -267,7 +276,8 @@ class CollapsedModel:
             DataError: if a value is none, or has the wrong shape.
         """
         execution = self.execution(args, kwargs)
-        return execution.conditionals(_needed(execution, kept), args, kwargs)
+        given = {**execution.params(args, kwargs), **_needed(execution, kept)}
+        return execution.conditionals(given, args, kwargs)
 
     @_compat.one_thread
     def log_evidence(self, *args: Any, **kwargs: Any) -> Any:
@@ -354,14 +364,21 @@ class _Rewriter(Messenger):  # type: ignore[misc]
         self._execution = execution
         self._collapsed = frozenset(execution.plan.collapsed)
         self.values: dict[str, Any] = {}
+        self._names: dict[int, str] = {}  # of messages under way, before outer handlers rename them
 
     def process_message(self, msg: dict[str, Any]) -> None:
         name = msg.get("name")
         if msg["type"] == "deterministic" and name in self._execution.hidden:
             msg["stop"] = True
+        if name is not None and msg["type"] in ("sample", "param") and name not in self._collapsed:
+            self._names[id(msg)] = name
         if msg["type"] != "sample":
             return
         if name in self._collapsed:
+            if _compat.conditioned_by_function(self, msg):
+                raise PlanError(f"`condition_fn` around the collapsed model gives `{name}` a value, "
+                                f"which is integrated out. Give keep=[{name!r}] to `collapse`, or put "
+                                "the handler around the model before collapsing it.")
             msg["value"] = _placeholder(msg, name in self._execution.drawn)
             msg["stop"] = True
         elif name in self._execution.replaced:
@@ -371,8 +388,9 @@ class _Rewriter(Messenger):  # type: ignore[misc]
                 msg["fn"] = Flattened(msg["fn"])
 
     def postprocess_message(self, msg: dict[str, Any]) -> None:
-        if msg["type"] in ("sample", "param") and msg["name"] not in self._collapsed:
-            self.values[msg["name"]] = msg["value"]
+        name = self._names.pop(id(msg), None)
+        if name is not None:
+            self.values[name] = msg["value"]
 
 
 def _placeholder(msg: dict[str, Any], drawn: bool) -> Any:

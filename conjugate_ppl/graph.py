@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,10 @@ class Graph:
             if equation is not None:
                 stack.extend(equation.inputs)
         return seen
+
+    def has(self, primitives: Collection[str]) -> bool:
+        """Whether some equation is one of these primitives."""
+        return any(e.primitive in primitives for e in self.equations)
 
     def evaluate(self, numbers: Sequence[int], inputs: Mapping[int, Any],
                  memo: dict[int, Any] | None = None) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections import namedtuple
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
@@ -133,7 +132,6 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         self._kernel_class, self._kernel_kwargs = kernel, dict(kernel_kwargs)
         self._inner: Any = None
         self._recover = recover
-        self._num_warmup = 0
         self._fingerprint: Any = None
         self._exact = False
 
@@ -191,7 +189,6 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         kwargs = {} if model_kwargs is None else model_kwargs
         execution = self._collapsed.execution(tuple(model_args), kwargs)
         plan = execution.plan
-        self._num_warmup = num_warmup
         self._fingerprint = fingerprint(model_args, kwargs)
         self._collapsed.expect(plan.collapsed)
         self._exact = bool(plan.collapsed) and not plan.kept
@@ -265,12 +262,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         new = CollapsedState(state.z, inner, inner.rng_key, data)
         drawn = {n: v for n, v in state.z.items() if n not in self._kept(inner)}
         if drawn:
-            def draw() -> dict[str, Any]:
-                return self._draw(new, _next_key(inner.rng_key, _DRAW), args, kwargs)
-
-            step = getattr(inner, "i", None)
-            drawn = draw() if step is None else jax.lax.cond(
-                jnp.reshape(step, -1)[0] > self._num_warmup, draw, lambda: drawn)
+            drawn = self._draw(new, _next_key(inner.rng_key, _DRAW), args, kwargs)
         return new._replace(z={**self._kept(inner), **drawn})
 
     def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:
@@ -286,7 +278,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
         def one(k: Any, z: Any) -> dict[str, Any]:
             kept = {n: v for n, v in constrain(z).items() if n in execution.program.inputs}
-            return execution.draw(k, {**_params(execution, args, kwargs), **kept}, args, kwargs)
+            return execution.draw(k, {**execution.params(args, kwargs), **kept}, args, kwargs)
 
         z = self._kept(state.inner)
         return one(key, z) if is_prng_key(key) else jax.vmap(one)(key, z)
@@ -324,7 +316,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
             values = {**inner({n: v for n, v in z.items() if n not in gone}), **drawn}
             if not replay or not gone:
                 return values
-            data = {**_params(execution, args, kwargs), **values}
+            data = {**execution.params(args, kwargs), **values}
             with handlers.block(), numpyro.validation_enabled(False):
                 model = handlers.substitute(handlers.seed(self.model, jax.random.PRNGKey(0)),
                                             data=data)
@@ -357,18 +349,6 @@ def _next_key(key: Any, number: int) -> Any:
         return jax.random.fold_in(k, number)
 
     return fold(key) if is_prng_key(key) else jax.vmap(fold)(key)
-
-
-def _params(execution: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Values of `param` sites, which are constants of a run."""
-    if not execution.program.params:
-        return {}
-    with handlers.block(), numpyro.validation_enabled(False), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = handlers.substitute(handlers.seed(execution.model, jax.random.PRNGKey(0)),
-                                    substitute_fn=numpyro.infer.init_to_feasible())
-        trace = handlers.trace(model).get_trace(*args, **kwargs)
-    return {n: trace[n]["value"] for n in execution.program.params}
 
 
 def _checksum(mark: Any) -> int:

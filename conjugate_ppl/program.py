@@ -107,6 +107,7 @@ class Program:
         inputs: site name -> its number in the graph.
         deterministics: deterministic site -> its number.
         params: names of the `param` sites.
+        unfit_params: for those whose values are not known ahead, why.
         mutable: whether the model holds `mutable` state.
     """
 
@@ -115,6 +116,7 @@ class Program:
     inputs: Mapping[str, int]
     deterministics: Mapping[str, int]
     params: tuple[str, ...]
+    unfit_params: dict[str, str]
     mutable: bool
 
     @property
@@ -234,11 +236,17 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
     kwargs = dict(kwargs or {})
     kinds: dict[str, str] = {}  # of all sites, in the order of the model
     order: list[str] = []
+    unfit_params: dict[str, str] = {}
 
     def shapes() -> Any:
         trace = _trace(model, args, kwargs, substitute_fn=_placeholder)
         kinds.update({n: s["type"] for n, s in trace.items()})
         order.extend(n for n, s in trace.items() if _is_input(s))
+        for name, s in trace.items():
+            if s["type"] == "param" and (not s["args"] or callable(s["args"][0])):
+                unfit_params[name] = "has a random initial value, which would be drawn a second time"
+            elif s["type"] == "param" and not _is_input(s):
+                unfit_params[name] = "is a tree of arrays, not one array"
         return {n: trace[n]["value"] for n in order}
 
     structs = jax.eval_shape(shapes)
@@ -269,13 +277,16 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
         sites={**ordered, **{n: s for n, s in sites.items() if n not in ordered}},
         inputs=dict(zip(order, graph.inputs, strict=True)),
         deterministics=out["deterministic"],
-        params=tuple(n for n, kind in kinds.items() if kind == "param"),
+        params=tuple(n for n in order if kinds[n] == "param"),
+        unfit_params=unfit_params,
         mutable=notes["mutable"],
     )
 
 
 def _is_input(site: dict[str, Any]) -> bool:
-    return (site["type"] == "sample" and not site["is_observed"]) or site["type"] == "param"
+    if site["type"] == "param":
+        return bool(jax.tree_util.all_leaves([site["value"]]))
+    return bool(site["type"] == "sample" and not site["is_observed"])
 
 
 def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,

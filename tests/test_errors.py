@@ -22,6 +22,7 @@ from mutants import MUTANTS, mutated
 from numpyro import handlers, sample
 from numpyro.distributions import constraints
 from numpyro.infer import MCMC, NUTS
+from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import log_density
 from test_input import KEY, conjugate, schools
 
@@ -302,9 +303,21 @@ def single_values_of_a_wrong_shape(use):
 @raises(cj.PlanError, r"(condition|substitute|do).*keep=\['(mu|theta)'\]",
         lambda m: handlers.condition(m, data={"mu": jnp.array(0.3)}),
         lambda m: handlers.substitute(m, data={"theta": jnp.zeros(4)}),
-        lambda m: handlers.do(m, data={"mu": jnp.array(0.3)}))
+        lambda m: handlers.do(m, data={"mu": jnp.array(0.3)}),
+        lambda m: handlers.condition(m, condition_fn=lambda site: {"mu": 0.3}.get(site["name"])))
 def outer_handlers_that_name_a_collapsed_site(around):
     log_density(around(cj.collapse(schools)), (Y,), {}, {"tau": TAU})
+
+
+@raises(cj.PlanError, "`reparam` around the collapsed model rewrites `tau`")
+def outer_reparam_of_a_prior_that_is_part_of_the_marginal():
+    def model(y):
+        m = sample("m", dist.Normal(0.0, 2.0))
+        tau = sample("tau", dist.Normal(m, 1.0))
+        sample("y", dist.Normal(tau**2, 1.0), obs=y)
+
+    around = handlers.reparam(cj.collapse(model), config={"tau": LocScaleReparam()})
+    log_density(around, (Y,), {}, {"tau_decentered": TAU})
 
 
 @raises(cj.PlanError, "`scale` around")

@@ -2,7 +2,8 @@
 
 Whatever in a density does not depend on the latents is computed here once: in NumPy, so that nothing
 is compiled, and in double precision, so that float32 data lose no digits. A primitive without an
-entry is evaluated by JAX itself.
+entry is evaluated by JAX itself, and so is one that jumps (`JUMPS`, comparisons, casts to integers): there
+the last digit of a float decides, and it must be the digit that the model has.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-__all__ = ["HOST", "known"]
+__all__ = ["HOST", "JUMPS", "known"]
 
 Params = Mapping[str, Any]
 
@@ -60,8 +61,8 @@ def _cumulate(function: np.ufunc) -> Callable[..., np.ndarray]:
     def run(p: Params, x: np.ndarray) -> np.ndarray:
         axis = p["axis"]
         if p["reverse"]:
-            return np.asarray(np.flip(function.accumulate(np.flip(x, axis), axis), axis))
-        return np.asarray(function.accumulate(x, axis))
+            return np.asarray(np.flip(function.accumulate(np.flip(x, axis), axis, x.dtype), axis))
+        return np.asarray(function.accumulate(x, axis, x.dtype))
 
     return run
 
@@ -81,19 +82,13 @@ def _integer_pow(p: Params, x: np.ndarray) -> np.ndarray:
     return np.asarray(x**y if y >= 0 else 1.0 / x ** (-y))
 
 
-def _round(p: Params, x: np.ndarray) -> np.ndarray:
-    even, whole = np.round(x), np.trunc(x)
-    if p["rounding_method"].name == "TO_NEAREST_EVEN":
-        return np.asarray(even)
-    return np.where(np.abs(x - whole) == 0.5, whole + np.sign(x), even)
-
-
 def _plain(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return lambda p, *xs: function(*xs)
 
 
-def _reduction(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
-    return lambda p, x: np.asarray(function(x, axis=tuple(p["axes"])))
+def _reduction(function: np.ufunc) -> Callable[..., np.ndarray]:
+    """In the operand's own type, in which sums of integers may overflow."""
+    return lambda p, x: np.asarray(function.reduce(x, tuple(p["axes"]), x.dtype))
 
 
 def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -104,13 +99,13 @@ def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": _div, "neg": np.negative,
-    "add_any": np.add, "sign": np.sign, "floor": np.floor, "ceil": np.ceil,
+    "add_any": np.add, "sign": np.sign,
     "exp": np.exp, "exp2": np.exp2, "log": np.log, "log1p": np.log1p, "expm1": np.expm1,
     "sqrt": np.sqrt, "rsqrt": lambda x: 1.0 / np.sqrt(x), "cbrt": np.cbrt, "square": np.square,
     "pow": np.power, "max": np.maximum, "min": np.minimum, "abs": np.abs, "rem": np.fmod,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-    "not": np.invert, "is_finite": np.isfinite, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+    "not": np.invert, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
     "logistic": special.expit, "lgamma": special.gammaln, "digamma": special.digamma,
     "erf": special.erf, "erfc": special.erfc, "erf_inv": special.erfinv,
     "bessel_i0e": special.i0e, "bessel_i1e": special.i1e, "copy": np.asarray,
@@ -126,16 +121,18 @@ HOST.update({
     "dot_general": dot_general,
     "select_n": _select_large,
     "integer_pow": _integer_pow,
-    "round": _round,
     "cumsum": _cumulate(np.add),
     "cumprod": _cumulate(np.multiply),
     "cummax": _cumulate(np.maximum),
     "cummin": _cumulate(np.minimum),
-    "reduce_sum": _reduction(np.sum),
-    "reduce_max": _reduction(np.max),
-    "reduce_min": _reduction(np.min),
-    "reduce_prod": _reduction(np.prod),
-    "reduce_and": _reduction(np.all),
-    "reduce_or": _reduction(np.any),
+    "reduce_sum": _reduction(np.add),
+    "reduce_max": _reduction(np.maximum),
+    "reduce_min": _reduction(np.minimum),
+    "reduce_prod": _reduction(np.multiply),
+    "reduce_and": _reduction(np.logical_and),
+    "reduce_or": _reduction(np.logical_or),
 })
 """Primitive name -> function of (parameters, *arrays)."""
+
+JUMPS = frozenset({"sign", "rem"})
+"""Primitives of the table that are not continuous functions of floats."""

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from conjugate_ppl import _compat
-from conjugate_ppl.algebra.host import HOST, known
+from conjugate_ppl.algebra.host import HOST, JUMPS, known
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, Unknown, elementwise
 from conjugate_ppl.algebra.term import Value
@@ -42,6 +42,7 @@ class Walk:
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
+        self._exactly: dict[int, Any] = {}  # known numbers as JAX computes them
 
     def run(self, numbers: Iterable[int]) -> list[Value]:
         """The values of `numbers` (always as `Value`, also where nothing is unknown)."""
@@ -82,6 +83,10 @@ class Walk:
         concrete = all(isinstance(x, np.ndarray) for x in operands)
         name = equation.primitive
         function = HOST.get(name) or MOVES.get(name)
+        if concrete and self._jumps(equation):
+            with jax.ensure_compile_time_eval():
+                raw = self.graph.evaluate(equation.outputs, {}, self._exactly)
+            return [known(r) for r in raw]
         if concrete and function is not None:
             # what NumPy refuses, JAX itself knows how to take
             with np.errstate(all="ignore"), contextlib.suppress(
@@ -94,6 +99,17 @@ class Walk:
             return [known(r) for r in raw]
         return self.graph.evaluate(equation.outputs, {}, {
             i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
+
+    def _jumps(self, equation: Equation) -> bool:
+        """Whether floats decide in it: then their rounding must be that of the model."""
+        def is_float(number: int) -> bool:
+            return bool(jax.numpy.issubdtype(self.graph.dtypes[number], jax.numpy.floating))
+
+        if not any(map(is_float, equation.inputs)):
+            return False
+        if equation.primitive in JUMPS or equation.primitive not in HOST.keys() | MOVES.keys():
+            return True
+        return not all(map(is_float, equation.outputs))
 
     def _native(self, x: Any, number: int) -> Any:
         return x.astype(self.graph.dtypes[number]) if isinstance(x, np.ndarray) else x

@@ -11,9 +11,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from numpyro.distributions import transforms
+from numpyro.distributions import constraints, transforms
 
 __all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "log_density", "register_density",
            "registered_outside", "simplex_parameters", "support_parameters"]
@@ -165,19 +166,41 @@ def registered_outside(d: Any) -> bool:
 
 
 def support_parameters(d: Any) -> list[Any]:
-    """The parameters of `d`, wrappers looked through, that its support depends on."""
-    return _parameters(d, "support")
+    """The numbers that the support of `d`, wrappers looked through, depends on.
+
+    Those of its constraint, those registered, and the parameters of transforms over a base that does
+    not fill the reals, whose edge they move.
+    """
+    d = _inside(d)
+    if type(d) in (dist.TransformedDistribution, dist.LogNormal):
+        moved = [] if _fills_the_reals(d.base_dist) else _arrays(list(d.transforms))
+        return [*moved, *support_parameters(d.base_dist)]
+    entry = DENSITIES.get(type(d))
+    registered = [getattr(d, name) for name in entry.support] if entry else []
+    return [*registered, *_arrays(d.support)]
 
 
 def simplex_parameters(d: Any) -> list[Any]:
     """The parameters of `d`, wrappers looked through, that must sum to one."""
-    return _parameters(d, "simplex")
+    d = _inside(d)
+    if type(d) in (dist.TransformedDistribution, dist.LogNormal):
+        return simplex_parameters(d.base_dist)
+    entry = DENSITIES.get(type(d))
+    return [getattr(d, name) for name in entry.simplex] if entry else []
 
 
-def _parameters(d: Any, which: str) -> list[Any]:
+def _arrays(tree: Any) -> list[Any]:
+    return [x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array)]
+
+
+def _inside(d: Any) -> Any:
     while type(d) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
         d = d.base_dist
-    if type(d) in (dist.TransformedDistribution, dist.LogNormal):
-        return _parameters(d.base_dist, which)
-    entry = DENSITIES.get(type(d))
-    return [getattr(d, name) for name in getattr(entry, which)] if entry else []
+    return d
+
+
+def _fills_the_reals(d: Any) -> bool:
+    support = d.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support is constraints.real

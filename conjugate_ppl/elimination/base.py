@@ -17,7 +17,10 @@ from conjugate_ppl.algebra.variables import (
     Variable,
 )
 
-__all__ = ["Declined", "Elimination", "Pool", "describe"]
+__all__ = ["MARGINAL", "Declined", "Elimination", "Pool", "describe"]
+
+MARGINAL = "\0"
+"""Ends the names of what eliminations leave; no site has such a name."""
 
 
 class Declined(Exception):

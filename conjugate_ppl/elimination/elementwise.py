@@ -21,7 +21,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Latent, Log, Variable
 from conjugate_ppl.algebra.weighted import WeightedArray
-from conjugate_ppl.elimination.base import Declined, Pool, describe
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, describe
 from conjugate_ppl.families import FAMILIES, Family
 from conjugate_ppl.program import Program
 
@@ -153,4 +153,4 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
     marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
                         elimination.log_marginal)
     left = Value.of(marginal, ()).terms
-    return elimination, pool.replaced(touched, {f"{site} (marginal)": (*rest, *left)})
+    return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})

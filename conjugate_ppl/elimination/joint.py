@@ -17,7 +17,7 @@ from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import Declined, Pool
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool
 from conjugate_ppl.elimination.conditionals import conditionals
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
@@ -116,7 +116,7 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     check_proper(program, block, concrete)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
     left = what_is_left(program, elimination, bound, visible, written.variables)
-    return elimination, pool.replaced(touched, {f"{', '.join(sites)} (marginal)": (*free, *left)})
+    return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from conjugate_ppl.elimination import (
     eliminate_elementwise,
     eliminate_gaussian,
 )
+from conjugate_ppl.elimination.base import MARGINAL
 from conjugate_ppl.elimination.conflicts import conflicts
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
@@ -58,8 +59,14 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     deps = Dependencies(program)
     declined: dict[str, Declined] = {}
     free = [n for n in program.latents if n not in keep and (only is None or n in only)]
+    unfit = next(iter(program.unfit_params), None)
+    if unfit is not None:
+        free = []
     for name in program.latents:
-        if name in keep:
+        if unfit is not None:
+            why = program.unfit_params[unfit]
+            declined[name] = Declined(name, f"the `param` site `{unfit}` {why}")
+        elif name in keep:
             declined[name] = Declined(name, "you named it in `keep`")
         elif name not in free:
             declined[name] = Declined(name, "you did not name it in `only`")
@@ -239,7 +246,7 @@ class _Attempt:
         for name, terms in self.pool.factors.items():
             if name in program.sites:
                 continue
-            first = name.removesuffix(" (marginal)")
+            first = name.removesuffix(MARGINAL)
             for term in terms:
                 for site in sorted(term.roots & inside):
                     return [Declined(site, f"{first} was integrated out first, and what is left is in "
@@ -289,7 +296,7 @@ class _Attempt:
         self.consumed.update(block)
         self.pool = self.pool.replaced(block, {})
         names = [f"`{n}`" if n in self.program.sites else "what is left of "
-                 + " and ".join(f"`{s}`" for s in n.removesuffix(" (marginal)").split(", "))
+                 + " and ".join(f"`{s}`" for s in n.removesuffix(MARGINAL).split(", "))
                  for n in touched]
         for name in block:
             self.left.remove(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpyro
 from numpyro import handlers
+from numpyro.infer import init_to_feasible
 
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
@@ -25,6 +27,7 @@ from conjugate_ppl.program import Program, trace_program
 
 __all__ = ["Execution", "prepare"]
 
+_FORWARD_ONLY = frozenset({"while", "pure_callback", "io_callback"})  # no derivative in reverse mode
 _LARGEST_BLOCK = 50  # numbers whose mass matrix is dense by default
 
 
@@ -98,7 +101,8 @@ class Execution:
     @functools.cached_property
     def _log_marginal(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Value and gradient are one compiled function, which serves whoever asks for either."""
-        if not self.concrete:  # a derivative may be asked for in the arguments too
+        if not self.concrete or self.program.graph.has(_FORWARD_ONLY):
+            # a derivative may be asked for in the arguments too, or there is none in reverse
             return jax.jit(lambda real, whole: self._compute_log_marginal({**real, **whole}))
 
         def compute(real: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
@@ -163,6 +167,17 @@ class Execution:
                 found.update(elimination.conditionals(values))
             later |= frozenset(elimination.sites)
         return {n: found[n] for n in self.plan.collapsed if n in found}
+
+    def params(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        """Values of `param` sites, which are constants of a run."""
+        if not self.program.params:
+            return {}
+        with handlers.block(), numpyro.validation_enabled(False), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = handlers.substitute(handlers.seed(self.model, jax.random.PRNGKey(0)),
+                                        substitute_fn=init_to_feasible())
+            trace = handlers.trace(model).get_trace(*args, **kwargs)
+        return {n: trace[n]["value"] for n in self.program.params}
 
     def hyperparameters(self) -> list[tuple[str, ...]]:
         """Kept latents that are parameters of one collapsed site's prior, by groups of several.

@@ -19,7 +19,7 @@ class Dependencies:
 
     def __init__(self, program: Program) -> None:
         sites = program.sites
-        self.factor = {n: program.roots(s.factor) for n, s in sites.items()}
+        self.factor = {n: program.roots(s.factor, *s.support_numbers) for n, s in sites.items()}
         self.scale = {n: program.roots(s.scale) for n, s in sites.items()}
         self.mask = {n: program.roots(s.mask) for n, s in sites.items()}
         self.support = {n: program.roots(*s.support_numbers) for n, s in sites.items()}

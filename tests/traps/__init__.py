@@ -218,4 +218,20 @@ X9     unknown primitives
        test_values::test_unknown_primitive test_algebra::test_stays_opaque
 X10    designs computed in the model
        test_values::test_design_computed_in_the_model
+X11    supports that a latent moves
+       test_found::test_edges_that_a_latent_moves
+       test_found::test_transforms_over_all_reals_have_no_edge
+X12    known numbers in another precision than the model's
+       test_found::test_known_numbers_jump_where_those_of_the_model_do
+       test_found::test_whole_numbers_overflow_as_those_of_the_model_do
+X13    states of a sampler with another warm-up
+       test_found::test_restart_with_a_longer_warmup test_found::test_warmup_that_is_collected
+X14    `param` sites
+       test_found::test_param_whose_value_is_not_known_ahead test_found::test_recovery_beside_a_param
+X15    names that the package makes up
+       test_found::test_site_named_like_a_marginal
+X16    no derivative in reverse mode
+       test_found::test_marginal_without_a_reverse_derivative
+X17    handlers around a collapsed model
+       test_found::test_scope_around_a_collapsed_model
 """

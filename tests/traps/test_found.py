@@ -1,0 +1,166 @@
+"""Models that were once collapsed wrongly, or not run at all."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers, plate, sample
+from numpyro.distributions import constraints, transforms
+from numpyro.infer import MCMC
+from numpyro.infer.util import log_density
+
+import conjugate_ppl as cj
+from traps.oracles import dense, marginal
+
+KEY = jax.random.key(0)
+Y = np.array([0.3, -1.2, 2.0, 0.7])
+
+
+def schools(y):
+    mu = sample("mu", dist.Normal(0.0, 5.0))
+    tau = sample("tau", dist.HalfNormal(5.0))
+    with plate("groups", 4):
+        theta = sample("theta", dist.Normal(mu, tau))
+        sample("y", dist.Normal(theta, 1.0), obs=y)
+
+
+def moved(base, *after):
+    def of(a):
+        first = transforms.AffineTransform(a, 1.0, domain=base.support)
+        return dist.TransformedDistribution(base, [first, *after])
+
+    return of
+
+
+@pytest.mark.parametrize("of", [
+    moved(dist.Exponential(1.0)), moved(dist.HalfNormal(1.0)), moved(dist.Uniform(0.0, 1.0)),
+    moved(dist.Exponential(1.0), transforms.ExpTransform()),
+    lambda a: dist.ImproperUniform(constraints.greater_than(a), (), ()),
+], ids=["exponential", "half_normal", "uniform", "two_transforms", "improper"])
+@pytest.mark.parametrize("latent", [False, True])
+def test_edges_that_a_latent_moves(of, latent):
+    """The density is smooth in the latent, but the support ends at it."""
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        x = sample("x", of(a), obs=None if latent else jnp.asarray(9.0))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+
+    plan = cj.explain(model, Y)
+    assert not plan["a"].collapsed and "the support of `x`" in plan["a"].reason
+
+
+def test_transforms_over_all_reals_have_no_edge():
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        sample("y", dist.TransformedDistribution(dist.Normal(0.0, 1.0),
+                                                 transforms.AffineTransform(a, 1.0)), obs=y)
+
+    assert float(cj.collapse(model).log_evidence(Y)) == pytest.approx(dense(Y, 1.0 + np.eye(4)))
+
+
+@pytest.mark.parametrize("index", [
+    lambda x: jnp.floor(x * 10).astype(int), lambda x: jnp.ceil(x * 10).astype(int),
+    lambda x: (x * 10).astype(int), lambda x: jnp.searchsorted(jnp.linspace(0.1, 0.9, 9), x),
+    lambda x: (x * 10 >= jnp.arange(10)).astype(int), lambda x: jnp.round(x * 5 - 0.5).astype(int),
+    lambda x: jnp.argsort(jnp.where(x * 10 == jnp.arange(10), 0.0, 1.0) - x * 1e-9),
+    lambda x: jnp.sign(x * 10 - jnp.arange(10)).astype(int) + 1,
+    lambda x: (jnp.remainder(x * 10, 1.0) * 3).astype(int),
+], ids=["floor", "ceil", "cast", "searchsorted", "compare", "round", "argsort", "sign", "remainder"])
+def test_known_numbers_jump_where_those_of_the_model_do(index, x64):
+    """0.6 * 10 is below 6 in double precision of a float32 number, and 6 in single."""
+    x = jnp.arange(10) / 10
+
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0).expand([11]).to_event(1))
+        sample("y", dist.Normal(a[index(x)], 0.1), obs=y)
+
+    assert cj.check(model, KEY, np.linspace(-1.0, 1.0, 10))
+
+
+@pytest.mark.parametrize(("u", "function"), [
+    (np.array([200, 100, 3, 255], np.uint8), jnp.cumsum),
+    (np.array([200, 100, 3, 255], np.uint8), lambda u: jnp.sum(u, dtype=u.dtype) * jnp.ones(4)),
+    (np.array([200, 100, 3, 255], np.uint8), lambda u: jnp.prod(u, dtype=u.dtype) * jnp.ones(4)),
+    (np.array([2**30, 2**30, 5, -7], np.int32), jnp.cumsum),
+    (np.array([300.0, -5.0, 2.7, 255.9], np.float32), lambda x: x.astype(jnp.uint8)),
+    (np.array([4e9, -5.0, 2.0, 3.0], np.float32), lambda x: x.astype(jnp.int32) / 1e9),
+], ids=range(6))
+def test_whole_numbers_overflow_as_those_of_the_model_do(u, function, x64):
+    def model(y, u):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(a * function(jnp.asarray(u)), 100.0), obs=y)
+
+    assert cj.check(model, KEY, Y.copy(), u.copy())  # JAX keeps the type an array had at first
+
+
+def run(kernel, **options):
+    mcmc = MCMC(kernel, progress_bar=False, **options)
+    mcmc.run(KEY, Y)
+    return mcmc
+
+
+def test_restart_with_a_longer_warmup():
+    """Collapsed sites are drawn at every step, whatever the sampler counts."""
+    first = run(cj.Collapsed(schools), num_warmup=10, num_samples=10)
+    second = MCMC(cj.Collapsed(schools), num_warmup=500, num_samples=20, progress_bar=False)
+    second.post_warmup_state = first.last_state
+    second.run(KEY, Y)
+    assert len(np.unique(np.asarray(second.get_samples()["mu"]))) == 20
+
+
+def test_warmup_that_is_collected():
+    mcmc = MCMC(cj.Collapsed(schools), num_warmup=20, num_samples=5, progress_bar=False)
+    mcmc.warmup(KEY, Y, collect_warmup=True)
+    assert len(np.unique(np.asarray(mcmc.get_samples()["mu"]))) == 20
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (lambda key: 10 * jax.random.normal(key, ()), "random initial value"),
+    ({"w": jnp.ones(2)}, "tree of arrays")], ids=["random", "tree"])
+def test_param_whose_value_is_not_known_ahead(value, words):
+    def model(y):
+        w = numpyro.param("w", value)
+        a = sample("a", dist.Normal(jax.tree.leaves(w)[0].sum(), 1.0))
+        sample("y", dist.Normal(a, 1.0), obs=y)
+
+    plan = cj.explain(model, Y)
+    assert not plan.collapsed and words in plan["a"].reason and "`w`" in plan["a"].reason
+
+
+def test_recovery_beside_a_param():
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(a, numpyro.param("s", 1e-6)), obs=y)
+
+    draws = cj.collapse(model).recover(KEY, {}, np.full(4, 0.7), num_samples=3)["a"]
+    np.testing.assert_allclose(draws, 0.7, atol=1e-5)
+
+
+def test_site_named_like_a_marginal():
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        s = sample("s", dist.HalfNormal(1.0))
+        sample("a (marginal)", dist.Normal(a, s), obs=y)
+
+    assert marginal(model, {"s": jnp.asarray(0.5)}, Y) == pytest.approx(
+        dense(Y, 1.0 + 0.25 * np.eye(4)) + float(dist.HalfNormal(1.0).log_prob(0.5)))
+
+
+def test_marginal_without_a_reverse_derivative():
+    """A kept latent goes through a loop, which JAX differentiates forwards alone."""
+    def model(y):
+        a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
+        v = jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.sin(s[1])), (0, a))[1]
+        sample("y", dist.Normal(v + b, 1.0), obs=y)
+
+    assert cj.explain(model, Y).collapsed == ("b",) and cj.check(model, KEY, Y)
+    mcmc = run(cj.Collapsed(model, forward_mode_differentiation=True), num_warmup=200, num_samples=50)
+    assert len(np.unique(np.asarray(mcmc.get_samples()["a"]))) > 20
+
+
+def test_scope_around_a_collapsed_model():
+    inside = handlers.scope(cj.collapse(schools), "in")
+    assert float(log_density(inside, (Y,), {}, {"in/tau": jnp.asarray(1.3)})[0]) == pytest.approx(
+        marginal(schools, {"tau": jnp.asarray(1.3)}, Y))
