@@ -129,15 +129,20 @@ def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
         for z in (one, _beside(execution, one, two)):
             total, trace = log_density(_OneNoise(collapsed.model), args, kwargs, {**kept, **z})
             conditional = execution.log_prob({**kept, **z}, args, kwargs)
-            error = jnp.abs(total - conditional - marginal)
-            errors.append(error)
-            relative.append(error / (1 + _magnitude(trace)))
+            impossible = (total == -jnp.inf) & (marginal == -jnp.inf)  # both sides agree
+            error = jnp.where(impossible, 0.0, jnp.abs(total - conditional - marginal))
+            errors.append(jnp.where(impossible, -1.0, error))
+            relative.append(jnp.where(impossible, 0.0, error / (1 + _magnitude(trace))))
         return jnp.stack(errors), jnp.stack(relative)
 
     compiled = jax.jit(at)  # many small steps, which would each be compiled alone
     found = [compiled(jax.random.fold_in(rng_key, k)) for k in range(num_points)]
     errors = np.ravel([np.asarray(e, float) for e, _ in found])
     relative = np.ravel([np.asarray(r, float) for _, r in found])
+    if (errors == -1).all():
+        raise ModelError(f"The model's log density is -inf at all {len(errors)} values tried, so that "
+                         "nothing could be checked. Likely a support depends on a latent: give more "
+                         "num_points.")
     dtype = str(jnp.result_type(float))
     worst = float(errors.max(initial=0.0)) if np.isfinite(errors).all() else float("nan")
     ratio = float(relative.max(initial=0.0)) if np.isfinite(relative).all() else float("inf")

@@ -328,6 +328,15 @@ def outer_weights():
 # -- the certificate -------------------------------------------------------------------------------
 
 
+@raises(cj.ModelError, "-inf at all 6 values")
+def check_of_impossible_data():
+    def model(y):
+        top = sample("top", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Uniform(0.0, top), obs=y)
+
+    cj.check(model, KEY, jnp.array([1e6]))
+
+
 @raises(cj.ModelError, "num_points=0")
 def a_check_of_nothing():
     cj.check(conjugate, KEY, Y, num_points=0)

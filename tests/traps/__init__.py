@@ -232,6 +232,8 @@ X15    names that the package makes up
        test_found::test_site_named_like_a_marginal
 X16    no derivative in reverse mode
        test_found::test_marginal_without_a_reverse_derivative
+X18    values that the model makes impossible
+       test_found::test_check_where_some_values_are_impossible
 X17    handlers around a collapsed model
        test_found::test_scope_around_a_collapsed_model
 """

@@ -160,6 +160,16 @@ def test_marginal_without_a_reverse_derivative():
     assert len(np.unique(np.asarray(mcmc.get_samples()["a"]))) > 5
 
 
+def test_check_where_some_values_are_impossible():
+    """Zero density on both sides is no failure of the identity."""
+    def model(y):
+        a, top = sample("a", dist.Normal(0.0, 1.0)), sample("top", dist.Gamma(2.0, 1.0))
+        sample("below", dist.Uniform(0.0, top), obs=jnp.asarray(1.5))
+        sample("y", dist.Normal(a, 1.0), obs=y)
+
+    assert cj.check(model, KEY, Y, num_points=10)
+
+
 def test_scope_around_a_collapsed_model():
     inside = handlers.scope(cj.collapse(schools), "in")
     assert float(log_density(inside, (Y,), {}, {"in/tau": jnp.asarray(1.3)})[0]) == pytest.approx(
