@@ -139,14 +139,15 @@ def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
     found = [compiled(jax.random.fold_in(rng_key, k)) for k in range(num_points)]
     errors = np.ravel([np.asarray(e, float) for e, _ in found])
     relative = np.ravel([np.asarray(r, float) for _, r in found])
+    points = len(errors)
     if (errors == -1).all():
-        raise ModelError(f"The model's log density is -inf at all {len(errors)} values tried, so that "
+        raise ModelError(f"The model's log density is -inf at all {points} values tried, so that "
                          "nothing could be checked. Likely a support depends on a latent: give more "
                          "num_points.")
     dtype = str(jnp.result_type(float))
     worst = float(errors.max(initial=0.0)) if np.isfinite(errors).all() else float("nan")
     ratio = float(relative.max(initial=0.0)) if np.isfinite(relative).all() else float("inf")
-    return Certificate(len(errors), worst, ratio, _TOLERANCE[dtype])
+    return Certificate(points, worst, ratio, _TOLERANCE[dtype])
 
 
 class _OneNoise(Messenger):  # type: ignore[misc]
