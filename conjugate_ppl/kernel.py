@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpyro
 from numpyro import handlers
 from numpyro.infer import NUTS
+from numpyro.infer.ensemble import EnsembleSampler
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
@@ -129,6 +130,10 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         if not callable(kernel):
             raise ModelError(f"kernel={kernel!r} is no class of kernels. Give the class, such as "
                              "NUTS; what it is made with goes to `Collapsed`.")
+        if isinstance(kernel, type) and issubclass(kernel, EnsembleSampler):
+            raise ModelError(f"kernel={kernel.__name__} moves all chains of an ensemble at once, and "
+                             "`Collapsed` draws for one chain at a time. Give a kernel such as NUTS, or "
+                             f"`{kernel.__name__}(collapse(model))` and `recover` afterwards.")
         self._kernel_class, self._kernel_kwargs = kernel, dict(kernel_kwargs)
         self._inner: Any = None
         self._recover = recover

@@ -21,7 +21,7 @@ import pytest
 from mutants import MUTANTS, mutated
 from numpyro import handlers, sample
 from numpyro.distributions import constraints
-from numpyro.infer import MCMC, NUTS
+from numpyro.infer import AIES, MCMC, NUTS
 from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import log_density
 from test_input import KEY, conjugate, schools
@@ -104,6 +104,11 @@ def no_model(given):
 @raises(cj.ModelError, "no class of kernels", "NUTS", NUTS(schools))
 def no_class_of_kernels(given):
     cj.Collapsed(schools, kernel=given)
+
+
+@raises(cj.ModelError, r"AIES moves all chains.*AIES\(collapse\(model\)\)")
+def ensemble_of_chains():
+    cj.Collapsed(schools, kernel=AIES)
 
 
 @raises(cj.PlanError, "collapsed already", {"keep": ["mu"]}, {"only": []}, {"require": ["mu"]})
