@@ -1,4 +1,4 @@
-"""What the traps are compared with: dense algebra and closed forms in SciPy."""
+"""What the traps are compared with: dense algebra and closed forms in SciPy; and a model of several."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from typing import Any
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
+from numpyro import plate, sample
 from numpyro.infer.util import log_density
 from scipy import special, stats
 
 import conjugate_ppl as cj
 
-__all__ = ["dense", "evidence", "gamma_poisson", "marginal", "reason"]
+__all__ = ["dense", "evidence", "gamma_poisson", "marginal", "reason", "schools"]
+
+
+def schools(y: Any) -> None:
+    """Four groups of one observation."""
+    mu = sample("mu", dist.Normal(0.0, 5.0))
+    tau = sample("tau", dist.HalfCauchy(5.0))
+    with plate("groups", 4):
+        theta = sample("theta", dist.Normal(mu, tau))
+        sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
 def marginal(model: Callable[..., Any], kept: dict[str, Any], *args: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from numpyro import handlers, plate, sample
+from numpyro import handlers, sample
 from numpyro.contrib.control_flow import cond, scan
 from numpyro.distributions import constraints
 from numpyro.infer.reparam import LocScaleReparam
@@ -17,19 +17,11 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import mutable
 
 import conjugate_ppl as cj
-from traps.oracles import dense, evidence, marginal, reason
+from traps.oracles import dense, evidence, marginal, reason, schools
 
 KEY = jax.random.key(0)
 Y = np.array([0.3, -1.2, 2.0, 0.7])
 ONES, EYE = np.ones((4, 4)), np.eye(4)
-
-
-def schools(y):
-    mu = sample("mu", dist.Normal(0.0, 5.0))
-    tau = sample("tau", dist.HalfCauchy(5.0))
-    with plate("groups", 4):
-        theta = sample("theta", dist.Normal(mu, tau))
-        sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
 # -- control flow ----------------------------------------------------------------------------------

@@ -6,24 +6,16 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from numpyro import handlers, plate, sample
+from numpyro import handlers, sample
 from numpyro.distributions import constraints, transforms
 from numpyro.infer import MCMC
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
-from traps.oracles import dense, marginal
+from traps.oracles import dense, marginal, schools
 
 KEY = jax.random.key(0)
 Y = np.array([0.3, -1.2, 2.0, 0.7])
-
-
-def schools(y):
-    mu = sample("mu", dist.Normal(0.0, 5.0))
-    tau = sample("tau", dist.HalfNormal(5.0))
-    with plate("groups", 4):
-        theta = sample("theta", dist.Normal(mu, tau))
-        sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
 def moved(base, *after):

@@ -3,24 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pytest
-from numpyro import plate, sample
 from numpyro.infer import MCMC, log_likelihood
 from scipy import stats
 
 import conjugate_ppl as cj
+from traps.oracles import schools
 
 KEY = jax.random.key(0)
 Y = np.array([0.3, -1.2, 2.0, 0.7])
-
-
-def schools(y):
-    mu = sample("mu", dist.Normal(0.0, 5.0))
-    tau = sample("tau", dist.HalfCauchy(5.0))
-    with plate("groups", 4):
-        theta = sample("theta", dist.Normal(mu, tau))
-        sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
 def test_options_that_name_collapsed_sites():
