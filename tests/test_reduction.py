@@ -114,6 +114,7 @@ def test_weights_that_are_equal_get_one_number() -> None:
 # -- known numbers --------------------------------------------------------------------------------
 
 U = np.array([[0.3, -1.7, 2.5], [0.5, -0.5, 1.5]])
+K = np.array([[3, -2, 5], [0, -2, -4]])
 FOLDED: dict[str, Callable[[Any], Any]] = {
     "round away": lambda u: lax.round(u),
     "round even": lambda u: jnp.round(u),
@@ -146,6 +147,10 @@ FOLDED: dict[str, Callable[[Any], Any]] = {
                         * jnp.asarray(2, jnp.uint8)).astype(float),
     "gather": lambda u: u[:, np.array([0, -1])] + jnp.take(u, jnp.array([1, 9]), 1, mode="fill",
                                                             fill_value=0.0),
+    "whole numbers": lambda u: sum(
+        f(jnp.asarray(K), jnp.asarray(K[::-1].copy())) * (n + 1.0) for n, f in enumerate((
+            lambda k, m: lax.rem(k, jnp.full_like(k, 3)), jnp.equal, jnp.not_equal, jnp.less, jnp.less_equal, jnp.greater,
+            jnp.greater_equal, lambda k, m: lax.sign(k)))) * u,
     "sort": lambda u: jnp.sort(u) + jnp.argsort(u) + jnp.concatenate([u, u])[1:3],
 }
 
