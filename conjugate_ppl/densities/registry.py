@@ -177,7 +177,7 @@ def support_parameters(d: Any) -> list[Any]:
         return [*moved, *support_parameters(d.base_dist)]
     entry = DENSITIES.get(type(d))
     registered = [getattr(d, name) for name in entry.support] if entry else []
-    return [*registered, *_arrays(d.support)]
+    return list({id(x): x for x in [*registered, *_arrays(d.support)]}.values())
 
 
 def simplex_parameters(d: Any) -> list[Any]:

@@ -66,20 +66,18 @@ class Family:
         """Log density at z of the distribution of natural parameter prior + contribution, all summed.
 
         By that distribution itself, of which the log-partition here so is a check, and it of this; but
-        where the terms are too large for the digits of the type (its large parameters, in float32), by
-        Bayes's rule.
+        where its parameters are too large for the digits of the type, by Bayes's rule.
         """
         assert self.distribution is not None
         axes = tuple(range(-self.event_dim, 0))
-        parts = [jnp.where(c == 0, 0.0, c * STATISTICS[s](z))
-                 for c, s in zip(contribution, self.statistics, strict=True)]
-        likelihood = sum(jnp.sum(x, axes) for x in parts)
-        size: Any = sum(jnp.sum(jnp.abs(x), axes) for x in parts)
-        joint = self.distribution(prior).log_prob(z) + likelihood
-        posterior = self.distribution(tuple(p + c for p, c in zip(prior, contribution, strict=True)))
+        natural = tuple(p + c for p, c in zip(prior, contribution, strict=True))
+        size: Any = sum(jnp.sum(jnp.abs(n), axes) for n in natural)
         large = size > 0.1 / math.sqrt(jnp.finfo(size.dtype).eps)
+        likelihood = sum(jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)), axes)
+                         for c, s in zip(contribution, self.statistics, strict=True))
+        joint = self.distribution(prior).log_prob(z) + likelihood
         return jnp.sum(jnp.where(large & jnp.isfinite(joint), joint - self.ratio(prior, contribution),
-                                 posterior.log_prob(z)))
+                                 self.distribution(natural).log_prob(z)))
 
 
 STATISTICS: dict[str, Callable[[Any], Any]] = {
