@@ -4,8 +4,8 @@ The rest of the package sees only what is defined here. Facts per version:
 
 * jax <= 0.10: `make_jaxpr` gives a ClosedJaxpr with `.jaxpr` and `.consts`; jax 0.11 merged the two
   classes (`.jaxpr` may return the object itself, `.consts` stays).
-* `jit_p` is named "jit" since jax 0.7 and "pjit" before; scan's parameters were renamed in 0.11, so
-  loops are only ever evaluated whole, never looked into.
+* `jit_p` is named "jit" since jax 0.7 and "pjit" before.
+* scan's parameters were renamed in 0.11; what is carried is told from the ranks inside and outside.
 * Sub-expressions are evaluated by binding first-order primitives, or, where a primitive carries
   functions (custom derivatives, loops), by `jax.core.eval_jaxpr` on a jaxpr of that one equation.
 """
@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -28,6 +28,7 @@ from numpyro import handlers, primitives
 
 __all__ = [
     "Literal",
+    "Loop",
     "body_of",
     "compiled_once",
     "conditioned_by_function",
@@ -35,11 +36,15 @@ __all__ = [
     "evaluate_equation",
     "is_concrete",
     "is_random_primitive",
+    "is_scan",
+    "loop_of",
     "make_jaxpr",
     "one_thread",
     "open_jaxpr",
     "outer_names",
     "outer_scales",
+    "part_of",
+    "primitives_of",
     "source_line",
 ]
 
@@ -131,14 +136,72 @@ def body_of(equation: Any) -> tuple[Any, bool] | None:
     return None
 
 
+class Loop(NamedTuple):
+    """A `scan`: its body, whose `inputs` are constants, what is carried and what is read at a step, and
+    whose `outputs` are what is carried and what is collected; `constants` and `carries` count them."""
+
+    body: Any
+    inputs: list[Any]
+    outputs: list[Any]
+    constants: int
+    carries: int
+    length: int
+    reverse: bool
+
+
+def loop_of(equation: Any) -> Loop | None:
+    """The loop that an equation is; None if it is no `scan`, or has no steps or side effects."""
+    if equation.primitive.name != "scan" or not equation.params["length"] or equation.effects:
+        return None
+    body = equation.params["jaxpr"]
+    inner = open_jaxpr(body)
+
+    def longer(outside: Any, inside: Any) -> bool:
+        return len(outside.aval.shape) > len(inside.aval.shape)
+
+    collected = sum(map(longer, equation.outvars, inner.outvars))
+    read = sum(map(longer, equation.invars, inner.invars))
+    carries = len(inner.outvars) - collected
+    return Loop(body, list(inner.invars), list(inner.outvars), len(inner.invars) - carries - read,
+                carries, equation.params["length"], equation.params["reverse"])
+
+
+def part_of(jaxpr: Any, wanted: Sequence[int]) -> tuple[Callable[[dict[int, Any]], list[Any]], list[int]]:
+    """Some results of a closed jaxpr: a function of {number of an input: array}, and which it takes."""
+    inner = open_jaxpr(jaxpr)
+    results = [inner.outvars[k] for k in wanted]
+    needed = {v for v in results if not isinstance(v, Literal)}
+    equations = []
+    for equation in reversed(inner.eqns):
+        if not needed.isdisjoint(equation.outvars):
+            equations.append(equation)
+            needed.update(v for v in equation.invars if not isinstance(v, Literal))
+    inputs = [k for k, v in enumerate(inner.invars) if v in needed]
+    part = inner.replace(invars=[inner.invars[k] for k in inputs], outvars=results,
+                         eqns=equations[::-1])
+
+    def function(given: dict[int, Any]) -> list[Any]:
+        return list(jax.core.eval_jaxpr(part, constants_of(jaxpr), *[given[k] for k in inputs]))
+
+    return function, inputs
+
+
+def primitives_of(equation: Any) -> Iterator[str]:
+    """The name of an equation's primitive, and of those in its bodies and branches."""
+    yield equation.primitive.name
+    for value in _parameters(equation):
+        for inner in getattr(open_jaxpr(value), "eqns", ()):
+            yield from primitives_of(inner)
+
+
+def _parameters(equation: Any) -> list[Any]:
+    """The values of an equation's parameters, those of a tuple one by one."""
+    return [v for p in equation.params.values() for v in (p if isinstance(p, (tuple, list)) else (p,))]
+
+
 def evaluate_equation(equation: Any, args: Sequence[Any], jaxpr: Any) -> list[Any]:
     """Run one equation, as JAX itself would, on `args` (one per input, literals included)."""
-    nested = any(
-        hasattr(open_jaxpr(v), "eqns") or callable(v)
-        for p in equation.params.values()
-        for v in (p if isinstance(p, (tuple, list)) else (p,))
-    )
-    if not nested:
+    if not any(hasattr(open_jaxpr(v), "eqns") or callable(v) for v in _parameters(equation)):
         out = equation.primitive.bind(*args, **equation.params)
         return list(out) if equation.primitive.multiple_results else [out]
     variables = list(dict.fromkeys(v for v in equation.invars if not isinstance(v, Literal)))
@@ -234,6 +297,11 @@ def outer_names(inside: Any, names: Sequence[str]) -> dict[str, str]:
             if table and renamed in table:
                 found.setdefault(name, type(handler).__name__)
     return found
+
+
+def is_scan(message: dict[str, Any]) -> bool:
+    """Whether a control-flow message is that of a `scan`."""
+    return getattr(message["fn"], "__name__", "") == "scan_wrapper"
 
 
 def conditioned_by_function(inside: Any, message: dict[str, Any]) -> bool:

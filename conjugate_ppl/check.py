@@ -119,28 +119,27 @@ def _culprit(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
 
 def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_points: int,
              args: Any, kwargs: Any) -> Certificate:
-    def at(key: Any) -> tuple[Any, Any]:
+    def at(key: Any) -> tuple[Any, Any, Any]:
         key_kept, key_one, key_two = jax.random.split(key, 3)
         kept = _kept_values(collapsed.model, execution, key_kept, args, kwargs)
         marginal = log_density(_OneNoise(collapsed), args, kwargs, kept)[0]
         one = execution.draw(key_one, kept, args, kwargs)
         two = execution.draw(key_two, kept, args, kwargs)
-        errors, relative = [], []
+        errors, relative, possible = [], [], []
         for z in (one, _beside(execution, one, two)):
             total, trace = log_density(_OneNoise(collapsed.model), args, kwargs, {**kept, **z})
             conditional = execution.log_prob({**kept, **z}, args, kwargs)
-            impossible = (total == -jnp.inf) & (marginal == -jnp.inf)  # both sides agree
-            error = jnp.where(impossible, 0.0, jnp.abs(total - conditional - marginal))
-            errors.append(jnp.where(impossible, -1.0, error))
-            relative.append(jnp.where(impossible, 0.0, error / (1 + _magnitude(trace))))
-        return jnp.stack(errors), jnp.stack(relative)
+            # elsewhere both sides agree
+            possible.append(~((total == -jnp.inf) & (marginal == -jnp.inf)))
+            errors.append(jnp.where(possible[-1], jnp.abs(total - conditional - marginal), 0.0))
+            relative.append(jnp.where(possible[-1], errors[-1] / (1 + _magnitude(trace)), 0.0))
+        return jnp.stack(errors), jnp.stack(relative), jnp.stack(possible)
 
     compiled = jax.jit(at)  # many small steps, which would each be compiled alone
     found = [compiled(jax.random.fold_in(rng_key, k)) for k in range(num_points)]
-    errors = np.ravel([np.asarray(e, float) for e, _ in found])
-    relative = np.ravel([np.asarray(r, float) for _, r in found])
+    errors, relative, possible = (np.ravel(np.asarray(x, float)) for x in zip(*found, strict=True))
     points = len(errors)
-    if (errors == -1).all():
+    if not possible.any():
         raise ModelError(f"The model's log density is -inf at all {points} values tried, so that "
                          "nothing could be checked. Likely a support depends on a latent: give more "
                          "num_points.")

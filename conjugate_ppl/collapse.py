@@ -280,6 +280,27 @@ class CollapsedModel:
         return execution.conditionals(given, args, kwargs)
 
     @_compat.one_thread
+    def mode(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The most probable values, taken together, of the collapsed discrete sites given the kept ones.
+
+        For a hidden Markov model, the path of Viterbi (IEEE Trans. Inf. Theory 13, 1967).
+
+        Args:
+            kept: a value for every kept site (scalar draws, not batches: use `jax.vmap`).
+            *args: the model's arguments.
+            **kwargs: the model's keyword arguments.
+
+        Returns:
+            {site: array of the site's shape} for every discrete site that was summed out.
+
+        Raises:
+            PlanError: if a site is missing.
+            DataError: if a value is none, or has the wrong shape.
+        """
+        execution = self.execution(args, kwargs)
+        return execution.mode({**execution.params(args, kwargs), **_needed(execution, kept)})
+
+    @_compat.one_thread
     def log_evidence(self, *args: Any, **kwargs: Any) -> Any:
         """log p(data), exact.
 
@@ -372,6 +393,10 @@ class _Rewriter(Messenger):  # type: ignore[misc]
             msg["stop"] = True
         if name is not None and msg["type"] in ("sample", "param") and name not in self._collapsed:
             self._names[id(msg)] = name
+        if msg["type"] == "control_flow" and _compat.is_scan(msg):
+            # what runs inside a loop is out of sight here, and hidden there
+            step, *others = msg["args"]
+            msg["args"] = (_Hidden(step, self._execution), *others)
         if msg["type"] != "sample":
             return
         if name in self._collapsed:
@@ -379,8 +404,7 @@ class _Rewriter(Messenger):  # type: ignore[misc]
                 raise PlanError(f"`condition_fn` around the collapsed model gives `{name}` a value, "
                                 f"which is integrated out. Give keep=[{name!r}] to `collapse`, or put "
                                 "the handler around the model before collapsing it.")
-            msg["value"] = _placeholder(msg, name in self._execution.drawn)
-            msg["stop"] = True
+            _hide(msg, self._execution)
         elif name in self._execution.replaced:
             if msg["is_observed"]:
                 msg["stop"] = True
@@ -391,6 +415,23 @@ class _Rewriter(Messenger):  # type: ignore[misc]
         name = self._names.pop(id(msg), None)
         if name is not None:
             self.values[name] = msg["value"]
+
+
+class _Hidden(Messenger):  # type: ignore[misc]
+    """The step of a loop, with its collapsed sites hidden."""
+
+    def __init__(self, step: Callable[..., Any], execution: Execution) -> None:
+        super().__init__(step)
+        self._execution = execution
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "sample" and msg["name"] in self._execution.plan.collapsed:
+            _hide(msg, self._execution)
+
+
+def _hide(msg: dict[str, Any], execution: Execution) -> None:
+    msg["value"] = _placeholder(msg, msg["name"] in execution.drawn)
+    msg["stop"] = True
 
 
 def _placeholder(msg: dict[str, Any], drawn: bool) -> Any:

@@ -2,7 +2,8 @@
 
 Calls are inlined, so that a value deep inside a `jit` has a number like any other; a function with
 a derivative of its own stays one equation that also lists its body, because its *value* is proved
-from the body while JAX evaluates it with the author's rule.
+from the body while JAX evaluates it with the author's rule. A loop over latents becomes a map over its
+steps where it is one (`loops.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from conjugate_ppl import _compat
+from conjugate_ppl.loops import as_map
 
 __all__ = ["Equation", "Graph"]
 
@@ -58,6 +61,7 @@ class Graph:
         self.effects = bool(jaxpr.effects)
         env: dict[Any, int] = {}
         self.inputs = tuple(self._number(v, env) for v in jaxpr.invars)
+        self._live = set(self.inputs)  # numbers that depend on inputs
         self._bind_constants(jaxpr, _compat.constants_of(closed), env)
         equations: list[Equation] = []
         self._flatten(jaxpr.eqns, env, equations)
@@ -97,9 +101,9 @@ class Graph:
         for eqn in eqns:
             self.effects = self.effects or bool(getattr(eqn, "effects", ()))
             inputs = tuple(self._read(v, env) for v in eqn.invars)
-            found = _compat.body_of(eqn)
+            found = _compat.body_of(eqn) or self._mapped(eqn, inputs)
             if found is None:
-                outputs = tuple(self._number(v, env) for v in eqn.outvars)
+                outputs = self._results(eqn, inputs, env)
                 out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn))
                 continue
             body, custom = found
@@ -114,9 +118,29 @@ class Graph:
             steps: list[Equation] = []
             self._flatten(inner.eqns, inner_env, steps)
             results = tuple(self._read(v, inner_env) for v in inner.outvars)
-            outputs = tuple(self._number(v, env) for v in eqn.outvars)
+            outputs = self._results(eqn, inputs, env)
             out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn,
                                 tuple(steps), results))
+
+    def _results(self, eqn: Any, inputs: Sequence[int], env: dict[Any, int]) -> tuple[int, ...]:
+        outputs = tuple(self._number(v, env) for v in eqn.outvars)
+        if self._from_inputs(inputs):
+            self._live.update(outputs)
+        return outputs
+
+    def _mapped(self, eqn: Any, inputs: Sequence[int]) -> tuple[Any, bool] | None:
+        """The body of a loop over latents that is a map, as that of a call."""
+        loop = _compat.loop_of(eqn)
+        if loop is None or not self._from_inputs(inputs):
+            return None
+        run = as_map(loop)
+        if run is None:
+            return None
+        return _compat.make_jaxpr(run, *(jax.ShapeDtypeStruct(self.shapes[i], self.dtypes[i])
+                                         for i in inputs)), False
+
+    def _from_inputs(self, numbers: Sequence[int]) -> bool:
+        return not self._live.isdisjoint(numbers)
 
     def _index(self, equations: Iterable[Equation]) -> None:
         for equation in equations:
@@ -151,9 +175,22 @@ class Graph:
                 stack.extend(equation.inputs)
         return seen
 
+    def constant(self, numbers: Sequence[int], memo: dict[int, Any]) -> list[Any]:
+        """The values of numbers that depend on constants alone, as JAX computes them."""
+        with jax.ensure_compile_time_eval():
+            return self.evaluate(numbers, {}, memo)
+
     def has(self, primitives: Collection[str]) -> bool:
-        """Whether some equation is one of these primitives."""
-        return any(e.primitive in primitives for e in self.equations)
+        """Whether some equation is one of these primitives, or runs one in a body or a branch."""
+        return any(name in primitives for e in self.equations for name in _compat.primitives_of(e.raw))
+
+    def producer(self, number: int) -> Equation:
+        """The equation that a number is a result of."""
+        return self._producer[number]
+
+    def apply(self, equation: Equation, operands: Sequence[Any]) -> list[Any]:
+        """The results of an equation for these operands, computed by JAX."""
+        return _compat.evaluate_equation(equation.raw, operands, self._jaxpr)
 
     def evaluate(self, numbers: Sequence[int], inputs: Mapping[int, Any],
                  memo: dict[int, Any] | None = None) -> list[Any]:
@@ -178,9 +215,7 @@ class Graph:
                     if missing:
                         stack.extend(missing)
                         continue
-                    results = _compat.evaluate_equation(
-                        equation.raw, [env[i] for i in equation.inputs], self._jaxpr
-                    )
+                    results = self.apply(equation, [env[i] for i in equation.inputs])
                     env.update(zip(equation.outputs, results, strict=True))
                     stack.pop()
         return [env[n] for n in numbers]

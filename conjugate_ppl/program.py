@@ -58,10 +58,16 @@ class Site:
         simplex_numbers: parameters that must sum to one over their last axis.
         mask: its mask, if any.
         scale: its scale, if any.
+        cells: its log density cell by cell, masked and scaled, as NumPyro computes it; only in models with
+            discrete latents.
+        states: the values that a discrete latent can take, if finitely many; consecutive whole numbers.
+        possible: which of them each element can take, shape `shape + (len(states),)`; None for all.
         valid: elementwise "is inside the support" of an observed value.
         value: its value, where observed.
         subsampled: whether a randomly subsampled plate encloses it.
-        in_control_flow: whether it was written inside `scan` or `cond`.
+        branched: whether it was written inside `cond`.
+        looped: the value that its density is of, if it was written inside `scan`: the input's elements,
+            though maybe in another order.
         auxiliary: whether it is a `factor` statement.
         from_outside: whether its density or its prior's family is registered outside this package.
         source: the line of the sample statement, "model.py:12".
@@ -83,10 +89,14 @@ class Site:
     simplex_numbers: tuple[int, ...]
     mask: int | None
     scale: int | None
+    cells: int | None
+    states: np.ndarray | None
+    possible: np.ndarray | None
     valid: int | None
     value: int | None
     subsampled: bool
-    in_control_flow: bool
+    branched: bool
+    looped: int | None
     auxiliary: bool
     from_outside: bool
     source: str
@@ -138,18 +148,22 @@ class Program:
 
 
 class _Lines(Messenger):  # type: ignore[misc]
-    """Notes the user's line of each statement and which sites come from control flow."""
+    """Notes the user's line of each statement and which sites come from a `cond`."""
 
     def __init__(self, fn: Model) -> None:
         super().__init__(fn)
         self.lines: dict[str, str] = {}
-        self.inner: set[str] = set()
+        self.branched: set[str] = set()
+        self._in_cond = False
 
     def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "control_flow":
+            self._in_cond = not _compat.is_scan(msg)
         if msg["type"] == "sample":
             self.lines.setdefault(msg["name"], _compat.calling_line())
-            if msg.get("_control_flow_done"):
-                self.inner.add(msg["name"])
+            # sites of a loop or a branch are announced after it
+            if msg.get("_control_flow_done") and self._in_cond:
+                self.branched.add(msg["name"])
 
 
 def _placeholder(site: dict[str, Any]) -> Any:
@@ -208,6 +222,34 @@ def _summed(fn: Any, value: Any, scale: Any) -> tuple[Any, bool]:
     return (total if scale is None else jnp.sum(out * scale)), known
 
 
+def _cells(fn: Any, value: Any) -> tuple[Any, int]:
+    """A site's log densities as NumPyro has them, an event that is many numbers taken apart; and how many
+    axes that adds behind those of the batch."""
+    if type(fn) is dist.Independent:
+        out, extra = _cells(fn.base_dist, value)
+        return out, extra + fn.reinterpreted_batch_ndims
+    if type(fn) is dist.MaskedDistribution and type(fn.base_dist) is dist.Independent and not isinstance(
+            fn._mask, bool):
+        wide = jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * fn.event_dim)
+        inside = jnp.where(wide, value, fn.base_dist.support.feasible_like(value))
+        out, extra = _cells(fn.base_dist, inside)
+        return jnp.where(jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * extra), out, 0.0), extra
+    return fn.log_prob(value), 0
+
+
+def _bounds(fn: Any) -> tuple[Any, Any] | None:
+    """The smallest and the largest value of a discrete distribution on whole numbers, if it has both."""
+    c = fn.support
+    while isinstance(c, constraints.independent):
+        c = c.base_constraint
+    if c is constraints.boolean:
+        return 0, 1
+    low, high = getattr(c, "lower_bound", None), getattr(c, "upper_bound", None)
+    if low is None or high is None or c.event_dim or not c.is_discrete:
+        return None
+    return low, high
+
+
 def _mask_of(fn: Any) -> Any:
     while True:
         if type(fn) is dist.MaskedDistribution:
@@ -236,12 +278,15 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
     kwargs = dict(kwargs or {})
     kinds: dict[str, str] = {}  # of all sites, in the order of the model
     order: list[str] = []
+    discrete: list[str] = []
     unfit_params: dict[str, str] = {}
 
     def shapes() -> Any:
         trace = _trace(model, args, kwargs, substitute_fn=_placeholder)
         kinds.update({n: s["type"] for n, s in trace.items()})
         order.extend(n for n, s in trace.items() if _is_input(s))
+        discrete.extend(n for n in order if trace[n]["type"] == "sample" and trace[n]["fn"].support
+                        is not None and trace[n]["fn"].support.is_discrete)
         for name, s in trace.items():
             if s["type"] == "param" and (not s["args"] or callable(s["args"][0])):
                 unfit_params[name] = "has a random initial value, which would be drawn a second time"
@@ -264,13 +309,15 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
                 out["deterministic"][name] = site["value"]
             elif site["type"] == "sample":
                 out["sites"][name] = _record(site, notes, lines, random_plates)
+                if discrete:
+                    out["sites"][name].update(_by_cell(site))
         leaves, notes["tree"] = jax.tree.flatten(out)
         return leaves
 
     closed = _compat.make_jaxpr(densities, [structs[n] for n in order])
     graph = Graph(closed)
     out = jax.tree.unflatten(notes["tree"], graph.outputs)
-    sites = {n: _site(n, numbers, notes[n]) for n, numbers in out["sites"].items()}
+    sites = {n: _site(graph, n, numbers, notes[n]) for n, numbers in out["sites"].items()}
     ordered = {n: sites[n] for n in kinds if n in sites}
     return Program(
         graph=graph,
@@ -315,7 +362,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "family": found[0] if found else "",
         "known_density": known,
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
-        "in_control_flow": name in lines.inner,
+        "branched": name in lines.branched,
         "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) is dist.Unit,
         "from_outside": registered_outside(inner) or bool(found and family_from_outside(found[0])),
         "source": lines.lines.get(name, ""),
@@ -327,10 +374,25 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         record["mask"] = jnp.asarray(mask)
     if site["scale"] is not None:
         record["scale"] = jnp.asarray(site["scale"])
+    if latent and site.get("_control_flow_done"):
+        record["looped"] = jnp.asarray(value)
     if not latent and not notes[name]["auxiliary"] and np.size(value):
         record["value"] = jnp.asarray(value)
         with contextlib.suppress(NotImplementedError, TypeError):
             record["valid"] = jnp.asarray(fn.support(value))
+    return record
+
+
+def _by_cell(site: dict[str, Any]) -> dict[str, Any]:
+    """What summing out discrete latents needs of a site."""
+    fn, scale = site["fn"], site["scale"]
+    cells, extra = _cells(fn, site["value"])
+    if scale is not None:
+        cells = cells * jnp.reshape(scale, jnp.shape(scale) + (1,) * extra)
+    record = {"cells": jnp.asarray(cells)}
+    bounds = None if site["is_observed"] else _bounds(fn)
+    if bounds is not None:
+        record["low"], record["high"] = (jnp.broadcast_to(b, jnp.shape(site["value"])) for b in bounds)
     return record
 
 
@@ -341,10 +403,25 @@ def _holds_numbers(value: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_))
 
 
-def _site(name: str, numbers: dict[str, Any], note: dict[str, Any]) -> Site:
+def _site(graph: Graph, name: str, numbers: dict[str, Any], note: dict[str, Any]) -> Site:
+    states, possible = _states(graph, numbers.get("low"), numbers.get("high"))
     return Site(
         name=name, factor=numbers["factor"], parameters=numbers["parameters"],
         support_numbers=tuple(numbers["support_numbers"]),
         simplex_numbers=tuple(numbers["simplex_numbers"]), mask=numbers.get("mask"),
-        scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"), **note,
+        scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"),
+        looped=numbers.get("looped"), cells=numbers.get("cells"), states=states, possible=possible, **note,
     )
+
+
+def _states(graph: Graph, low: int | None, high: int | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """All values between two bounds, and which of them each element can take (None for all)."""
+    if low is None or high is None or graph.dependencies.get(low) or graph.dependencies.get(high):
+        return None, None
+    bounds = graph.constant([low, high], {})
+    if not all(map(_compat.is_concrete, bounds)) or not bounds[0].size:
+        return None, None
+    least, most = (np.asarray(b) for b in bounds)
+    states = np.arange(least.min(), most.max() + 1)
+    possible = (states >= least[..., None]) & (states <= most[..., None])
+    return states, None if possible.all() else possible

@@ -2,8 +2,8 @@
 
 Whatever in a density does not depend on the latents is computed here once: in NumPy, so that nothing
 is compiled, and in double precision, so that float32 data lose no digits. A primitive without an
-entry is evaluated by JAX itself, and so is one that jumps (`JUMPS`, comparisons, casts to integers): there
-the last digit of a float decides, and it must be the digit that the model has.
+entry is evaluated by JAX itself, and so is one whose rounding is part of the model: one that jumps
+(`JUMPS`, comparisons, casts to integers), where the last digit of a float decides, and half precision.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ def known(value: Any) -> np.ndarray:
 
 def _convert(p: Params, x: np.ndarray) -> np.ndarray:
     dtype = np.dtype(p["new_dtype"])
-    # a cast to half precision is meant to round
-    return x.astype(np.float64 if dtype.kind == "f" and dtype.itemsize > 2 else dtype)
+    return x.astype(np.float64 if dtype.kind == "f" else dtype)
 
 
 def _iota(p: Params) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -64,15 +65,22 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
     if shape == () and len(terms) > 1:
         terms = _stacked(terms)
     out: list[Term] = []
+    places: dict[Any, list[int]] = {}  # in `out`, of terms in the same variables and powers
     for term in terms:
-        for k, other in enumerate(out):
-            if _alike(term, other):
-                total = other.coefficient() + term.coefficient()
-                out[k] = dataclasses.replace(other, coefficients=(total,))
+        same = places.setdefault((term.hidden, _powers(term)), [])
+        for k in same:
+            if _alike(term, out[k]):
+                total = out[k].coefficient() + term.coefficient()
+                out[k] = dataclasses.replace(out[k], coefficients=(total,))
                 break
         else:
+            same.append(len(out))
             out.append(term)
     return Value(shape, tuple(t for t in out if not _is_zero(t)))
+
+
+def _powers(term: Term) -> tuple[tuple[int, Fraction], ...]:
+    return tuple((id(a.variable), a.power) for a in term.atoms)
 
 
 def _is_zero(term: Term) -> bool:
@@ -88,8 +96,7 @@ def _stacked(terms: Sequence[Term]) -> list[Term]:
         if not small or not term.atoms or int(np.prod(term.hidden)) > _LISTED:
             out.append(term)
             continue
-        key = tuple((id(a.variable), a.power) for a in term.atoms)
-        groups.setdefault(key, []).append(term)
+        groups.setdefault(_powers(term), []).append(term)
     for group in groups.values():
         if len(group) == 1:
             out += group
@@ -140,15 +147,11 @@ def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndar
 
 
 def _alike(a: Term, b: Term) -> bool:
-    if a.hidden != b.hidden or len(a.atoms) != len(b.atoms):
-        return False
+    """Whether two terms in the same variables and powers, with the same hidden axes, add up to one."""
     if a.hidden and (len(a.coefficients) > 1 or len(b.coefficients) > 1):
         return False
-    return all(
-        x.variable is y.variable and x.power == y.power
-        and same_selection(x.selection, y.selection)
-        for x, y in zip(a.atoms, b.atoms, strict=True)
-    )
+    return all(same_selection(x.selection, y.selection)
+               for x, y in zip(a.atoms, b.atoms, strict=True))
 
 
 def reduce_sum(value: Value, axes: Sequence[int]) -> Value:

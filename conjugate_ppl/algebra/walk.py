@@ -25,6 +25,8 @@ from conjugate_ppl.graph import Equation, Graph
 
 __all__ = ["HIDDEN_NOISE", "Walk"]
 
+_SINGLE = 4  # bytes of a float of single precision
+
 HIDDEN_NOISE = "<hidden noise>"
 """The root of what a model draws without a sample site."""
 
@@ -83,33 +85,26 @@ class Walk:
         concrete = all(isinstance(x, np.ndarray) for x in operands)
         name = equation.primitive
         function = HOST.get(name) or MOVES.get(name)
-        if concrete and self._jumps(equation):
-            with jax.ensure_compile_time_eval():
-                raw = self.graph.evaluate(equation.outputs, {}, self._exactly)
-            return [known(r) for r in raw]
-        if concrete and function is not None:
+        if concrete and function is not None and not self._rounds(equation):
             # what NumPy refuses, JAX itself knows how to take
             with np.errstate(all="ignore"), contextlib.suppress(
                     Unreadable, TypeError, ValueError, IndexError):
                 return [known(function(equation.params, *operands))]
         if concrete:
-            with jax.ensure_compile_time_eval():
-                raw = self.graph.evaluate(equation.outputs, {}, {
-                    i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
-            return [known(r) for r in raw]
+            return [known(x) for x in self.graph.constant(equation.outputs, self._exactly)]
         return self.graph.evaluate(equation.outputs, {}, {
             i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
 
-    def _jumps(self, equation: Equation) -> bool:
-        """Whether floats decide in it: then their rounding must be that of the model."""
-        def is_float(number: int) -> bool:
-            return bool(jax.numpy.issubdtype(self.graph.dtypes[number], jax.numpy.floating))
+    def _rounds(self, equation: Equation) -> bool:
+        """Whether rounding in it is part of the model: it jumps, or makes floats of few digits."""
+        def digits(number: int) -> int:
+            dtype = self.graph.dtypes[number]
+            return dtype.itemsize if jax.numpy.issubdtype(dtype, jax.numpy.floating) else 0
 
-        if not any(map(is_float, equation.inputs)):
-            return False
-        if equation.primitive in JUMPS or equation.primitive not in HOST.keys() | MOVES.keys():
+        made = min(map(digits, equation.outputs))  # 0 for whole numbers and truth values
+        if any(map(digits, equation.inputs)) and (equation.primitive in JUMPS or not made):
             return True
-        return not all(map(is_float, equation.outputs))
+        return 0 < made < _SINGLE
 
     def _native(self, x: Any, number: int) -> Any:
         return x.astype(self.graph.dtypes[number]) if isinstance(x, np.ndarray) else x

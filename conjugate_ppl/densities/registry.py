@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
-__all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "log_density", "register_density",
-           "registered_outside", "simplex_parameters", "support_parameters"]
+__all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "fills_the_reals", "log_density",
+           "register_density", "registered_outside", "simplex_parameters", "support_parameters"]
 
 LogDensity = Callable[[Any, Any], Any]
 F = TypeVar("F", bound=LogDensity)
@@ -173,7 +173,7 @@ def support_parameters(d: Any) -> list[Any]:
     """
     d = _inside(d)
     if type(d) in (dist.TransformedDistribution, dist.LogNormal):
-        moved = [] if _fills_the_reals(d.base_dist) else _arrays(list(d.transforms))
+        moved = [] if fills_the_reals(d.base_dist) else _arrays(list(d.transforms))
         return [*moved, *support_parameters(d.base_dist)]
     entry = DENSITIES.get(type(d))
     registered = [getattr(d, name) for name in entry.support] if entry else []
@@ -199,7 +199,8 @@ def _inside(d: Any) -> Any:
     return d
 
 
-def _fills_the_reals(d: Any) -> bool:
+def fills_the_reals(d: Any) -> bool:
+    """Whether the support of a distribution is all reals, or all real vectors."""
     support = d.support
     while isinstance(support, constraints.independent):
         support = support.base_constraint

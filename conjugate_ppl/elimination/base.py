@@ -48,8 +48,11 @@ class Elimination(Protocol):
     def log_prob(self, values: Values) -> Any:
         """Normalised log density of the block's values in `values`."""
 
-    def conditionals(self, values: Values) -> dict[str, Any]:
-        """The exact conditional of each site, a NumPyro distribution."""
+    def laws(self, values: Values) -> Any:
+        """Arrays that say what the exact conditional of each site is."""
+
+    def conditionals(self, laws: Any) -> dict[str, Any]:
+        """The exact conditional of each site, a NumPyro distribution, by its `laws`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,38 @@ from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.gaussian.posterior import inner_columns, moments
 from conjugate_ppl.gaussian.solve import Solution
 
-__all__ = ["conditionals"]
+__all__ = ["Law", "laws"]
 
 _DENSE = 2000  # sites up to this size get a conditional with its full covariance
 
 
-def conditionals(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dict[str, Any]]
-                 ) -> dict[str, Any]:
+class Law(NamedTuple):
+    """The exact normal law of a site's elements, whose covariance is F F' + diagonal.
+
+    Fields:
+        mean: in the site's shape.
+        factor: F, a row for each element; lower triangular where there is no diagonal.
+        diagonal: what each element has of its own, or None.
+    """
+
+    mean: Any
+    factor: Any
+    diagonal: Any
+
+    def distribution(self) -> Any:
+        """The law as a NumPyro distribution over arrays of the site's shape."""
+        shape, size = self.mean.shape, self.mean.size
+        if self.diagonal is None and size == 1:
+            return dist.Normal(self.mean, self.factor.reshape(shape))
+        flat = (dist.MultivariateNormal(self.mean.reshape(-1), scale_tril=self.factor)
+                if self.diagonal is None else
+                dist.LowRankMultivariateNormal(self.mean.reshape(-1), self.factor, self.diagonal))
+        return flat if len(shape) == 1 else _Reshaped(
+            flat, dist.transforms.ReshapeTransform(shape, (size,)))
+
+
+def laws(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dict[str, Any]]
+         ) -> dict[str, Law]:
     """The exact marginal of each site given the kept ones: multivariate normal over its elements.
 
     `to_sites` maps the block's elements to the sites. It is affine, so that their joint law follows
@@ -34,25 +59,16 @@ def conditionals(block: GaussianBlock, solution: Solution, to_sites: Callable[[A
     if dense:
         columns = jnp.concatenate([columns, inner_columns(block, law.inner)], 1)
     images = jax.vmap(push, in_axes=1, out_axes=-1)(columns)
-    out: dict[str, Any] = {}
+    out: dict[str, Law] = {}
     for s in block.sites:
         if not s.size:
             continue
-        factor, loc = images[s.name].reshape(s.size, -1), mean[s.name].reshape(-1)
+        factor = images[s.name].reshape(s.size, -1)
         if dense and s.size <= _DENSE:
-            root = _lower_root(factor)
-            if s.size == 1:
-                out[s.name] = dist.Normal(mean[s.name], root.reshape(s.shape))
-                continue
-            flat = dist.MultivariateNormal(loc, scale_tril=root)
+            out[s.name] = Law(mean[s.name], _lower_root(factor), None)
         elif _own_component(block, s):
             c, p = _component_places(block, s)
-            flat = dist.LowRankMultivariateNormal(loc, factor[:, : law.rest.shape[1]],
-                                                  law.inner[c, p, p])
-        else:
-            continue
-        out[s.name] = flat if len(s.shape) == 1 else _Reshaped(
-            flat, dist.transforms.ReshapeTransform(s.shape, (s.size,)))
+            out[s.name] = Law(mean[s.name], factor[:, : law.rest.shape[1]], law.inner[c, p, p])
     return out
 
 

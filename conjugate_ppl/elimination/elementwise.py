@@ -88,20 +88,19 @@ class ElementwiseElimination:
         prior, added = self.natural(values)
         return jnp.sum(self.family.ratio(prior, added))
 
-    def posterior(self, values: Values) -> Any:
-        """The conditional of the site."""
-        assert self.family.distribution is not None
+    def laws(self, values: Values) -> tuple[Any, ...]:
         prior, added = self.natural(values)
-        return self.family.distribution(tuple(p + c for p, c in zip(prior, added, strict=True)))
+        return tuple(p + c for p, c in zip(prior, added, strict=True))
+
+    def conditionals(self, laws: tuple[Any, ...]) -> dict[str, Any]:
+        assert self.family.distribution is not None
+        return {self.sites[0]: self.family.distribution(laws)}
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        return {self.sites[0]: self.posterior(values).sample(key)}
+        return {n: d.sample(key) for n, d in self.conditionals(self.laws(values)).items()}
 
     def log_prob(self, values: Values) -> Any:
         return self.family.log_posterior(*self.natural(values), values.site(self.sites[0]))
-
-    def conditionals(self, values: Values) -> dict[str, Any]:
-        return {self.sites[0]: self.posterior(values)}
 
 
 def eliminate_elementwise(program: Program, site: str, pool: Pool

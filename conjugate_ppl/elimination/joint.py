@@ -18,7 +18,7 @@ from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool
-from conjugate_ppl.elimination.conditionals import conditionals
+from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import start_walk
@@ -57,9 +57,11 @@ class GaussianElimination:
     def log_prob(self, values: Values) -> Any:
         return log_prob(self.block, self.solution(values), self._to_elements(values))
 
-    def conditionals(self, values: Values) -> dict[str, Any]:
-        return conditionals(self.block, self.solution(values),
-                            lambda e: self._to_sites(values, e))
+    def laws(self, values: Values) -> dict[str, Law]:
+        return laws(self.block, self.solution(values), lambda e: self._to_sites(values, e))
+
+    def conditionals(self, laws: dict[str, Law]) -> dict[str, Any]:
+        return {n: law.distribution() for n, law in laws.items()}
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
         """z_i = r_i + (A_i(e) + e_i)"""

@@ -6,11 +6,9 @@ algorithms. A prior here is a location that may be affine in other Gaussian late
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpyro.distributions as dist
-from numpyro.distributions import constraints
 
+from conjugate_ppl.densities import fills_the_reals
 from conjugate_ppl.families.registry import GAUSSIAN, Family, register_family
 
 __all__ = ["FLAT", "GAUSSIAN", "MULTIVARIATE", "NORMAL"]
@@ -23,11 +21,4 @@ MULTIVARIATE = register_family(dist.MultivariateNormal)(
 )
 
 
-def _on_the_reals(d: Any) -> bool:
-    support = d.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support is constraints.real
-
-
-FLAT = register_family(dist.ImproperUniform, when=_on_the_reals)(Family("Flat", lambda d: {}))
+FLAT = register_family(dist.ImproperUniform, when=fills_the_reals)(Family("Flat", lambda d: {}))

@@ -1,6 +1,7 @@
 """Putting blocks together: the search for a plan.
 
-Latents that nothing depends on go first. Then Gaussian sites jointly, then the other families from the
+Latents that nothing depends on go first. Discrete latents are summed out next, since no sampler of what is
+left could move them; what shares a factor with them is not looked at any more. Then Gaussian sites jointly, then the other families from the
 last site of the model to the first, each on what the previous eliminations left; the other way round is
 tried too, and of the two the one that integrates out more numbers is taken (Gaussian first if equal).
 Every site that fails is declined with the first reason found, and the search goes on without it.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import networkx as nx
 import numpy as np
@@ -23,7 +24,9 @@ from conjugate_ppl.elimination import (
     Elimination,
     Pool,
     eliminate_elementwise,
+    eliminate_finite,
     eliminate_gaussian,
+    eliminate_statespace,
 )
 from conjugate_ppl.elimination.base import MARGINAL
 from conjugate_ppl.elimination.conflicts import conflicts
@@ -155,7 +158,8 @@ class _Attempt:
                  forward: frozenset[str], concrete: bool) -> None:
         self.program, self.deps, self.concrete = program, deps, concrete
         self.forward = forward
-        self.left = list(candidates)
+        self.left = [n for n in candidates if not program.sites[n].discrete]
+        self.discrete = [n for n in candidates if program.sites[n].discrete]
         self.declined: dict[str, Declined] = {}
         self.eliminations: list[Elimination] = []
         self.collapsed: list[str] = []
@@ -174,7 +178,9 @@ class _Attempt:
         self.values = self._walk()
         self._reject_noise()
         self._reject_unproved_simplexes()
+        self._reject_reordered()
         self.pool = Pool({n: v.terms for n, v in self.values.items()})
+        self._finite()
         steps: list[Callable[[], None]] = [self._gaussian, self._elementwise]
         for step in steps if gaussian_first else reversed(steps):
             step()
@@ -207,10 +213,58 @@ class _Attempt:
                         self._decline(Declined(name, f"the probabilities of `{factor}` depend on it and "
                                                "are not proved to sum to one", site.source))
 
+    def _reject_reordered(self) -> None:
+        """NumPyro hands the values of a loop that runs backwards over in reverse order."""
+        for name in list(self.left):
+            site = self.program.sites[name]
+            if site.looped is None:
+                continue
+            (value,) = self.walk.run([site.looped])
+            term = value.single
+            if term is None or len(term.atoms) != 1 or term.atoms[0].variable.name != name or not (
+                    np.array_equal(np.broadcast_to(term.atoms[0].selection, site.shape),
+                                   np.arange(site.size).reshape(site.shape))):
+                self._decline(Declined(name, "it is sampled inside a loop that takes its elements in "
+                                       "another order", site.source))
+
     def _decline(self, problem: Declined) -> None:
         if problem.site in self.left:
             self.left.remove(problem.site)
             self.declined[problem.site] = problem
+
+    # -- discrete sites ---------------------------------------------------------------------------
+
+    def _finite(self) -> None:
+        """Sum out discrete sites, those that share factors together."""
+        while (beside := self._left_beside()) is not None:
+            self.discrete.remove(beside.site)
+            self.declined[beside.site] = beside
+        for block in self._independent(self.discrete):
+            touched = self._factors(block)
+            try:
+                elimination, self.pool = eliminate_finite(self.program, block, touched, self.pool)
+            except Declined as problem:
+                for name in block:
+                    self.declined[name] = problem if name == problem.site else Declined(
+                        name, f"it meets `{problem.site}`, which is not summed out: {problem.reason}",
+                        problem.source)
+                continue
+            self._accept(elimination, block, touched, {n: elimination.how(n) for n in block})
+
+    def _left_beside(self) -> Declined | None:
+        """A discrete site that shares a factor with one that stays, if there is one."""
+        for name in self.discrete:
+            for factor in self._factors([name]):
+                site = self.program.sites[factor]
+                for other in sorted(self.deps.factor[factor] - frozenset(self.discrete)):
+                    if other in self.program.sites and self.program.sites[other].discrete:
+                        return Declined(name, f"`{factor}` also depends on the discrete latent `{other}`, "
+                                        "which stays", site.source)
+        return None
+
+    def _factors(self, sites: list[str]) -> list[str]:
+        """Factors that depend on some sites, their own among them."""
+        return [n for n in self.deps.touching(sites) if n not in self.forward]
 
     # -- Gaussian sites ---------------------------------------------------------------------------
 
@@ -229,13 +283,18 @@ class _Attempt:
                 for block in blocks:
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
-                    elimination, pool = eliminate_gaussian(
+                    eliminate = eliminate_statespace if self._in_steps(block) else eliminate_gaussian
+                    elimination, self.pool = eliminate(
                         self.program, block, self.pool, touched, visible, self.concrete)
-                    self.pool = pool
-                    self._accept(elimination, block, touched)
+                    self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
                 self._decline(problem)
                 continue
+
+    def _in_steps(self, block: list[str]) -> bool:
+        """Whether elements of a site depend on other elements of it, as the steps of a loop do."""
+        sites = self.program.sites
+        return any(n in self.program.roots(*sites[n].parameters.values()) for n in block)
 
     def _touched(self, block: list[str]) -> list[str]:
         """Factors that depend on a block, the priors of the block itself left out."""
@@ -287,26 +346,33 @@ class _Attempt:
                 self._decline(problem)
                 continue
             self.pool = pool
-            self._accept(elimination, [name], touched)
+            self._accept(elimination, [name], touched, self._form([name], touched))
 
-    def _accept(self, elimination: Elimination, block: list[str], touched: list[str]) -> None:
+    def _accept(self, elimination: Elimination, block: list[str], touched: list[str],
+                why: Mapping[str, str]) -> None:
         self.eliminations.append(elimination)
         self.collapsed += block
         self.consumed.update(n for n in touched if n in self.program.sites)
         self.consumed.update(block)
         self.pool = self.pool.replaced(block, {})
+        self.left = [n for n in self.left if n not in block]
+        self.rule.update(dict.fromkeys(block, elimination.rule))
+        self.why.update(why)
+
+    def _form(self, block: list[str], touched: list[str]) -> dict[str, str]:
+        """In words, why the sites of a block can be integrated out."""
         names = [f"`{n}`" if n in self.program.sites else "what is left of "
                  + " and ".join(f"`{s}`" for s in n.removesuffix(MARGINAL).split(", "))
                  for n in touched]
+        found = {}
         for name in block:
-            self.left.remove(name)
-            self.rule[name] = elimination.rule
+            family = self.program.sites[name].family
             with_others = [f"`{b}`" for b in block if b != name]
             joint = f", together with {_listed(with_others)}" if with_others else ""
-            what = "quadratic" if elimination.rule == "jointly Gaussian" else \
-                f"affine in the statistics of a {self.program.sites[name].family}"
-            self.why[name] = f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {what} in it" \
-                + joint if names else f"nothing but its own prior depends on it{joint}"
+            what = "quadratic" if family in GAUSSIAN else f"affine in the statistics of a {family}"
+            found[name] = f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {what} in it{joint}" \
+                if names else f"nothing but its own prior depends on it{joint}"
+        return found
 
     def _drop_untouched(self) -> None:
         """Factors that no elimination consumed stay as the model writes them."""

@@ -19,6 +19,7 @@ from numpyro.infer import init_to_feasible
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.elimination.finite import FiniteElimination
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
@@ -159,14 +160,32 @@ class Execution:
 
     def conditionals(self, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
         """The exact conditional of each collapsed site that has one in closed form."""
-        values = self.values(kept)
         found: dict[str, Any] = {}
-        later: frozenset[str] = frozenset()  # eliminated later, so not known here
-        for elimination in reversed(self.chosen.eliminations):
-            if not later & self.reads(elimination.sites):
-                found.update(elimination.conditionals(values))
-            later |= frozenset(elimination.sites)
+        for k, laws in self._laws(dict(kept)).items():
+            found.update(self.chosen.eliminations[k].conditionals(laws))
         return {n: found[n] for n in self.plan.collapsed if n in found}
+
+    @functools.cached_property
+    def _laws(self) -> Callable[[Mapping[str, Any]], dict[int, Any]]:
+        """One compiled program: its operations, hundreds in a chain of sites, take longer one by one."""
+        def compute(sites: Mapping[str, Any]) -> dict[int, Any]:
+            values, found = self.values(sites), {}
+            later: frozenset[str] = frozenset()  # eliminated later, so not known here
+            for k, elimination in reversed(list(enumerate(self.chosen.eliminations))):
+                if not later & self.reads(elimination.sites):
+                    found[k] = elimination.laws(values)
+                later |= frozenset(elimination.sites)
+            return found
+
+        return jax.jit(compute)
+
+    def mode(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """The most probable values of the discrete sites that are summed out."""
+        found: dict[str, Any] = {}
+        for elimination in self.chosen.eliminations:
+            if isinstance(elimination, FiniteElimination):
+                found.update(elimination.mode(self.values(kept)))
+        return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in found.items()}
 
     def params(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """Values of `param` sites, which are constants of a run."""

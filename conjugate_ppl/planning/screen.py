@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from conjugate_ppl._compat import is_random_primitive
 from conjugate_ppl.elimination import Declined
 from conjugate_ppl.families import FAMILIES
+from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.program import Program, Site
 
 __all__ = ["Dependencies", "obstacle"]
@@ -63,20 +64,44 @@ def _own_obstacle(program: Program, site: Site) -> str:
         return "the model holds mutable state"
     if program.graph.effects:
         return "the model has side effects"
+    if site.branched:
+        return "it is sampled inside `cond`"
     if site.discrete:
-        return "it is discrete"
-    if site.in_control_flow:
-        return "it is sampled inside `scan` or `cond`"
+        return _discrete_obstacle(program, site)
     if site.mask is not None:
         return "its prior is masked"
     if site.family not in FAMILIES:
         return f"its prior, {site.distribution}, has no conjugate family here"
     if site.scale is not None:
         return "its prior is weighted by `scale` or a subsampled plate"
+    if site.family not in GAUSSIAN and site.name in program.roots(*site.parameters.values()):
+        return "its elements depend on each other, as the steps of a loop do"
+    return ""
+
+
+_MANY_STATES = 1 << 16
+
+
+def _discrete_obstacle(program: Program, site: Site) -> str:
+    if program.roots(*site.support_numbers):
+        return "it is discrete, and its largest value depends on a latent"
+    if site.states is None:
+        return f"it is discrete, and the values of a {site.distribution} are not finitely many"
+    states = len(site.states)
+    if states > _MANY_STATES:
+        return f"it is discrete, with {states} states"
+    if site.scale is not None:
+        return "its prior is weighted by `scale` or a subsampled plate"
+    if _draws_noise(program, site):
+        return "its prior depends on noise that the model draws outside any sample site"
     return ""
 
 
 def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site) -> str:
+    if child.branched:
+        return f"`{child.name}` is sampled inside `cond`"
+    if program.sites[name].discrete:
+        return _obstacle_to_sum(program, deps, name, child)
     if not child.known_density:
         return (f"`{child.name}` is {child.distribution}, whose density is not registered; "
                 "`register_density` adds it")
@@ -95,8 +120,19 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
     if discrete:
         latent = discrete[0]
         return f"`{child.name}` also depends on the discrete latent `{latent}`"
-    if child.latent and child.in_control_flow:
-        return f"`{child.name}` is sampled inside `scan` or `cond`"
+    return ""
+
+
+def _obstacle_to_sum(program: Program, deps: Dependencies, name: str, child: Site) -> str:
+    """The same for a discrete latent, to which every density is conjugate."""
+    if child.subsampled:
+        return f"`{child.name}` is in a subsampled plate"
+    if deps.scale[child.name]:
+        return f"the weight (`scale`) of `{child.name}` depends on a latent"
+    if name in deps.support[child.name]:
+        return f"the support of `{child.name}` depends on it"
+    if _draws_noise(program, child):
+        return f"`{child.name}` depends on noise that the model draws outside any sample site"
     return ""
 
 
@@ -104,7 +140,7 @@ def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], nam
     """Whether nothing left in the model depends on a latent: it is drawn from its prior."""
     site = program.sites[name]
     if (site.scale is not None or site.subsampled or not site.known_density
-            or site.distribution in _NOT_NORMALISED or site.in_control_flow
+            or site.distribution in _NOT_NORMALISED or site.branched
             or program.mutable or program.graph.effects or _draws_noise(program, site)):
         return False
     return all(n == name or n in gone for n in deps.touching([name]))

@@ -1,0 +1,136 @@
+"""Arrays that depend on discrete latents, one value for each state of what they read.
+
+The elements of all latents of a block are numbered through. Position p of an array may read one of them,
+several, or none. `Reading.element` says which, position by position; the array holds, behind its own axes, one
+axis of states a reading. Own axes along which all values are equal are stored with size 1: the value of
+`z[t]` in state s is s, whatever t is. A known number that stands beside such values, as the state before the
+first of a chain does, counts as an element that is held in one state (`held`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["NONE", "Cases", "Mixed", "Reading", "held", "joined", "merged"]
+
+
+NONE = -1
+
+
+def held(state: Any) -> Any:
+    """The number of an element that is held in a state; `held(held(state)) == state`."""
+    return NONE - 1 - state
+
+
+class Mixed(Exception):
+    """A value reads several elements of a discrete latent in a way that is not followed."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reading:
+    """Which element, of so many states, each position reads; `NONE`, or one below for an element that is
+    held. Axes of size 1 stand for any size."""
+
+    states: int
+    element: np.ndarray
+
+    def map(self, element: Any) -> Reading:
+        """The same axis of states, other elements."""
+        return Reading(self.states, np.asarray(element))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cases:
+    """An array of `shape` for all states of its readings; see the module's docstring.
+
+    `values` are set where the array is nothing but the values of the states of its one reading.
+    """
+
+    shape: tuple[int, ...]
+    readings: tuple[Reading, ...]
+    array: Any
+    values: np.ndarray | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of own axes."""
+        return len(self.shape)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The sizes of the axes behind the own ones."""
+        return tuple(self.array.shape[self.rank:])
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all positions have the same values."""
+        return all(n == 1 for n in self.array.shape[: self.rank])
+
+    def full(self) -> Any:
+        """The array with all own axes at full size."""
+        return jnp.broadcast_to(self.array, (*self.shape, *self.states))
+
+    def elements(self) -> list[np.ndarray]:
+        """The readings' elements at full size."""
+        return [np.broadcast_to(r.element, self.shape) for r in self.readings]
+
+    def constant_along(self, axes: Sequence[int]) -> bool:
+        """Whether every reading reads the same element all along some own axes."""
+        return all(bool((np.take(e, [0], a) == e).all()) if e.shape[a] else True
+                   for r in self.readings for e in [r.element] for a in axes)
+
+
+def _merged(a: Reading, b: Reading) -> Reading | None:
+    """One reading for two that nowhere read different elements."""
+    if a.states != b.states:
+        return None
+    x, y = np.broadcast_arrays(a.element, b.element)
+    if ((x != y) & (x != NONE) & (y != NONE)).any():
+        return None
+    if np.array_equal(x, y):
+        return a if a.element.size <= b.element.size else b
+    return a.map(np.where(x == NONE, y, x))
+
+
+def merged(operands: Sequence[Sequence[Reading]]) -> tuple[tuple[Reading, ...], list[list[int]]]:
+    """All readings of some operands, equal ones once, and the places of each operand's own."""
+    found: list[Reading] = []
+    places: list[list[int]] = []
+    for readings in operands:
+        mine: list[int] = []
+        for r in readings:
+            for k, other in enumerate(found):
+                both = None if k in mine else _merged(other, r)
+                if both is not None:
+                    found[k] = both
+                    break
+            else:
+                k = len(found)
+                found.append(r)
+            mine.append(k)
+        places.append(mine)
+    return tuple(found), places
+
+
+def joined(operands: Sequence[Any], rank: int) -> tuple[tuple[Reading, ...], list[Any]]:
+    """All readings of some operands, and the operands' arrays brought to them.
+
+    Each array gets `rank` own axes (new ones in front) and then an axis for every reading, of size 1 for
+    those that are not its own.
+    """
+    readings, places = merged([
+        [r.map(r.element.reshape((1,) * (rank - x.rank) + r.element.shape)) for r in x.readings]
+        if isinstance(x, Cases) else [] for x in operands])
+    arrays = []
+    for x, mine in zip(operands, places, strict=True):
+        array, own = (x.array, x.rank) if isinstance(x, Cases) else (x, np.ndim(x))
+        array = jnp.transpose(array, [*range(own), *(own + int(k) for k in np.argsort(mine))])
+        sizes = dict(zip(sorted(mine), np.shape(array)[own:], strict=True))
+        arrays.append(jnp.reshape(array, (1,) * (rank - own) + np.shape(array)[:own] + tuple(
+            sizes.get(k, 1) for k in range(len(readings)))))
+    return readings, arrays

@@ -1,0 +1,98 @@
+"""Chains of states: forward and backward recursions in log space (Rabiner, Proc. IEEE 77, 1989).
+
+A chain of L elements with S states each has a table `own` of shape (L, S) and one `pair`, of shape
+(L - 1, S, S) or (1, S, S), for each element and the next one. All functions are for one chain.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from conjugate_ppl.finite.sums import Over, log_sum, moved, weights
+
+__all__ = ["chain_draw", "chain_log_prob", "chain_total", "forward"]
+
+
+def _along(pair: Any, own: Any) -> Any:
+    """The pairs, one for each step."""
+    return jnp.broadcast_to(pair, (own.shape[0] - 1, *pair.shape[1:]))
+
+
+def forward(own: Any, pair: Any, over: Over) -> Any:
+    """What the elements up to each one amount to, by its state; shape (L, S)."""
+    once = pair.shape[0] == 1
+
+    def step(before: Any, x: Any) -> tuple[Any, Any]:
+        here, p = (x, pair[0]) if once else x
+        after = over.reduce(before[:, None] + p, 0) + here
+        return after, after
+
+    rest = own[1:] if once else (own[1:], pair)
+    _, found = lax.scan(step, own[0], rest)
+    return jnp.concatenate([own[:1], found])
+
+
+@jax.custom_jvp
+def chain_total(own: Any, pair: Any) -> Any:
+    """Log of the sum over all states of all elements."""
+    once = pair.shape[0] == 1
+
+    def step(before: Any, x: Any) -> tuple[Any, None]:
+        here, p = (x, pair[0]) if once else x
+        return log_sum(before[:, None] + p, 0) + here, None
+
+    last, _ = lax.scan(step, own[0], own[1:] if once else (own[1:], pair))
+    return log_sum(last, 0)
+
+
+@chain_total.defjvp
+def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The derivative with respect to a table is how probable its entries are (Baum and Welch)."""
+    own, pair = primals
+    # from the front and from the back at once: half the steps, each of as many operations
+    turns = jnp.stack([own[1:], own[-2::-1]], 1)
+    both = jnp.stack([pair, jnp.swapaxes(pair[::-1], 1, 2)], 1)
+    once = pair.shape[0] == 1
+
+    def step(before: Any, x: Any) -> tuple[Any, Any]:
+        here, p = (x, both[0]) if once else x
+        message = log_sum(before[:, :, None] + p, 1)
+        return message + here, message
+
+    _, messages = lax.scan(step, jnp.stack([own[0], own[-1]]), turns if once else (turns, both))
+    nothing = jnp.zeros_like(own[:1])
+    front = own + jnp.concatenate([nothing, messages[:, 0]])
+    back = jnp.concatenate([messages[::-1, 1], nothing])
+    total = log_sum(front[-1], 0)
+    slope = jnp.sum(moved(weights(front + back, total), tangents[0]))
+    joint = front[:-1, :, None] + pair + (own + back)[1:, None, :]
+    slope += jnp.sum(moved(weights(joint, total), jnp.broadcast_to(tangents[1], joint.shape)))
+    return total, slope
+
+
+def chain_draw(key: Any, front: Any, pair: Any, over: Over) -> Any:
+    """The states of all elements, drawn from the last to the first; `front` is `forward`'s result."""
+    noise = over.noise(key, front.shape, front.dtype)
+    last = jnp.argmax(front[-1] + noise[-1])
+
+    def step(after: Any, x: Any) -> tuple[Any, Any]:
+        logits, p = x if len(x) == 2 else (x[0], pair[0])
+        state = jnp.argmax(logits + p[:, after])
+        return state, state
+
+    rest = front[:-1] + noise[:-1]
+    _, states = lax.scan(step, last, (rest,) if pair.shape[0] == 1 else (rest, pair), reverse=True)
+    return jnp.concatenate([states, last[None]])
+
+
+def chain_log_prob(front: Any, pair: Any, states: Any) -> Any:
+    """Log probability of the states of all elements, each given those behind it."""
+    steps = _along(pair, front)
+    given = jnp.take_along_axis(steps, states[1:, None, None], 2, mode="clip")[..., 0]
+    logits = jnp.concatenate([front[:-1] + given, front[-1:]])
+    chosen = jnp.take_along_axis(logits, states[:, None], 1, mode="clip")[:, 0]
+    return jnp.sum(jnp.where(chosen == -jnp.inf, -jnp.inf, chosen - log_sum(logits, 1)))

@@ -1,0 +1,411 @@
+"""What each primitive does to an array of cases: which elements its results read, and their values.
+
+A rule gets the evaluator, the equation and its operands (`Cases`, or plain arrays) and returns the results,
+or raises `Mixed`. A primitive without one is followed only where each latent is read at one element all
+over: then it is run for each state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from conjugate_ppl.algebra import movement
+from conjugate_ppl.finite.cases import NONE, Cases, Mixed, held, joined, merged
+
+if TYPE_CHECKING:
+    from conjugate_ppl.finite.evaluate import Evaluator
+    from conjugate_ppl.graph import Equation
+
+__all__ = ["rule_of"]
+
+Rule = Callable[..., list[Any]]
+
+
+def rule_of(equation: Equation) -> Rule:
+    """The rule for an equation."""
+    if equation.body:
+        return _custom
+    return _RULES.get(equation.primitive, _anything)
+
+
+def _elementwise(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    shape = ev.graph.shapes[eqn.outputs[0]]
+    readings, arrays = joined(operands, len(shape))
+    # the primitive wants equal shapes
+    return [Cases(shape, readings, ev.graph.apply(eqn, jnp.broadcast_arrays(*arrays))[0])]
+
+
+# -- run for each state -----------------------------------------------------------------------------
+
+
+def _each_state(ev: Evaluator, eqn: Equation, operands: Sequence[Any], places: Sequence[Sequence[int]],
+                count: int) -> list[Any]:
+    """The equation's results, with `count` axes of states behind their own; `places` says which of
+    them the axes of each operand are."""
+    arrays = []
+    for x, mine in zip(operands, places, strict=True):
+        if isinstance(x, Cases):
+            order = [x.rank + int(k) for k in np.argsort(mine)]
+            x = jnp.transpose(x.full(), [*order, *range(x.rank)])
+        arrays.append(x)
+
+    def run(*xs: Any) -> list[Any]:
+        return ev.graph.apply(eqn, xs)
+
+    for k in reversed(range(count)):
+        run = jax.vmap(run, in_axes=tuple(0 if k in mine else None for mine in places))
+    return [jnp.moveaxis(y, range(count), range(np.ndim(y) - count, np.ndim(y)))
+            for y in run(*arrays)]
+
+
+def _followed(ev: Evaluator, eqn: Equation, operands: Sequence[Any],
+              read: Sequence[Sequence[np.ndarray]]) -> list[Any]:
+    """Run for each state; `read` has the elements that the results read, for each operand's readings."""
+    readings, places = merged([
+        [r.map(e) for r, e in zip(x.readings, mine, strict=True)] if isinstance(x, Cases) else []
+        for x, mine in zip(operands, read, strict=True)])
+    results = _each_state(ev, eqn, operands, places, len(readings))
+    return [Cases(ev.graph.shapes[n], readings, y)
+            for n, y in zip(eqn.outputs, results, strict=True)]
+
+
+def _one_element(x: Any) -> list[np.ndarray]:
+    """The element that each reading of an operand reads all over; `Mixed` if there are several."""
+    if not isinstance(x, Cases):
+        return []
+    if not x.constant_along(range(x.rank)):
+        raise Mixed
+    return [e.reshape(-1)[:1].reshape(()) if e.size else np.asarray(NONE)
+            for e in (r.element for r in x.readings)]
+
+
+def _anything(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    """Any primitive, where each latent is read at one element all over."""
+    read = [_one_element(x) for x in operands]
+    readings, places = merged([
+        [r.map(e) for r, e in zip(x.readings, mine, strict=True)] if isinstance(x, Cases) else []
+        for x, mine in zip(operands, read, strict=True)])
+    results = _each_state(ev, eqn, operands, places, len(readings))
+    out = []
+    for number, y in zip(eqn.outputs, results, strict=True):
+        shape = ev.graph.shapes[number]
+        out.append(Cases(shape, tuple(r.map(r.element.reshape((1,) * len(shape))) for r in readings), y))
+    return out
+
+
+def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    """A function with a derivative of its own: what it reads is read off its body; it is run itself
+    where its results' readings can be told from its operands'."""
+    for inner in eqn.body:
+        ev.step(inner)
+    results = [ev.operand(n) for n in eqn.body_outputs]
+    cases = [x for x in operands if isinstance(x, Cases)]
+    if len({x.shape for x in cases}) > 1:
+        return results
+    readings, places = merged([x.readings if isinstance(x, Cases) else () for x in operands])
+    out = []
+    for x, y in zip(results, _each_state(ev, eqn, operands, places, len(readings)), strict=True):
+        # a result's reading is that of the operands which alone has its elements
+        able = [[k for k, own in enumerate(readings) if own.states == r.states and np.isin(
+            r.element[r.element != NONE], own.element).all()] for r in x.readings] \
+            if isinstance(x, Cases) else [[]]
+        mine = [k for found in able for k in found]
+        if any(len(found) != 1 for found in able) or len(set(mine)) < len(mine):
+            return results
+        rest = [k for k in range(len(readings)) if k not in mine]
+        y = jnp.transpose(y, [*range(x.rank), *(x.rank + k for k in (*mine, *rest))])
+        # it reads nothing of the rest
+        out.append(Cases(x.shape, x.readings, y[(..., *(0 for _ in rest))] if rest else y))
+    return out
+
+
+# -- movement ---------------------------------------------------------------------------------------
+
+
+def _moved(x: Cases, source: np.ndarray) -> Cases:
+    """The cases read from `x` at `source` (C-order numbers)."""
+    shape = source.shape
+    readings = tuple(r.map(e.reshape(-1)[source.reshape(-1)].reshape(shape))
+                     for r, e in zip(x.readings, x.elements(), strict=True))
+    if x.uniform:
+        return Cases(shape, readings, jnp.reshape(x.array, (1,) * len(shape) + x.states), x.values)
+    flat = jnp.reshape(x.full(), (-1, *x.states))
+    return Cases(shape, readings, jnp.reshape(flat[source.reshape(-1)], shape + x.states))
+
+
+def _movement(name: str) -> Rule:
+    function = movement.MOVES[name]
+
+    def rule(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+        known = [k for k in map(ev.constant, eqn.inputs[1:]) if k is not None]
+        if len(known) < len(operands) - 1 or not isinstance(operands[0], Cases):
+            return _LOOKS_UP[name](ev, eqn, operands)
+        try:
+            return [_moved(operands[0], movement.sources(function, eqn.params, operands[0].shape, *known))]
+        except movement.Unreadable as error:
+            raise Mixed(str(error), eqn.source) from None
+
+    return rule
+
+
+def _split(name: str) -> Rule:
+    def rule(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+        (x,) = operands
+        return [_moved(x, s) for s in movement.SPLITS[name](eqn.params, movement.numbered(x.shape))]
+
+    return rule
+
+
+def _reshape(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    (x,) = operands
+    shape = ev.graph.shapes[eqn.outputs[0]]
+    if eqn.primitive == "reshape" and eqn.params.get("dimensions") is not None:
+        return _movement("reshape")(ev, eqn, operands)
+    readings = tuple(r.map(e.reshape(shape)) for r, e in zip(x.readings, x.elements(), strict=True))
+    own = (1,) * len(shape) if x.uniform else shape
+    return [Cases(shape, readings, jnp.reshape(x.array if x.uniform else x.full(), own + x.states),
+                  x.values)]
+
+
+def _broadcast_in_dim(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    (x,) = operands
+    shape, dims = tuple(eqn.params["shape"]), eqn.params["broadcast_dimensions"]
+
+    def grow(a: Any, tail: tuple[int, ...]) -> Any:
+        own = [1] * len(shape)
+        for axis, dim in enumerate(dims):
+            own[dim] = np.shape(a)[axis]
+        return a.reshape((*own, *tail))
+
+    return [Cases(shape, tuple(r.map(grow(r.element, ())) for r in x.readings),
+                  grow(x.array, x.states), x.values)]
+
+
+def _transpose(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    (x,) = operands
+    order = list(eqn.params["permutation"])
+    last = range(x.rank, x.rank + len(x.states))
+    return [Cases(tuple(x.shape[i] for i in order),
+                  tuple(r.map(r.element.transpose(order)) for r in x.readings),
+                  jnp.transpose(x.array, [*order, *last]), x.values)]
+
+
+def _concatenate(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    axis, shape = eqn.params["dimension"], ev.graph.shapes[eqn.outputs[0]]
+    alike = _states_side_by_side(ev, eqn, operands)
+    if alike is not None:
+        return [alike]
+    sizes = [x.shape[axis] for x in operands]
+    padded = []
+    for k, x in enumerate(operands):
+        if not isinstance(x, Cases):
+            continue
+        pads = [(0, 0)] * x.rank
+        pads[axis] = (sum(sizes[:k]), sum(sizes[k + 1:]))
+        padded.append([r.map(np.pad(e, pads, constant_values=NONE))
+                       for r, e in zip(x.readings, x.elements(), strict=True)])
+    readings, places = merged(padded)
+    found = iter(places)
+    states: dict[int, int] = {}
+    arrays = []
+    for x in operands:
+        mine = next(found) if isinstance(x, Cases) else []
+        if isinstance(x, Cases):
+            states.update(zip(mine, x.states, strict=True))
+        arrays.append((x.full() if isinstance(x, Cases) else x, mine))
+    tail = tuple(states[k] for k in range(len(readings)))
+    full = []
+    for x, (array, mine) in zip(operands, arrays, strict=True):
+        array = jnp.transpose(array, [*range(len(shape)), *(len(shape) + int(k) for k in np.argsort(mine))])
+        slim = tuple(n if k in mine else 1 for k, n in enumerate(tail))
+        full.append(jnp.broadcast_to(jnp.reshape(array, x.shape + slim), x.shape + tail))
+    return [Cases(shape, readings, jnp.concatenate(full, axis))]
+
+
+def _states_side_by_side(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> Cases | None:
+    """Elements with the same states, and known numbers among these, joined; None if they are not."""
+    first = next(x for x in operands if isinstance(x, Cases))
+    elements = []
+    for number, x in zip(eqn.inputs, operands, strict=True):
+        if isinstance(x, Cases):
+            if x.values is None or first.values is None or not np.array_equal(x.values, first.values):
+                return None
+            elements += x.elements()
+            continue
+        known = ev.constant(number)
+        if known is None or first.values is None or not np.isin(known, first.values).all():
+            return None
+        elements.append(held(np.searchsorted(first.values, known)))
+    element = np.concatenate(elements, eqn.params["dimension"])
+    return Cases(element.shape, (first.readings[0].map(element),),
+                 jnp.reshape(first.array, (1,) * element.ndim + first.states), first.values)
+
+
+def _pad(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    x, fill = operands
+    if isinstance(fill, Cases):
+        raise Mixed
+    config = tuple(eqn.params["padding_config"])
+    readings = tuple(r.map(movement.pad(eqn.params, e, np.asarray(NONE)))
+                     for r, e in zip(x.readings, x.elements(), strict=True))
+    array = lax.pad(x.full(), fill, (*config, *((0, 0, 0) for _ in x.states)))
+    return [Cases(ev.graph.shapes[eqn.outputs[0]], readings, array)]
+
+
+# -- look-ups: an index that is a latent ------------------------------------------------------------
+
+
+def _as_vectors(index: Cases) -> Cases:
+    """Indices along the last axis, which are used together, so that all of them read alike."""
+    shape = index.shape[:-1]
+    numbers = movement.numbered(index.shape)
+    columns = [_moved(index, numbers[..., k]) for k in range(index.shape[-1])]
+    readings, arrays = joined(columns, len(shape))
+    return Cases(index.shape, tuple(r.map(r.element[..., None]) for r in readings),
+                 jnp.stack(jnp.broadcast_arrays(*arrays), len(shape)))
+
+
+def _alike(index: Cases) -> bool:
+    """Whether all positions look up the same."""
+    return all(n == 1 for n in index.array.shape[: index.rank - 1])
+
+
+def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    x, index = operands
+    d, shape = eqn.params["dimension_numbers"], ev.graph.shapes[eqn.outputs[0]]
+    batch = [i for i in range(len(shape)) if i not in d.offset_dims]
+    if isinstance(index, Cases):
+        index = _as_vectors(index)
+    lean = not isinstance(x, Cases) and isinstance(index, Cases) and _alike(index) and not getattr(
+        d, "operand_batching_dims", ())
+    if lean:  # look up once what all positions look up
+        index = Cases(index.array.shape[: index.rank], index.readings, index.array)
+    read: list[list[np.ndarray]] = [[], []]
+    if isinstance(x, Cases):
+        if not x.constant_along(d.start_index_map):
+            raise Mixed
+        first = np.zeros(ev.graph.shapes[eqn.inputs[1]], int)
+        source = movement.sources(movement.MOVES["gather"], eqn.params, x.shape, first)
+        read[0] = [e.reshape(-1)[source] for e in x.elements()]
+    if isinstance(index, Cases):
+        for r in index.readings:
+            own = [1] * len(shape)
+            for axis, n in zip(batch, r.element.shape[:-1], strict=True):
+                own[axis] = n
+            read[1].append(r.element.reshape(own))
+    (out,) = _followed(ev, eqn, [x, index], read)
+    return [out]
+
+
+def _dynamic_slice(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    x, *starts = operands
+    shape = ev.graph.shapes[eqn.outputs[0]]
+    read: list[list[np.ndarray]] = [[]]
+    if isinstance(x, Cases):
+        found = [ev.constant(n) for n in eqn.inputs[1:]]
+        if not x.constant_along([k for k, s in enumerate(found) if s is None]):
+            raise Mixed
+        at = [np.asarray(0) if s is None else s for s in found]
+        source = movement.sources(movement.MOVES["dynamic_slice"], eqn.params, x.shape, *at)
+        read[0] = [e.reshape(-1)[source] for e in x.elements()]
+    for s in starts:
+        read.append([r.element.reshape((1,) * len(shape)) for r in s.readings]
+                    if isinstance(s, Cases) else [])
+    return _followed(ev, eqn, operands, read)
+
+
+_LOOKS_UP: dict[str, Rule] = {"gather": _gather, "dynamic_slice": _dynamic_slice}
+
+
+# -- along axes -------------------------------------------------------------------------------------
+
+
+def _along(axes_of: Callable[[Equation], Sequence[int]], drop: bool) -> Rule:
+    """A primitive that works along some axes, where the same is read all along them."""
+
+    def rule(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+        x = operands[0]
+        axes = tuple(axes_of(eqn))
+        if len(operands) > 1 or not all(x.shape):
+            raise Mixed
+        read = [e.squeeze(axes) if drop else e for e in _first(x, axes)]
+        return _followed(ev, eqn, operands, [read])
+
+    return rule
+
+
+def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    contract, batch = eqn.params["dimension_numbers"]
+    rank = len(ev.graph.shapes[eqn.outputs[0]])
+    free = [[i for i in range(len(ev.graph.shapes[n])) if i not in c and i not in b]
+            for n, c, b in zip(eqn.inputs, contract, batch, strict=True)]
+    read: list[list[np.ndarray]] = []
+    for k, (x, c, b) in enumerate(zip(operands, contract, batch, strict=True)):
+        mine = []
+        if isinstance(x, Cases):
+            if not x.constant_along(c):
+                raise Mixed
+            for r in x.readings:
+                e = r.element.transpose([*b, *free[k], *c])
+                e = e.reshape((*e.shape[: e.ndim - len(c)], -1))[..., 0]
+                skip = len(free[0]) if k else 0
+                e = e.reshape(e.shape[: len(b)] + (1,) * skip + e.shape[len(b):])
+                mine.append(e.reshape(e.shape + (1,) * (rank - e.ndim)))
+        read.append(mine)
+    return _followed(ev, eqn, operands, read)
+
+
+def _first(x: Any, axes: Sequence[int]) -> list[np.ndarray]:
+    """What an operand reads at the first position along some axes; `Mixed` if elsewhere it is another."""
+    if not isinstance(x, Cases):
+        return []
+    axes = [a % x.rank for a in axes]
+    if not x.constant_along(axes):
+        raise Mixed
+    first = tuple(slice(0, 1) if a in axes else slice(None) for a in range(x.rank))
+    return [r.element[first] for r in x.readings]
+
+
+def _cholesky(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    return _followed(ev, eqn, operands, [_first(operands[0], (-2, -1))])
+
+
+def _triangular_solve(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    a, b = operands
+    solved = -2 if eqn.params["left_side"] else -1
+    return _followed(ev, eqn, operands, [_first(a, (-2, -1)), _first(b, (solved,))])
+
+
+_ELEMENTWISE = (
+    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh",
+    "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clamp", "clz", "convert_element_type", "copy", "copy_p",
+    "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge",
+    "gt", "igamma", "igammac", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt",
+    "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "polygamma", "population_count", "pow",
+    "regularized_incomplete_beta", "rem", "round", "rsqrt", "select_n", "shift_left",
+    "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square",
+    "stop_gradient", "sub", "tan", "tanh", "xor", "zeta"
+)
+
+_RULES: dict[str, Rule] = dict.fromkeys(_ELEMENTWISE, _elementwise)
+_RULES.update({name: _movement(name) for name in movement.MOVES if name not in ("copy", "copy_p")})
+_RULES.update({name: _split(name) for name in movement.SPLITS})
+_RULES.update({name: _along(lambda e: e.params["axes"], drop=True) for name in (
+    "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor",
+    "argmax", "argmin")})
+_RULES.update({name: _along(lambda e: [e.params["axis"]], drop=False) for name in (
+    "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")})
+_RULES.update(dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape))
+_RULES.update({
+    "broadcast_in_dim": _broadcast_in_dim, "transpose": _transpose, "concatenate": _concatenate,
+    "pad": _pad, "dot_general": _dot_general, "cholesky": _cholesky,
+    "triangular_solve": _triangular_solve,
+    "sort": _along(lambda e: [e.params["dimension"]], drop=False),
+})
+"""Primitive name -> rule."""

@@ -1,0 +1,59 @@
+"""Sums over states in log space, and what stands in their place where the largest term is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["LARGEST", "SUM", "Over", "log_sum", "moved", "weights"]
+
+
+def _log_sum(a: Any, axis: int) -> Any:
+    top = jnp.max(a, axis, keepdims=True)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
+    return jnp.log(jnp.sum(jnp.exp(a - top), axis)) + jnp.squeeze(top, axis)
+
+
+@jax.custom_jvp
+def _log_sum_last(a: Any) -> Any:
+    return _log_sum(a, -1)
+
+
+@_log_sum_last.defjvp
+def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    (a,), (t,) = primals, tangents
+    out = _log_sum_last(a)
+    return out, jnp.sum(moved(weights(a, out[..., None]), t), -1)
+
+
+def log_sum(a: Any, axis: int) -> Any:
+    """log sum exp along an axis; terms of -inf have no derivative, and neither has a sum of nothing else."""
+    return _log_sum_last(jnp.moveaxis(a, axis, -1))
+
+
+def weights(a: Any, total: Any) -> Any:
+    """exp(a - total), 0 where a is -inf, whatever the total is."""
+    return jnp.where(a == -jnp.inf, 0.0, jnp.exp(a - jnp.where(jnp.isfinite(total), total, 0.0)))
+
+
+def moved(weight: Any, tangent: Any) -> Any:
+    """weight * tangent, 0 where the weight is: an impossible state may have an infinite slope."""
+    return jnp.where(weight == 0, 0.0, weight * tangent)
+
+
+class Over(NamedTuple):
+    """How states are taken together (`reduce(a, axis)`), and whether a draw is random or the best one."""
+
+    reduce: Callable[[Any, int], Any]
+    random: bool
+
+    def noise(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        """What is added to logits (states on the last axis) before the largest is taken."""
+        return jax.random.gumbel(key, shape, dtype) if self.random else jnp.zeros(shape, dtype)
+
+
+SUM = Over(log_sum, random=True)
+LARGEST = Over(lambda a, axis: jnp.max(a, axis), random=False)
