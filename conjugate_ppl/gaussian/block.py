@@ -124,9 +124,9 @@ class GaussianBlock:
             rows.append(events[:, i].reshape(-1))
             columns.append(events[:, j].reshape(-1))
             index.append(offset + numbers[:, i, j].reshape(-1))
-            read = int(numbers.max(initial=-1)) + 1
-            self._t_read.append((s.scale, read))
-            offset += read
+            used = int(numbers.max(initial=-1)) + 1
+            self._t_read.append((s.scale, used))
+            offset += used
         none = np.zeros(0, np.int64)
         self._t_rows = np.concatenate(rows) if rows else none
         self._t_columns = np.concatenate(columns) if columns else none
@@ -215,8 +215,8 @@ class GaussianBlock:
 
     def scale_numbers(self, values: Values) -> Any:
         """The numbers of all T, and a last 0 for whatever has no scale."""
-        parts = [jnp.asarray(values.evaluate(scale), values.dtype).reshape(-1)[:read]
-                 for scale, read in self._t_read]
+        parts = [jnp.asarray(values.evaluate(scale), values.dtype).reshape(-1)[:used]
+                 for scale, used in self._t_read]
         return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
 
     def inner_scale(self, t: Any, numbers: np.ndarray | None = None) -> Small:

@@ -21,9 +21,9 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.products import matmul, times
-from conjugate_ppl.gaussian.shares import Components, Shares, newton
-from conjugate_ppl.gaussian.small import Small, read, small
+from conjugate_ppl.gaussian.products import times
+from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
+from conjugate_ppl.gaussian.small import Small, read, small, take
 
 __all__ = ["grouped_shares"]
 
@@ -39,7 +39,8 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     scale = block.inner_scale(t, parts.scale)
     precision, logdet = _pattern_precision(root, weight, scale, many.shape)
     v = precision.entries().rows
-    loading = [values.number(parts.loading[:, i, :].T) for i in range(width)]  # K, (rest, patterns)
+    loading = Coupling([values.number(parts.loading[:, i, :].T) for i in range(width)], parts.owner,
+                       len(s.blocks))  # K, of each pattern
     shift = [values.number(x) for x in parts.shift.T]
     if moving is not None:
         shift = [a - read(moving, e) for a, e in zip(shift, parts.element.T, strict=True)]
@@ -47,21 +48,22 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     within_linear = parts.within_linear.evaluate(values, omega)
     rest, linear = within, within_linear
     if s.blocks.shape[1]:
-        pulled = [sum(many * v[i][j] * loading[j] for j in range(width)) for i in range(width)]
-        rest = rest + _owned_products(parts.owner, len(s.blocks), loading, pulled)
-        linear = linear + _owned_vectors(parts.owner, len(s.blocks), pulled, shift)
+        pulled = loading.after(precision.entries().scaled(many).times)
+        rest = rest + loading.products(pulled)
+        linear = linear + pulled.back(shift)
     adjustment = jnp.dot(values.number(parts.adjustment), omega[parts.adjustment_weight],
                          precision="highest")
 
     def quadratic(e: Any) -> Any:
-        gap = [a - b for a, b in zip(shift, _through(loading, e, parts.owner), strict=True)]
+        gap = [a - b for a, b in zip(shift, loading.apply(e), strict=True)]
         squares = sum(v[i][j] * (gap[i] * gap[j] + values.number(parts.scatter[:, i, j]))
                       for i in range(width) for j in range(width))
         left = jnp.sum(e * (times(within, e) - 2 * within_linear))
         return jnp.dot(many, squares, precision="highest") + left - adjustment
 
     def components() -> Components:
-        return _components(block, parts, values, root.scaled(jnp.sqrt(weight)), scale, moving)
+        return _components(block, parts, values, root.scaled(jnp.sqrt(weight)), scale, loading,
+                           moving)
 
     total = jnp.dot(many, logdet, precision="highest")
     return Shares(rest, linear, total, quadratic, components)
@@ -101,16 +103,15 @@ def _filled(v: Small, logdet: Any, shape: tuple[int, ...]) -> tuple[Small, Any]:
 
 
 def _components(block: GaussianBlock, parts: Between, values: Values, root: Small, scale: Small,
-                moving: Any) -> Components:
+                loading: Coupling, moving: Any) -> Components:
     """The components given the rest; `root` has the weights' square roots."""
     s = block.structure
     white = root.T @ scale
     patterns = [white.T @ root.T, white.T.gram().plus_one().lower(), scale]  # T'D, L, T
     row = None if np.array_equal(parts.pattern, np.arange(len(parts.many))) else parts.pattern
-    own = patterns if row is None else [m.take(row) for m in patterns]
+    own = patterns if row is None else take(patterns, row)
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     estimate = [values.number(x) for x in parts.estimate.T]
-    loading = [values.number(parts.loading[:, i, :].T) for i in range(s.width)]
 
     def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> list[Any]:
         inner, low, scale = matrices
@@ -124,8 +125,9 @@ def _components(block: GaussianBlock, parts: Between, values: Values, root: Smal
         return newton(mean, scale, solve, pull)
 
     def centre(e: Any) -> list[Any]:
-        through = [x if row is None else x[row] for x in _through(loading, e, parts.owner)]
-        return given(own, mean, [a - b for a, b in zip(estimate, through, strict=True)])
+        moved = loading.apply(e)
+        moved = moved if row is None else take(moved, row)
+        return given(own, mean, [a - b for a, b in zip(estimate, moved, strict=True)])
 
     def slope() -> Any:
         """The same map without its constants, applied to each column of -K."""
@@ -143,31 +145,3 @@ def _known(values: Values, numbers: np.ndarray) -> Any:
     if not numbers.any():
         return 0
     return values.number(numbers[0] if (numbers == numbers[0]).all() else numbers)
-
-
-def _through(loading: list[Any], e: Any, owner: np.ndarray) -> list[Any]:
-    """K e of each pattern, e the elements of its block."""
-    if len(e) == 1:
-        return [matmul(e, k)[0] for k in loading]
-    own = e[owner].T
-    return [jnp.sum(k * own, 0) for k in loading]
-
-
-def _owned_products(owner: np.ndarray, blocks: int, loading: list[Any], pulled: list[Any]) -> Any:
-    """Sums of K'(V K), each pattern's in its block."""
-    if blocks == 1:
-        return sum(matmul(k, p.T) for k, p in zip(loading, pulled, strict=True))[None]
-    each = sum(k[:, None] * p[None] for k, p in zip(loading, pulled, strict=True))
-    return _in_blocks(owner, blocks, each)
-
-
-def _owned_vectors(owner: np.ndarray, blocks: int, pulled: list[Any], shift: list[Any]) -> Any:
-    """Sums of (V K)' shift, each pattern's in its block."""
-    if blocks == 1:
-        return sum(matmul(p, x[:, None])[:, 0] for p, x in zip(pulled, shift, strict=True))[None]
-    return _in_blocks(owner, blocks, sum(p * x for p, x in zip(pulled, shift, strict=True)))
-
-
-def _in_blocks(owner: np.ndarray, blocks: int, each: Any) -> Any:
-    """Arrays of all patterns (last axis) added up in the blocks they belong to (first axis)."""
-    return jnp.zeros((blocks, *each.shape[:-1]), each.dtype).at[owner].add(jnp.moveaxis(each, -1, 0))

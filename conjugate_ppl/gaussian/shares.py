@@ -6,9 +6,57 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["Components", "Shares", "newton"]
+__all__ = ["Components", "Coupling", "Shares", "newton"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Coupling:
+    """A map from the elements of a component's block to vectors over the component, for all components.
+
+    Attributes:
+        rows: for each place in a component an array of shape (rest, components).
+        owner: the block of each component.
+        blocks: number of blocks.
+    """
+
+    rows: list[Any]
+    owner: np.ndarray
+    blocks: int
+
+    def after(self, f: Callable[[list[Any]], list[Any]]) -> Coupling:
+        """This map followed by another one of each component's vectors."""
+        return Coupling(f(self.rows), self.owner, self.blocks)
+
+    def apply(self, e: Any) -> list[Any]:
+        """The vectors of all components at e, shape (blocks, rest)."""
+        if self.blocks == 1:
+            return [matmul(e, k)[0] for k in self.rows]
+        own = e[self.owner].T
+        return [jnp.sum(k * own, 0) for k in self.rows]
+
+    def back(self, vectors: list[Any]) -> Any:
+        """The transposed map, added up over the components of each block, shape (blocks, rest)."""
+        if self.blocks == 1:
+            return sum(matmul(k, x[:, None])[:, 0] for k, x in zip(self.rows, vectors, strict=True))[None]
+        return self._in_blocks(sum(k * x for k, x in zip(self.rows, vectors, strict=True)))
+
+    def products(self, other: Coupling) -> Any:
+        """The transposed map after another one, added up likewise, shape (blocks, rest, rest)."""
+        pairs = list(zip(self.rows, other.rows, strict=True))
+        if self.blocks == 1:
+            return sum(matmul(a, b.T) for a, b in pairs)[None]
+        return self._in_blocks(sum(a[:, None] * b[None] for a, b in pairs))
+
+    def _in_blocks(self, each: Any) -> Any:
+        """Arrays of all components (last axis) added up in the blocks they belong to (first axis)."""
+        zeros = jnp.zeros((self.blocks, *each.shape[:-1]), each.dtype)
+        return zeros.at[self.owner].add(jnp.moveaxis(each, -1, 0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

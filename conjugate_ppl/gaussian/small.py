@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.gaussian.products import matmul, times, transposed
+from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 
-__all__ = ["Entries", "Small", "Stacked", "inverse_logdet", "of_array", "read", "small"]
+__all__ = ["Entries", "Small", "Stacked", "inverse_logdet", "of_array", "read", "small",
+           "take"]
 
 _WIDEST = 4  # rows of matrices kept entry by entry: programs grow with the cube
 
@@ -41,6 +42,18 @@ def small(width: int, entry: Callable[[int, int], Any], stacked: Callable[[], An
 def of_array(matrices: Any) -> Small:
     """Matrices from an array of shape (..., n, n)."""
     return small(matrices.shape[-1], lambda i, j: matrices[..., i, j], lambda: matrices)
+
+
+def take(batch: Any, index: np.ndarray) -> Any:
+    """Matrices and vectors of batches, by number; vectors of all entries in one step."""
+    leaves, structure = jax.tree.flatten(batch)
+    vectors = [k for k, x in enumerate(leaves) if jnp.ndim(x) == 1]
+    if vectors:
+        taken = jnp.stack([leaves[k] for k in vectors], -1)[index]
+        for place, k in enumerate(vectors):
+            leaves[k] = taken[:, place]
+    leaves = [x[index] if jnp.ndim(x) > 1 and len(x) > 1 else x for x in leaves]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
@@ -112,7 +125,7 @@ class Small(abc.ABC):
 
     @abc.abstractmethod
     def times(self, vector: Sequence[Any]) -> list[Any]:
-        """A x"""
+        """A x; the elements of vectors may have an axis before that of the batch."""
 
     @abc.abstractmethod
     def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
@@ -121,10 +134,6 @@ class Small(abc.ABC):
     @abc.abstractmethod
     def solve_array(self, b: Any, transpose: bool = False) -> Any:
         """The same for vectors over the last axis of an array."""
-
-    @abc.abstractmethod
-    def take(self, index: np.ndarray) -> Small:
-        """Matrices of the batch, by number."""
 
     @abc.abstractmethod
     def filled(self, many: tuple[int, ...], dtype: Any) -> Small:
@@ -217,9 +226,6 @@ class Entries(Small):
     def solve_array(self, b: Any, transpose: bool = False) -> Any:
         return jnp.stack(self.solve_lower(list(jnp.moveaxis(b, -1, 0)), transpose), -1)
 
-    def take(self, index: np.ndarray) -> Entries:
-        return self._map(lambda i, j, x: x[index] if jnp.ndim(x) else x)
-
     def filled(self, many: tuple[int, ...], dtype: Any) -> Entries:
         return self._map(lambda i, j, x: jnp.broadcast_to(jnp.asarray(x, dtype), many))
 
@@ -297,7 +303,11 @@ class Stacked(Small):
         return jnp.sum(jnp.log(jnp.diagonal(self.array, axis1=-2, axis2=-1)), -1)
 
     def times(self, vector: Sequence[Any]) -> list[Any]:
-        return list(jnp.moveaxis(times(self.array, _vectors(vector)), -1, 0))
+        v = _vectors(vector)
+        if v.ndim < self.array.ndim:
+            return list(jnp.moveaxis(times(self.array, v), -1, 0))
+        matrices = jnp.broadcast_to(self.array, (v.shape[-2], *self.array.shape[-2:]))
+        return list(product("cij,rcj->irc", matrices, v))
 
     def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
         return list(jnp.moveaxis(self.solve_array(_vectors(vector), transpose), -1, 0))
@@ -306,9 +316,6 @@ class Stacked(Small):
         low = jnp.broadcast_to(self.array, b.shape + b.shape[-1:])
         return jax.lax.linalg.triangular_solve(low, b[..., None], left_side=True, lower=True,
                                                transpose_a=transpose)[..., 0]
-
-    def take(self, index: np.ndarray) -> Stacked:
-        return self if len(self.array) == 1 else Stacked(self.array[index])
 
     def filled(self, many: tuple[int, ...], dtype: Any) -> Stacked:
         return Stacked(self.stacked(many, dtype))
