@@ -21,7 +21,7 @@ from scipy import stats
 
 import conjugate_ppl as cj
 
-__all__ = ["MODELS", "Case", "probabilities", "ranks"]
+__all__ = ["BINS", "MODELS", "Case", "probabilities", "probability", "ranks"]
 
 DRAWS = 31  # a rank is one of 32
 BINS = 8
@@ -127,6 +127,10 @@ MODELS: dict[str, Case] = {
 def ranks(name: str, simulations: int, seed: int = 0, warmup: int = 300) -> dict[str, np.ndarray]:
     """For every latent of a model the ranks of one of its elements, shape (simulations,)."""
     case = MODELS[name]
+    y = handlers.trace(handlers.seed(case.model, 0)).get_trace()["y"]["value"]
+    plan = cj.explain(case.model, y=y)
+    assert set(plan.collapsed) == case.collapsed, plan
+    steps = warmup if plan.kept else 0
 
     def one(key: Any) -> dict[str, Any]:
         prior_key, key, element_key = jax.random.split(key, 3)
@@ -134,7 +138,7 @@ def ranks(name: str, simulations: int, seed: int = 0, warmup: int = 300) -> dict
         y = trace["y"]["value"]
         truth = {n: s["value"] for n, s in trace.items() if s["type"] == "sample" and n != "y"}
         kernel = cj.Collapsed(case.model, target_accept_prob=0.8)
-        state = kernel.init(key, 0 if case.thin == 1 else warmup, None, (), {"y": y})
+        state = kernel.init(key, steps, None, (), {"y": y})
 
         def step(_: Any, s: Any) -> Any:
             return kernel.sample(s, (), {"y": y})
@@ -143,8 +147,7 @@ def ranks(name: str, simulations: int, seed: int = 0, warmup: int = 300) -> dict
             s = jax.lax.fori_loop(0, case.thin, step, s)
             return s, kernel.postprocess_fn((), {"y": y})(s.z)
 
-        _, draws = jax.lax.scan(draw, jax.lax.fori_loop(0, 0 if case.thin == 1 else warmup, step, state),
-                                None, length=DRAWS)
+        _, draws = jax.lax.scan(draw, jax.lax.fori_loop(0, steps, step, state), None, length=DRAWS)
         out = {}
         for n, value in truth.items():
             flat = draws[n].reshape(DRAWS, -1)
@@ -153,10 +156,6 @@ def ranks(name: str, simulations: int, seed: int = 0, warmup: int = 300) -> dict
             out[n] = jnp.sum(flat[:, k] < value.reshape(-1)[k])
         return out
 
-    plan = cj.explain(case.model, y=np.zeros(len(G) if name not in ("rates", "pooling") else 6,
-                                             int if name in ("rates", "pooling", "outcomes", "logistic")
-                                             else float))
-    assert set(plan.collapsed) == case.collapsed, plan
     with numpyro.validation_enabled(False):
         found = jax.jit(lambda keys: jax.lax.map(one, keys))(
             jax.random.split(jax.random.key(seed), simulations))
@@ -165,5 +164,10 @@ def ranks(name: str, simulations: int, seed: int = 0, warmup: int = 300) -> dict
 
 def probabilities(found: dict[str, np.ndarray]) -> dict[str, float]:
     """For every latent the probability of ranks as uneven as these, were they uniform."""
-    return {n: float(stats.chisquare(np.bincount(r * BINS // (DRAWS + 1), minlength=BINS)).pvalue)
-            for n, r in found.items()}
+    return {n: probability(r, DRAWS) for n, r in found.items()}
+
+
+def probability(ranks: np.ndarray, draws: int) -> float:
+    """The probability of ranks among so many draws that are as uneven as these, by a chi-square test."""
+    counts = np.bincount(ranks * BINS // (draws + 1), minlength=BINS)
+    return float(stats.chisquare(counts).pvalue)

@@ -55,7 +55,7 @@ REMEDIES = {
 """Part of the package -> what its reasons are about, and what can be done."""
 
 _REASON = {"Declined": 1, "Unknown": 0, "Unreadable": 0}  # which argument is the reason
-_JUDGES = ("_own_obstacle", "_child_obstacle", "describe")  # functions that return reasons
+_JUDGES = ("_own_obstacle", "_child_obstacle", "_discrete_obstacle", "_obstacle_to_sum", "describe")  # functions that return reasons
 _PASSED_ON = re.compile(r"|<[\w.]+>|<reason> in .*")  # what another place has said
 
 

@@ -312,14 +312,81 @@ def sorted_latent(y):
     sample("y", dist.Normal(jnp.sort(a), 1.0), obs=y)  # here
 
 
-@declines("x", "inside `scan` or `cond`", Y)
-def state_space_scan(y):
+@declines("x", "its elements depend on each other", POSITIVE)
+def chain_of_gammas(y):
     def step(x, seen):
-        x = sample("x", dist.Normal(0.9 * x, 1.0))
+        x = sample("x", dist.Gamma(2.0, x))
+        sample("y", dist.Exponential(x), obs=seen)
+        return x, None
+
+    scan(step, 1.0, y)  # here
+
+
+@declines("x", "`sin`", Y)
+def state_space_with_a_curved_step(y):
+    def step(x, seen):
+        x = sample("x", dist.Normal(jnp.sin(x), 1.0))  # here
         sample("y", dist.Normal(x, 0.5), obs=seen)
         return x, None
 
-    scan(step, 0.0, y)  # here
+    scan(step, 0.0, y)
+
+
+@declines("h", "`h` goes through `exp`", Y)
+def stochastic_volatility(y):
+    def step(h, seen):
+        h = sample("h", dist.Normal(0.9 * h, 0.3))
+        sample("y", dist.Normal(0.0, jnp.exp(h / 2)), obs=seen)  # here
+        return h, None
+
+    scan(step, 0.0, y)
+
+
+@declines("x", "another order", Y)
+def loop_that_runs_backwards(y):
+    def step(x, seen):
+        x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y, reverse=True)  # here
+
+
+@declines("b", "more than its own and the next step of a chain depend on its elements", Y, collapsed="x")
+def static_coefficient_of_the_steps(y):
+    b = sample("b", dist.Normal(0.0, 1.0))  # here
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(0.5 * x + b, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+@declines("b", "would have to be carried from step to step", np.concatenate([Y, Y, Y]), collapsed="x")
+def static_coefficient_of_the_data(y):
+    b = sample("b", dist.Normal(0.0, 1.0))  # here
+
+    def step(carry, seen):
+        x, t = carry
+        x = sample("x", dist.Normal(0.5 * x, 1.0))
+        sample("y", dist.Normal(x + b * t, 0.5), obs=seen)
+        return (x, t + 1.0), None
+
+    scan(step, (0.0, 0.0), y)
+
+
+@declines("x0", "its prior is flat", Y, collapsed="x")
+def flat_start_of_a_chain(y):
+    x0 = sample("x0", dist.ImproperUniform(constraints.real, (), ()))  # here
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, x0, y)
 
 
 # -- plates, weights, masks ------------------------------------------------------------------------
@@ -411,7 +478,7 @@ def truncated_prior(y):
     sample("y", dist.Normal(a, 1.0), obs=y)
 
 
-@declines("mu", "also depends on the discrete latent `z`", Y)
+@declines("mu", "also depends on the discrete latent `z`", Y, collapsed="z")
 def discrete_parent(y):
     mu = sample("mu", dist.Normal(jnp.zeros(2), 1.0))
     with plate("rows", N):
@@ -424,6 +491,78 @@ def mixture(y):
     mu = sample("mu", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
     parts = dist.Normal(mu, 1.0)
     sample("y", dist.MixtureSameFamily(dist.Categorical(jnp.ones(2) / 2), parts), obs=y)  # here
+
+
+@declines("k", "values of a Poisson are not finitely many", COUNT)
+def discrete_without_a_largest_value(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    with plate("rows", N):
+        k = sample("k", dist.Poisson(rate))  # here
+        sample("y", dist.Poisson(k + 0.5), obs=y)
+
+
+@declines("k", "the support of `y` depends on it", np.minimum(COUNT, 2))
+def discrete_that_moves_a_support(y):
+    with plate("rows", N):
+        k = sample("k", dist.Categorical(jnp.ones(4) / 4))
+        sample("y", dist.Binomial(k + 2, 0.4), obs=y)  # here
+
+
+@declines("z", "several of its elements go through `dot_general`", Y, np.stack([Y, Y**2], 1))
+def discrete_inclusion(y, x):
+    b = sample("b", dist.Normal(jnp.zeros(2), 1.0))
+    z = sample("z", dist.Bernoulli(0.5).expand([2]))
+    sample("y", dist.Normal(x @ (z * b), 1.0), obs=y)  # here
+
+
+@declines("z", "3 elements of `z` meet in one place", Y)
+def discrete_chain_of_order_two(y):
+    def step(carry, seen):
+        one, two = carry
+        z = sample("z", dist.Bernoulli(0.2 + 0.3 * one + 0.2 * two))
+        sample("y", dist.Normal(z, 1.0), obs=seen)
+        return (z, one), None
+
+    scan(step, (0, 0), y)  # here
+
+
+@declines("a", "an element of `a` meets several of `b`", Y)
+def discrete_chains_that_meet(y):
+    def step(carry, seen):
+        a = sample("a", dist.Bernoulli(0.2 + 0.5 * carry[0]))
+        b = sample("b", dist.Bernoulli(0.3 + 0.5 * carry[1]))
+        sample("y", dist.Normal(a + 2.0 * b, 1.0), obs=seen)
+        return (a, b), None
+
+    scan(step, (0, 0), y)  # here
+
+
+@declines("z", "meet otherwise than as neighbours in a chain", Y)
+def discrete_ring(y):
+    z = sample("z", dist.Bernoulli(0.4).expand([N]))  # here
+    numpyro.factor("ring", jnp.where(z == jnp.roll(z, 1), 0.5, 0.0))
+    sample("y", dist.Normal(z, 1.0), obs=y)
+
+
+@declines("z", "discrete latent `n`, which stays", COUNT)
+def discrete_beside_one_that_stays(y):
+    n = sample("n", dist.Poisson(2.0))
+    z = sample("z", dist.Bernoulli(0.4))
+    sample("y", dist.Poisson(1.0 + n + z), obs=y)  # here
+
+
+@declines("k", "subsampled plate", Y)
+def discrete_in_a_subsampled_plate(y):
+    k = sample("k", dist.Bernoulli(0.4))
+    with plate("rows", N, subsample_size=3) as rows:
+        sample("y", dist.Normal(k, 1.0), obs=y[rows])  # here
+
+
+@declines("k", "weighted by `scale`", Y)
+def discrete_with_a_weight(y):
+    with handlers.scale(scale=2.0):
+        k = sample("k", dist.Bernoulli(0.4))  # here
+    sample("y", dist.Normal(k, 1.0), obs=y)
 
 
 # -- what cannot be proved -------------------------------------------------------------------------

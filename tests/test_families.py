@@ -16,6 +16,7 @@ import pytest
 from scipy import integrate, special
 
 import conjugate_ppl as cj
+from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES, Family, prior_of
 from conjugate_ppl.families.registry import STATISTICS
 
@@ -177,3 +178,23 @@ def test_check_notices_a_wrong_log_partition(monkeypatch: pytest.MonkeyPatch, x6
     monkeypatch.setitem(FAMILIES, "Gamma", wrong)
     with pytest.raises(cj.errors.InternalError, match="identity"):
         cj.check(model, jax.random.key(0), np.array([3, 1, 4]))
+
+
+def test_a_distribution_of_ones_own_keeps_what_it_is_made_of() -> None:
+    """Conditionals are computed by a compiled function, which does not know of its attributes."""
+    class Named(dist.Gamma):  # type: ignore[misc]
+        def __init__(self, concentration: Any, rate: Any, name: str = "prior") -> None:
+            self.name = name
+            super().__init__(concentration, rate)
+
+    family = dataclasses.replace(FAMILIES["Gamma"], name="Named", distribution=lambda n: Named(
+        n[0], -n[1], "posterior"), parameters=lambda d: {"concentration": d.concentration, "rate": d.rate})
+    cj.register_family(Named)(family)
+    cj.register_density(Named)(DENSITIES[dist.Gamma].function)
+
+    def model() -> None:
+        z = numpyro.sample("z", Named(2.0, 3.0))
+        numpyro.sample("y", dist.Poisson(z), obs=4)
+
+    found = cj.collapse(model).conditionals({})["z"]
+    assert found.name == "posterior" and float(found.mean) == pytest.approx(6.0 / 4.0)

@@ -7,8 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 
+import conjugate_ppl as cj
 from conjugate_ppl.algebra.reduce import Reduced, Weights
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
 from conjugate_ppl.gaussian.quadratic import Quadratic
@@ -274,3 +277,26 @@ def test_reference_explains_a_level_by_what_the_prior_leaves_free(scales: tuple[
 def test_reference_of_nothing() -> None:
     none = quadratic(np.zeros((2, 2)), np.zeros(2))
     np.testing.assert_array_equal(reference(none, np.zeros(2), np.ones(2)), 0.0)
+
+
+@pytest.mark.parametrize("uneven", [False, True], ids=["one weight", "weights"])
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 7])
+def test_components_of_any_width(width: int, blocks: int, uneven: bool, x64: bool) -> None:
+    """Coefficients of each group around those of its block, whose rows may have noises of their own."""
+    rng = np.random.default_rng(width)
+    groups, rows = 12, 12 * (width + 2)
+    of = np.arange(rows) % groups
+    x = np.column_stack([np.ones(rows), rng.normal(size=(rows, width - 1))]).astype(np.float32)
+    y = rng.normal(size=rows).astype(np.float32)
+
+    def model() -> None:
+        t = numpyro.sample("t", dist.HalfNormal(1.0))
+        s = numpyro.sample("s", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        top = numpyro.sample("top", dist.Normal(0.0, 2.0).expand([blocks, width]).to_event(2))
+        b = numpyro.sample("b", dist.Normal(top[np.arange(groups) % blocks], t).to_event(2))
+        noise = s[np.arange(rows) // groups % 2] if uneven else s[0]
+        numpyro.sample("y", dist.Normal(jnp.sum(b[of] * x, -1), noise), obs=jnp.asarray(y))
+
+    assert set(cj.explain(model).collapsed) == {"top", "b"}
+    cj.check(model, jax.random.key(0), num_points=2)

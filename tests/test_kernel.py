@@ -10,6 +10,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.contrib.control_flow import scan
 from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import HMC, MCMC, NUTS, SVI, Predictive, Trace_ELBO, init_to_median
 from numpyro.infer.autoguide import AutoLaplaceApproximation, AutoNormal
@@ -121,18 +122,53 @@ def test_a_model_without_latents_runs():
     assert run(cj.Collapsed(model), 1.0).get_samples() == {}
 
 
-def test_discrete_latents_are_enumerated_by_numpyro():
-    def model(y):
-        p = numpyro.sample("p", dist.Beta(2.0, 2.0))
-        mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
-        with numpyro.plate("n", len(y)):
-            z = numpyro.sample("z", dist.Bernoulli(p), infer={"enumerate": "parallel"})
-            numpyro.sample("y", dist.Normal(jnp.where(z == 1, 2.0, -2.0), 1.0), obs=y)
-        numpyro.sample("w", dist.Normal(mu, 1.0), obs=1.0)
+def mixture(y):
+    p = numpyro.sample("p", dist.Beta(2.0, 2.0))
+    mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
+    with numpyro.plate("n", len(y)):
+        z = numpyro.sample("z", dist.Bernoulli(p), infer={"enumerate": "parallel"})
+        numpyro.sample("y", dist.Normal(jnp.where(z == 1, 2.0, -2.0), 1.0), obs=y)
+    numpyro.sample("w", dist.Normal(mu, 1.0), obs=1.0)
 
-    plan = cj.explain(model, np.array([2.1, -1.8, 1.5]))
-    assert plan.collapsed == ("mu",)
-    assert sorted(run(cj.Collapsed(model), np.array([2.1, -1.8, 1.5])).get_samples()) == ["mu", "p"]
+
+def test_discrete_latents_are_drawn():
+    y = np.array([2.1, -1.8, 1.5])
+    assert cj.explain(mixture, y).collapsed == ("z", "mu")
+    found = run(cj.Collapsed(mixture), y, num_samples=600).get_samples()
+    assert {n: v.shape for n, v in found.items()} == {"p": (600,), "mu": (600,), "z": (600, 3)}
+    assert jnp.issubdtype(found["z"].dtype, jnp.integer)
+    assert np.allclose(np.mean(np.asarray(found["z"]), 0), [1, 0, 1], atol=0.05)
+
+
+def test_latents_of_a_loop_are_drawn():
+    def model(y):
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+        hold = jnp.array([[0.9, 0.1], [0.2, 0.8]])
+
+        def step(carry, seen):
+            x, z = carry
+            x = numpyro.sample("x", dist.Normal(x, scale))
+            z = numpyro.sample("z", dist.Categorical(hold[z]))
+            numpyro.sample("y", dist.Normal(x, 0.5), obs=seen)
+            numpyro.sample("w", dist.Normal(3.0 * z, 1.0), obs=seen)
+            numpyro.deterministic("twice", 2 * x)
+            return (x, z), None
+
+        scan(step, (0.0, 0), y)
+
+    y = jnp.asarray([0.2, -0.1, 3.1, 2.9, 3.2])
+    mcmc = run(cj.Collapsed(model), y, num_samples=300, num_chains=2, chain_method="vectorized")
+    assert shapes(mcmc) == {"scale": (2, 300), "x": (2, 300, 5), "z": (2, 300, 5), "twice": (2, 300, 5)}
+    found = {n: np.asarray(v) for n, v in mcmc.get_samples().items()}
+    np.testing.assert_allclose(found["twice"], 2 * found["x"], rtol=1e-5)
+    assert found["z"].mean(0)[0] < 0.2 and found["z"].mean(0)[3] > 0.8
+
+
+def test_discrete_latents_that_stay_are_enumerated_by_numpyro():
+    y = np.array([2.1, -1.8, 1.5])
+    kernel = cj.Collapsed(mixture, keep=["z"])
+    assert kernel.plan(y).collapsed == ("mu",)
+    assert sorted(run(kernel, y).get_samples()) == ["mu", "p"]
 
 
 def test_the_posterior_is_right():

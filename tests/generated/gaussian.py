@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generated.writer import Writer
 
-__all__ = ["gaussian", "positive", "scale"]
+__all__ = ["gaussian", "grid", "positive", "rows", "scale"]
 
 Text = tuple[str, bool]  # an expression, and whether it is a vector
 
@@ -14,12 +14,16 @@ def gaussian(w: Writer) -> None:
     n = w.choose([3, 1, 2, 6])
     terms = []
     for _ in range(w.choose([1, 2, 3])):
-        effect = w.choose([_scalar, _groups, _coefficients, _slopes, _walk, _noncentred])
+        effect = w.choose([_scalar, _groups, _coefficients, _slopes, _walk, _noncentred, _chain, _flat,
+                           _discrete, _scan])
         w.note(f"effect {effect.__name__[1:]}")
         terms.append(effect(w, n))
     eta = w.let("eta", " + ".join(terms))
     for _ in range(1 + w.chance(15)):
         _likelihood(w, eta, n)
+    if {"effect discrete", "effect scan"} & w.features.keys():  # what meets them is up to the plan
+        for latent in w.latents:
+            w.unsure(latent.name)
 
 
 # -- parameters of priors ---------------------------------------------------------------------------
@@ -169,6 +173,68 @@ def _noncentred(w: Writer, n: int) -> str:
     return f"{positive(w)} * {_index(w, n, groups, z)}"
 
 
+def _chain(w: Writer, n: int) -> str:
+    """An autoregression written as a loop."""
+    sd, rho = positive(w), w.choose(["0.8", "-0.5"])
+    if w.chance():
+        rho = w.latent("rho", "dist.Uniform(-1.0, 1.0)", (), "unit").name
+    states = ["0.0"]
+    for _ in range(n):
+        states.append(w.latent("state", f"dist.Normal({rho} * {states[-1]}, {sd})", (), "real",
+                               must=True).name)
+    return f"jnp.stack([{', '.join(states[1:])}])"
+
+
+def _flat(w: Writer, n: int) -> str:
+    """A coefficient without a prior; too few rows may be seen to tell it from the rest."""
+    w.ranked = False
+    b = w.latent("flat", "dist.ImproperUniform(dist.constraints.real, (), ())", (), "real").name
+    return f"{b} * {w.constant('x', f'rng.normal(size={n})')}" if w.chance() else b
+
+
+def _discrete(w: Writer, n: int) -> str:
+    """A shift of each row, or of all, by a latent that counts."""
+    law, kind = w.choose([("dist.Bernoulli(0.4)", "whole"), ("dist.Categorical(jnp.array([0.2, 0.3, 0.5]))",
+                                                             "whole")])
+    z = w.many("z", law, n, False, kind).name if w.chance() else w.latent("z", law, (), kind).name
+    return str(w.choose([f"1.5 * {z}", f"jnp.array([0.0, 1.0, -2.0])[{z}]", f"jnp.where({z} == 1, 0.5, 0.0)"]))
+
+
+def _scan(w: Writer, n: int) -> str:
+    """A random walk written with NumPyro's scan."""
+    w.help("from numpyro.contrib.control_flow import scan")
+    name, sd = w.name("walk"), positive(w)
+    w.line(f"def step_of_{name}(state, _):")
+    w.line(f'    state = numpyro.sample("{name}", dist.Normal(state, {sd}))')
+    w.line("    return state, state")
+    return w.let("path", f"scan(step_of_{name}, 0.0, None, length={n})[1]")
+
+
+def grid(w: Writer) -> None:
+    """Effects of rows and of columns, crossed, in nested plates."""
+    n, m = w.choose([3, 1, 2]), w.choose([2, 1, 4])
+    sd, mean = positive(w), w.choose(["0.0", "1.5"])
+    if w.chance():
+        mean = w.latent("m", "dist.Normal(0.0, 2.0)", (), "real", must=True).name
+    rows_plate, columns_plate = w.name("plate"), w.name("plate")
+    outer = f'numpyro.plate("{rows_plate}", {n}, dim=-2)'
+    inner = f'numpyro.plate("{columns_plate}", {m}, dim=-1)'
+    terms = []
+    kinds = [(outer, (n, 1)), (inner, (m,)), (f"{outer}, {inner}", (n, m))]
+    for header, shape in kinds[: w.choose([2, 3, 1])]:
+        with w.within(header):
+            terms.append(w.latent("c", f"dist.Normal({mean if not terms else '0.0'}, {sd})", shape, "real",
+                                  must=True).name)
+    noise = positive(w)
+    eta = w.let("eta", " + ".join(terms))
+    with w.within(f"{outer}, {inner}"):
+        law = f"dist.Normal({eta} * {w.constant('x', f'rng.normal(size=({n}, {m}))')}, {noise})"
+        way = w.choose(["plain", "nan", "masked"])
+        w.note(f"grid {way}")
+        seen = "" if way == "plain" else w.constant("seen", f"rng.uniform(size=({n}, {m})) < 0.7")
+        w.observe(f"{law}.mask({seen})" if way == "masked" else law, seen, way)
+
+
 # -- likelihood --------------------------------------------------------------------------------------
 
 
@@ -204,7 +270,11 @@ def _likelihood(w: Writer, eta: str, n: int) -> None:
 
 def rows(w: Writer, law: str, n: int) -> None:
     """Observations of batch shape (n,), in one of the ways to write, mask or weight them."""
-    way = w.choose(["plain", "plate", "to_event", "masked", "mask handler", "weighted", "empty mask"])
+    way = w.choose(["plain", "plate", "to_event", "masked", "mask handler", "weighted", "empty mask",
+                    "nan", "obs_mask"])
+    counts = any(x in law for x in ("Poisson", "Bern", "Binom", "Geom", "Categorical", "Multinomial"))
+    if counts and way == "nan":
+        way = "obs_mask"  # whole numbers have no NaN
     w.note(f"rows {way}")
     if way == "plain":
         w.observe(law)
@@ -223,5 +293,9 @@ def rows(w: Writer, law: str, n: int) -> None:
         weight = w.constant("weight", f"rng.uniform(0.5, 2.0, {n})") if w.chance() else "2.0"
         with w.within(f"handlers.scale(scale={weight})"):
             w.observe(law)
-    else:
+    elif way == "empty mask":
         w.observe(f"{law}.mask(False)")
+    else:
+        if way == "obs_mask":
+            w.ranked = False  # the cells of its latent that are seen have no density
+        w.observe(law, w.constant("seen", f"rng.uniform(size={n}) < 0.7"), way)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.infer import init_to_uniform
 from numpyro.infer.util import log_density
@@ -52,7 +53,7 @@ def verify(written: Written) -> Outcome:
     name, space = load(written.source, seed)
     model, data = space["model"], jax.tree.map(single, space["constants"](np.random.default_rng(seed)))
     truth = values(handlers.seed(model, jax.random.key(seed)), data)
-    data |= {y: single(truth[y]) for y in written.observed}
+    data |= {y: single(truth[site]) for y, site in written.observed.items()}
     collapsed = cj.collapse(model)
     execution = collapsed.execution((), data)
     plan = execution.plan
@@ -130,7 +131,10 @@ def single(x: Any) -> Any:
 
 
 def values(model: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """What a run of the model gives its sites."""
+    """What a run of the model gives its sites; those without a prior start near 0."""
+    start = handlers.substitute(model, substitute_fn=lambda site: init_to_uniform(site)
+                                if isinstance(site.get("fn"), dist.ImproperUniform)
+                                and site["value"] is None else None)
     with numpyro.validation_enabled(False):
-        trace = handlers.trace(model).get_trace(**data)
+        trace = handlers.trace(start).get_trace(**data)
     return {n: s["value"] for n, s in trace.items() if s["type"] == "sample"}

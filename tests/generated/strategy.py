@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from generated.elementwise import elementwise, simplex
-from generated.gaussian import gaussian
-from generated.twists import harmless, twist
+from generated.gaussian import gaussian, grid
+from generated.twists import handler, harmless, twist
 from generated.writer import Writer, Written
 
 __all__ = ["models", "random_model"]
@@ -18,13 +18,15 @@ __all__ = ["models", "random_model"]
 def write(w: Writer) -> Written:
     """An ordinary NumPyro model of one or two parts; about half have a twist that must be declined."""
     for _ in range(1 + w.chance(25)):
-        w.choose([gaussian, elementwise, gaussian, simplex])(w)
+        w.choose([gaussian, elementwise, grid, gaussian, simplex])(w)
     wanted = [x for x in w.latents if x.name in w.must]
     if wanted and w.chance(30):
         harmless(w, w.choose(wanted))
     wanted = [x for x in w.latents if x.name in w.must]
     if wanted and w.chance(50):
         twist(w, w.choose(wanted))
+    if w.chance(20):
+        handler(w)
     return w.finish()
 
 

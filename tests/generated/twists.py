@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generated.writer import Latent, Writer
 
-__all__ = ["harmless", "twist"]
+__all__ = ["handler", "harmless", "twist"]
 
 # uses of a latent (text `z`) that no family allows, as the mean of an extra observation of 0.3
 _USES = {
@@ -102,3 +102,36 @@ def harmless(w: Writer, target: Latent) -> None:
         w.line(f'numpyro.sample("{name}", dist.Cauchy(jnp.sum(jnp.sin({z})), 1.0).mask(False), obs=jnp.array(0.3))')
     else:
         w.line(f'numpyro.sample("{name}", dist.Normal(0.0 * jnp.sum({z}), 1.0), obs=jnp.array(0.3))')
+
+
+def handler(w: Writer) -> None:
+    """A handler around the whole model."""
+    kind = w.choose(["scope", "condition", "do", "reparam", "trace", "mask", "scale", "substitute"])
+    scalars = [x for x in w.latents if x.shape == () and x.kind in ("real", "positive")]
+    normals = [x for x in scalars if x.kind == "real" and x.name in w.must]
+    if (kind in ("condition", "do", "substitute") and not scalars) or (kind == "reparam" and not normals):
+        kind = "scope"
+    w.note(f"handler {kind}")
+    if kind == "scope":
+        w.wrap('scope(model, "inside")')
+        w.rename(lambda n: f"inside/{n}")
+    elif kind == "reparam":
+        target = w.choose(normals).name
+        w.help("from numpyro.infer.reparam import LocScaleReparam")
+        w.wrap(f'reparam(model, config={{"{target}": LocScaleReparam(0)}})')
+        w.rename(lambda n: f"{n}_decentered" if n == target else n)
+    elif kind in ("condition", "do", "substitute"):
+        target = w.choose(scalars).name
+        w.wrap(f'{kind}(model, data={{"{target}": jnp.array(0.8)}})')
+        w.ranked = False
+        if kind != "substitute":
+            w.unsure(target)
+    elif kind == "mask":
+        w.wrap("mask(model, mask=True)")
+    elif kind == "scale":
+        w.wrap("scale(model, scale=0.7)")
+        w.ranked = False
+        for latent in w.latents:
+            w.unsure(latent.name)
+    else:
+        w.wrap("trace(model)")

@@ -43,7 +43,7 @@ class Written:
         source: text that defines `model`, `constants(rng)` and what follows here.
         must: latents that are to be collapsed.
         never: latents that may not be.
-        observed: arguments of the model that hold observations, each made by the site of its name.
+        observed: arguments of the model that hold observations, and the sites that make them.
         ranked: whether the model, run without observations, is the joint density (no factors, no
             weights), so that draws can be ranked.
         features: what the model is made of, for the report.
@@ -52,7 +52,7 @@ class Written:
     source: str
     must: tuple[str, ...]
     never: tuple[str, ...]
-    observed: tuple[str, ...]
+    observed: dict[str, str]
     ranked: bool
     features: tuple[str, ...]
 
@@ -81,7 +81,8 @@ class Writer:
         self._lines: list[str] = []
         self._helpers: dict[str, None] = {}
         self._constants: dict[str, str] = {}
-        self._observed: list[str] = []
+        self._observed: dict[str, str] = {}
+        self._wrappers: list[str] = []
         self._names: dict[str, int] = {}
         self._indent = 1
 
@@ -173,12 +174,34 @@ class Writer:
             distribution += ".to_event(1)"
         return self.latent(stem, distribution, (size,), kind, must=must)
 
-    def observe(self, distribution: str, more: str = "", stem: str = "y") -> str:
-        """An observed site."""
-        name = self.name(stem)
-        self._observed.append(name)
-        self.line(f'numpyro.sample("{name}", {distribution}, obs={name}{more})')
-        return name
+    def observe(self, distribution: str, seen: str = "", way: str = "") -> None:
+        """An observed site; where cells are missing, `way` says how that is written.
+
+        Args:
+            distribution: text of the distribution.
+            seen: variable that is true where a cell is not missing.
+            way: "nan" (missing cells hold NaN and are masked) or "obs_mask".
+        """
+        name = self.name("y")
+        self._observed[name] = f"{name}_observed" if way == "obs_mask" else name
+        obs, more = name, ""
+        if way == "nan":
+            distribution += f".mask({seen})"
+            obs = f"None if {name} is None else jnp.where({seen}, {name}, jnp.nan)"
+        elif way == "obs_mask":
+            more = f", obs_mask={seen}"
+        self.line(f'numpyro.sample("{name}", {distribution}, obs={obs}{more})')
+
+    def wrap(self, handler: str) -> None:
+        """A handler around the whole model."""
+        self._wrappers.append(f"model = handlers.{handler}")
+
+    def rename(self, new: Callable[[str], str]) -> None:
+        """What a handler does to the names of sites."""
+        self.latents = [dataclasses.replace(x, name=new(x.name)) for x in self.latents]
+        self.must = {new(n): None for n in self.must}
+        self.never = {new(n): None for n in self.never}
+        self._observed = {argument: new(n) for argument, n in self._observed.items()}
 
     def decline(self, name: str) -> None:
         """This latent may not be collapsed."""
@@ -195,10 +218,11 @@ class Writer:
         arguments = ", ".join([*self._constants, *(f"{y}=None" for y in self._observed)])
         made = [f"    {name} = {expression}" for name, expression in self._constants.items()]
         together = ", ".join(f"{name}={name}" for name in self._constants)
-        known = (tuple(self.must), tuple(self.never), tuple(self._observed), self.ranked,
+        known = (tuple(self.must), tuple(self.never), dict(self._observed), self.ranked,
                  tuple(self.features))
         source = "\n".join([
             HEADER, *self._helpers, "\ndef constants(rng):", *made, f"    return dict({together})\n\n",
             f"def model({arguments}):", *self._lines, "\n",
+            *self._wrappers, "",
             *(f"{name} = {value!r}" for name, value in zip(_EXPECTED, known, strict=True)), ""])
         return Written(source, *known)

@@ -1,6 +1,7 @@
 """Ordinary NumPyro models, each with data and the names of its latents that are to be collapsed."""
 
-from models import composition, elementwise, gaussian, gaussian_blocks, handlers
+from models import composition, elementwise, finite, gaussian, gaussian_blocks, handlers, statespace
 from models.table import CASES, Case
 
-__all__ = ["CASES", "Case", "composition", "elementwise", "gaussian", "gaussian_blocks", "handlers"]
+__all__ = ["CASES", "Case", "composition", "elementwise", "finite", "gaussian", "gaussian_blocks",
+           "handlers", "statespace"]

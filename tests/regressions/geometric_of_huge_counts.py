@@ -34,6 +34,6 @@ def model(seen1, g1, x1, g2, c1, y1=None, y2=None):
 
 MUST = ('prob1', 'mean1', 'u1')
 NEVER = ('z1',)
-OBSERVED = ('y1', 'y2')
+OBSERVED = {'y1': 'y1', 'y2': 'y2'}
 RANKED = False
 FEATURES = ('family beta', 'hyperparameter half normal', 'batch by sample_shape', 'likelihood geometric', 'rows mask handler', 'effect slopes', 'slopes scaled', 'hyperparameter exp', 'effect noncentred', 'likelihood multivariate', 'hyperparameter softplus', 'harmless deterministic', 'twist index')

@@ -30,6 +30,6 @@ def model(x1, seen1, g1, y1=None, y2=None):
 
 MUST = ('b1', 'm1', 'step1', 'rate1')
 NEVER = ()
-OBSERVED = ('y1', 'y2')
+OBSERVED = {'y1': 'y1', 'y2': 'y2'}
 RANKED = False
 FEATURES = ('effect scalar', 'hyperparameter exponential', 'effect walk', 'location affine', 'scale one', 'hyperparameter half normal', 'batch by sample_shape', 'likelihood log normal', 'scale constant', 'rows mask handler', 'family gamma', 'hyperparameter log normal', 'batch by expand', 'likelihood half_normal_of_precision', 'rows to_event', 'harmless linear factor')

@@ -51,6 +51,6 @@ def model(x1, offset1, g1, x2, sd1, x3, region1, sd2, g2, h1, seen1, y1=None, y2
 
 MUST = ('beta1', 'u1', 'm1', 'm2', 'step2', 'b1', 'r1', 'a1')
 NEVER = ('step1',)
-OBSERVED = ('y1', 'y2')
+OBSERVED = {'y1': 'y1', 'y2': 'y2'}
 RANKED = False
 FEATURES = ('effect coefficients', 'location data', 'scale variance', 'batch by to_event', 'effect slopes', 'slopes fixed', 'effect walk', 'location affine', 'scale precision', 'batch by plate', 'likelihood affine', 'scale constant', 'rows plain', 'location latent', 'scale data', 'batch by plain', 'effect scalar', 'location constant', 'hyperparameter softplus', 'effect groups', 'location regions', 'scale one', 'hyperparameter exponential', 'scale by group', 'rows mask handler', 'harmless linear factor', 'twist square')

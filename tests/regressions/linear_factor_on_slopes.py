@@ -38,6 +38,6 @@ def model(g1, x1, g2, x2, seen1, sd1, g3, offset1, sd2, y1=None, y2=None):
 
 MUST = ('mean1', 'u1', 'mean2', 'u2', 'a1', 'step1')
 NEVER = ()
-OBSERVED = ('y1', 'y2')
+OBSERVED = {'y1': 'y1', 'y2': 'y2'}
 RANKED = False
 FEATURES = ('effect slopes', 'slopes fixed', 'likelihood normal', 'scale one', 'hyperparameter constant', 'rows mask handler', 'effect groups', 'location constant', 'scale data', 'batch by plain', 'effect walk', 'location data', 'scale variance', 'likelihood affine', 'rows empty mask', 'harmless linear factor')

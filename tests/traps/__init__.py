@@ -20,7 +20,8 @@ A2.2   mutable references
 A2.3   an unobserved Delta
        test_distributions::test_unobserved_delta
 A2.4   dependence inside a scan
-       declined::state_space_scan test_effects::test_chain_inside_a_scan
+       declined::state_space_with_a_curved_step declined::chain_of_gammas
+       test_effects::test_chain_inside_a_scan
 A2.5   plates whose rows depend on each other
        test_shapes::test_plate_whose_rows_share_a_mean
        test_shapes::test_plate_whose_rows_read_each_other
@@ -55,7 +56,7 @@ A3.6   options that name sites the kernel no longer has
 A3.7   heuristic step sizes and other kernels
        test_kernel::test_thinning_and_inner_kernels
 A3.8   discrete latents, enumerated by NumPyro
-       declined::discrete_parent test_kernel::test_discrete_latents_are_enumerated_by_numpyro
+       declined::discrete_parent test_kernel::test_discrete_latents_that_stay_are_enumerated_by_numpyro
 A4.1   `sample_shape`
        models::gaussian_sample_shape test_shapes::test_sample_shape_outside_a_plate
        test_shapes::test_sample_shape_inside_a_plate
@@ -110,7 +111,9 @@ A4.18  look-ups by group
 A4.19  checks of arguments, sorted dictionaries
        test_values::test_validation_leaves_no_trace test_values::test_order_of_names
 A4.20  scan and cond
-       declined::state_space_scan test_effects::test_latent_read_inside_a_scan
+       declined::state_space_with_a_curved_step declined::chain_of_gammas
+       test_effects::test_latent_read_inside_a_scan
+       test_effects::test_recursion_of_a_latent_inside_a_scan
        test_effects::test_latent_inside_a_cond
 A4.21  hidden randomness
        declined::hidden_noise declined::hidden_noise_in_a_prediction
@@ -223,6 +226,7 @@ X11    supports that a latent moves
        test_found::test_transforms_over_all_reals_have_no_edge
 X12    known numbers in another precision than the model's
        test_found::test_known_numbers_jump_where_those_of_the_model_do
+       test_found::test_half_precision_counts_round
        test_found::test_whole_numbers_overflow_as_those_of_the_model_do
 X13    states of a sampler with another warm-up
        test_found::test_restart_with_a_longer_warmup test_found::test_warmup_that_is_collected
@@ -232,8 +236,9 @@ X15    names that the package makes up
        test_found::test_site_named_like_a_marginal
 X16    no derivative in reverse mode
        test_found::test_marginal_without_a_reverse_derivative
-X18    values that the model makes impossible
-       test_found::test_check_where_some_values_are_impossible
 X17    handlers around a collapsed model
        test_found::test_scope_around_a_collapsed_model
+X18    values that the model makes impossible
+       test_found::test_check_where_some_values_are_impossible
+       test_found::test_check_where_the_density_is_no_number
 """

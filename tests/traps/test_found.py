@@ -12,6 +12,7 @@ from numpyro.infer import MCMC
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
+from conjugate_ppl.errors import InternalError
 from traps.oracles import dense, marginal, schools
 
 KEY = jax.random.key(0)
@@ -140,11 +141,15 @@ def test_site_named_like_a_marginal():
         dense(Y, 1.0 + 0.25 * np.eye(4)) + float(dist.HalfNormal(1.0).log_prob(0.5)))
 
 
-def test_marginal_without_a_reverse_derivative():
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a branch"])
+def test_marginal_without_a_reverse_derivative(inside):
     """A kept latent goes through a loop, which JAX differentiates forwards alone."""
+    def loop(a):
+        return jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.sin(s[1])), (0, a))[1]
+
     def model(y):
         a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
-        v = jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.sin(s[1])), (0, a))[1]
+        v = jax.lax.cond(a > 0, loop, jnp.sin, a) if inside else loop(a)
         sample("y", dist.Normal(v + b, 1.0), obs=y)
 
     assert cj.explain(model, Y).collapsed == ("b",) and cj.check(model, KEY, Y)
@@ -166,3 +171,27 @@ def test_scope_around_a_collapsed_model():
     inside = handlers.scope(cj.collapse(schools), "in")
     assert float(log_density(inside, (Y,), {}, {"in/tau": jnp.asarray(1.3)})[0]) == pytest.approx(
         marginal(schools, {"tau": jnp.asarray(1.3)}, Y))
+
+
+def test_check_where_the_density_is_no_number():
+    """NaN is not the zero density on which both sides may agree."""
+    def model(y):
+        k = sample("k", dist.Normal(0.0, 1.0))
+        z = sample("z", dist.Normal(k, 1.0))
+        numpyro.factor("f", jnp.log(k))
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    with pytest.raises(InternalError, match="nan"):
+        cj.check(model, KEY, Y[0], num_points=6)
+
+
+def test_half_precision_counts_round():
+    """float16 has no odd numbers above 2048."""
+    def model(y):
+        x = jnp.arange(2060, dtype=jnp.float16).astype(jnp.float32)
+        z = sample("z", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(z * (x - 2048.0)[2049:2052], 1.0), obs=y)
+
+    slope = np.arange(2060).astype(np.float16).astype(float)[2049:2052] - 2048
+    mean = slope.sum() / (1 + (slope**2).sum())
+    assert float(cj.collapse(model).conditionals({}, jnp.ones(3))["z"].mean) == pytest.approx(mean)

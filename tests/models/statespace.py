@@ -1,0 +1,235 @@
+"""Linear-Gaussian state space, written with `scan`."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro import handlers, plate, sample
+from numpyro.contrib.control_flow import scan
+
+from models.table import COUNT, HOLED, SEEN, T, X, Y, case
+
+SERIES = np.stack([Y[:6], Y[3:]])
+STEP = np.array([[0.9, 0.2], [-0.1, 0.7]])
+ROOT = np.array([[0.5, 0.0], [0.2, 0.4]])
+
+
+@case("x", Y)
+def local_level(y):
+    walk = sample("walk", dist.HalfNormal(1.0))
+    noise = sample("noise", dist.HalfNormal(1.0))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(x, walk))
+        sample("y", dist.Normal(x, noise), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+@case("x x0", 1e3 + Y)
+def local_level_with_a_start(y):
+    walk = sample("walk", dist.HalfNormal(1.0))
+    x0 = sample("x0", dist.Normal(900.0, 200.0))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(x, walk))
+        sample("y", dist.Normal(x, 1.0), obs=seen)
+        return x, x
+
+    scan(step, x0, y)
+
+
+@case("x", HOLED, SEEN)
+def local_level_with_missing_values(y, seen):
+    walk = sample("walk", dist.HalfNormal(1.0))
+
+    def step(x, row):
+        now, there = row
+        x = sample("x", dist.Normal(x, walk))
+        with handlers.mask(mask=there):
+            sample("y", dist.Normal(x, 1.0), obs=now)
+        return x, None
+
+    scan(step, 0.0, (y, seen))
+
+
+@case("slope level", Y)
+def local_trend(y):
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+
+    def step(carry, seen):
+        level, slope = carry
+        slope = sample("slope", dist.Normal(slope, scales[0]))
+        level = sample("level", dist.Normal(level + slope, scales[1]))
+        sample("y", dist.Normal(level, scales[2]), obs=seen)
+        return (level, slope), None
+
+    scan(step, (0.0, 0.0), y)
+
+
+@case("level slope", Y)
+def local_trend_the_other_way_round(y):
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+
+    def step(carry, seen):
+        level, slope = carry
+        level = sample("level", dist.Normal(level + slope, scales[1]))
+        slope = sample("slope", dist.Normal(0.9 * slope, scales[0]))
+        sample("y", dist.Normal(level, scales[2]), obs=seen)
+        return (level, slope), None
+
+    scan(step, (0.0, 0.0), y)
+
+
+@case("x", Y)
+def autoregression(y):
+    phi = sample("phi", dist.Uniform(-1.0, 1.0))
+    mean = sample("mean", dist.StudentT(4.0, 0.0, 5.0))
+    sd = sample("sd", dist.HalfNormal(1.0))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(mean + phi * (x - mean), sd))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, mean, y)
+
+
+@case("x", Y)
+def autoregression_of_order_two(y):
+    phi = sample("phi", dist.Uniform(-0.5, 0.5).expand([2]))
+
+    def step(carry, seen):
+        one, two = carry
+        x = sample("x", dist.Normal(phi[0] * one + phi[1] * two, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return (x, one), None
+
+    scan(step, (0.0, 0.0), y)
+
+
+@case("season level", Y)
+def level_and_season(y):
+    """Four quarters that sum to nearly nothing."""
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+
+    def step(carry, seen):
+        level, one, two, three = carry
+        season = sample("season", dist.Normal(-one - two - three, scales[0]))
+        level = sample("level", dist.Normal(level, scales[1]))
+        sample("y", dist.Normal(level + season, scales[2]), obs=seen)
+        return (level, season, one, two), None
+
+    scan(step, (0.0, 0.0, 0.0, 0.0), y)
+
+
+@case("x shock", Y)
+def shocks_as_sites(y):
+    scale = sample("scale", dist.HalfNormal(1.0))
+
+    def step(x, seen):
+        shock = sample("shock", dist.Normal(0.0, scale))
+        x = sample("x", dist.Normal(0.9 * x + shock, 0.2))
+        sample("y", dist.Normal(x, 1.0), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+@case("x", np.stack([Y, Y[::-1]], 1))
+def vector_states(y):
+    turn = sample("turn", dist.Normal(0.0, 0.2).expand([2, 2]))
+    scale = sample("scale", dist.HalfNormal(1.0).expand([2]))
+
+    def step(x, seen):
+        x = sample("x", dist.MultivariateNormal((jnp.asarray(STEP) + turn) @ x,
+                                                scale_tril=jnp.asarray(ROOT) * scale[:, None]))
+        sample("y", dist.Normal(x, 0.7).to_event(1), obs=seen)
+        return x, None
+
+    scan(step, jnp.zeros(2), y)
+
+
+@case("x", Y, X)
+def vector_states_seen_as_one_number(y, design):
+    """What is seen of a state changes from step to step; two elements of an event are alike."""
+    scale = sample("scale", dist.HalfNormal(1.0))
+
+    def step(x, row):
+        seen, h = row
+        x = sample("x", dist.Normal(jnp.asarray(STEP) @ x, scale).to_event(1))
+        sample("y", dist.Normal(jnp.sum(h * x), 1.0), obs=seen)
+        return x, None
+
+    scan(step, jnp.ones(2), (y, design))
+
+
+@case("x", SERIES)
+def several_series(y):
+    walk = sample("walk", dist.HalfNormal(1.0).expand([2]))
+    noise = sample("noise", dist.HalfNormal(1.0))
+
+    def step(x, seen):
+        with plate("series", 2):
+            x = sample("x", dist.Normal(x, walk))
+            sample("y", dist.Normal(x, noise), obs=seen)
+        return x, None
+
+    scan(step, jnp.zeros(2), y.T)
+
+
+@case("x", Y, T)
+def inputs_and_changing_scales(y, t):
+    gain = sample("gain", dist.StudentT(3.0, 0.0, 1.0))
+    walk = sample("walk", dist.HalfNormal(1.0))
+
+    def step(x, row):
+        seen, now = row
+        x = sample("x", dist.Normal((1.0 - 0.2 * now) * x + jnp.sin(now), walk * (1.0 + now)))
+        sample("y", dist.Normal(x + gain * now, 0.5 + now), obs=seen)
+        return x, None
+
+    scan(step, 0.0, (y, t))
+
+
+@case("x own", Y)
+def effects_of_each_step(y):
+    """An effect of each step, outside the loop, meets the state in the likelihood."""
+    walk = sample("walk", dist.HalfNormal(1.0))
+    with plate("steps", len(y)):
+        own = sample("own", dist.Normal(0.0, 0.6))
+
+    def step(x, row):
+        seen, extra = row
+        x = sample("x", dist.Normal(x, walk))
+        sample("y", dist.Normal(x + extra, 0.3), obs=seen)
+        return x, None
+
+    scan(step, 0.0, (y, own))
+
+
+@case("x", Y)
+def loading_that_is_kept(y):
+    loading = sample("loading", dist.HalfNormal(1.0))
+
+    def step(carry, seen):
+        x, t = carry
+        x = sample("x", dist.Normal(0.8 * x, 1.0))
+        sample("y", dist.Normal(jnp.exp(loading) * x, jnp.sqrt(1.0 + loading * t)), obs=seen)
+        return (x, t + 1.0), None
+
+    scan(step, (0.0, 0.0), y)
+
+
+@case("x rate", Y, COUNT)
+def chain_beside_other_latents(y, count):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+
+    def step(x, row):
+        seen, number = row
+        x = sample("x", dist.Normal(x, 0.5))
+        sample("y", dist.Normal(x, 1.0), obs=seen)
+        sample("count", dist.Poisson(rate), obs=number)
+        return x, None
+
+    scan(step, 0.0, (y, count))

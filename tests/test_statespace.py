@@ -1,0 +1,116 @@
+"""State space by a filter against dense normals in SciPy: values, derivatives, digits, growth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from models import CASES, statespace
+from numpyro import sample
+from numpyro.contrib.control_flow import scan
+from numpyro.infer.util import log_density
+from scipy import stats
+
+import conjugate_ppl as cj
+
+
+def by_scan(y, x):
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+
+    def step(carry, row):
+        level, slope = carry
+        seen, gain = row
+        level = sample("level", dist.Normal(level + slope, scales[0]))
+        slope = sample("slope", dist.Normal(0.9 * slope, scales[1]))
+        sample("y", dist.Normal(gain * level, scales[2]), obs=seen)
+        return (level, slope), None
+
+    scan(step, (2.0, 0.1), (y, x))
+
+
+def dense(scales, y, x):
+    """The same log density by SciPy: all levels and slopes are a matrix times their noise."""
+    n = len(y)
+    reads, mean = np.zeros((2 * n, 2 * n)), np.zeros(2 * n)
+    mean[:2] = 2.0 + 0.1, 0.9 * 0.1
+    for t in range(1, n):
+        reads[2 * t, 2 * t - 2], reads[2 * t, 2 * t - 1], reads[2 * t + 1, 2 * t - 1] = 1.0, 1.0, 0.9
+    effect = np.linalg.inv(np.eye(2 * n) - reads)
+    seen = np.zeros((n, 2 * n))
+    seen[np.arange(n), 2 * np.arange(n)] = x
+    noise = np.tile(np.square(scales[:2]), n)
+    covariance = seen @ (effect * noise) @ effect.T @ seen.T + scales[2] ** 2 * np.eye(n)
+    prior = stats.halfnorm.logpdf(scales).sum()
+    return stats.multivariate_normal(seen @ effect @ mean, covariance).logpdf(y) + prior
+
+
+@pytest.mark.parametrize("scales", [[0.7, 0.2, 1.0], [1e-6, 0.3, 0.5], [0.5, 1e-8, 1e-3], [50.0, 9.0, 0.1]])
+def test_against_a_dense_normal(scales, x64):
+    rng = np.random.default_rng(3)
+    y, x = (rng.normal(3.0, 1.0, 8).astype(np.float32), rng.uniform(0.5, 2.0, 8).astype(np.float32))
+    collapsed, scales = cj.collapse(by_scan), np.array(scales)
+    found, slope = jax.value_and_grad(lambda k: log_density(
+        collapsed, (jnp.asarray(y), jnp.asarray(x)), {}, {"scales": k})[0])(jnp.asarray(scales))
+    assert float(found) == pytest.approx(dense(scales, y.astype(float), x), rel=1e-9 if x64 else 1e-5)
+    for k, unit in enumerate(np.eye(3)):
+        step = unit * 1e-5 * max(scales[k], 1e-3)
+        up, down = (dense(scales + h, y.astype(float), x) for h in (step, -step))
+        # a difference of numbers as large as rows / scale
+        rounding = 0.0 if x64 else 2e-6 * len(y) / max(scales[k], 1e-3)
+        assert float(slope[k]) == pytest.approx((up - down) / (2 * step[k]), rel=5e-3,
+                                                abs=5e-3 + rounding)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e4])
+def test_far_from_zero(level, x64):
+    """A random walk at a level of ten thousand, the first state vague: float32 keeps its digits."""
+    rng = np.random.default_rng(3)
+    y = level + np.cumsum(rng.normal(size=60)) + rng.normal(size=60)
+
+    def model(y):
+        start = sample("start", dist.Normal(0.0, 1e3))
+
+        def step(x, seen):
+            x = sample("x", dist.Normal(x, 0.8))
+            sample("y", dist.Normal(x, 1.1), obs=seen)
+            return x, None
+
+        scan(step, start, y)
+
+    y = jnp.asarray(y, jnp.float32)
+    steps = np.arange(1, 61)
+    covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + 1.21 * np.eye(60)
+    expected = stats.multivariate_normal(np.zeros(60), covariance).logpdf(np.asarray(y, float))
+    assert float(cj.collapse(model).log_evidence(y)) == pytest.approx(
+        expected, abs=1e-6 if x64 else 2e-3)
+
+
+def test_second_derivative():
+    """Forward over reverse, for Laplace approximations."""
+    case = CASES["local_level"]
+    assert case.model is statespace.local_level
+    y = jnp.asarray(case.args[0])
+
+    def density(s):
+        return log_density(cj.collapse(case.model), (y,), {}, {"walk": s[0], "noise": s[1]})[0]
+
+    at, step = jnp.array([0.7, 1.2]), 1e-4
+    found = np.asarray(jax.hessian(density)(at))
+    slope = jax.jit(jax.grad(density))
+    expected = [(slope(at + step * e) - slope(at - step * e)) / (2 * step) for e in np.eye(2)]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-6)
+
+
+def test_time_and_memory_by_steps():
+    """What is compiled does not grow with the steps, and nothing of their square is held."""
+    sizes = []
+    for n in (50, 400):
+        y = jnp.asarray(np.random.default_rng(3).normal(size=n))
+        collapsed = cj.collapse(statespace.local_trend)
+        collapsed.plan(y)
+        jaxpr = jax.make_jaxpr(jax.grad(lambda s, c=collapsed, y=y: log_density(
+            c, (y,), {}, {"scales": s})[0]))(jnp.ones(3))
+        text = str(jaxpr)
+        sizes.append(text.count(" = "))
+        assert f"{n},{n}" not in text
+    assert sizes[0] == sizes[1]
