@@ -16,8 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 import networkx as nx
 import numpy as np
 
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.variables import Latent
+from conjugate_ppl.algebra.simplex import sums_to_one
+from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (
     Declined,
@@ -134,23 +134,6 @@ def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> 
     return graph
 
 
-def _is_simplex(program: Program, value: Value) -> bool:
-    """Whether a value is made of whole events of a simplex latent, cells in order."""
-    term = value.single
-    if term is None or len(term.atoms) != 1 or not value.shape:
-        return False
-    atom = term.atoms[0]
-    if not (isinstance(atom.variable, Latent) and atom.variable.support == "simplex"
-            and atom.power == 1 and is_known(atom.selection) and is_known(term.coefficient())):
-        return False
-    cells = value.shape[-1]
-    if program.sites[atom.variable.site].shape[-1] != cells:
-        return False
-    rows = np.broadcast_to(atom.selection, value.shape).reshape(-1, cells)
-    return bool(np.all(term.coefficient() == 1) and np.all(rows % cells == np.arange(cells))
-                and np.all(rows // cells == rows[:, :1] // cells))
-
-
 class _Attempt:
     """One order of eliminations."""
 
@@ -208,7 +191,7 @@ class _Attempt:
             site = self.program.sites[factor]
             for number in site.simplex_numbers:
                 (value,) = self.walk.run([number])
-                if not _is_simplex(self.program, value):
+                if not sums_to_one(self.walk, value):
                     for name in sorted(value.roots & frozenset(self.left)):
                         self._decline(Declined(name, f"the probabilities of `{factor}` depend on it and "
                                                "are not proved to sum to one", site.source))
