@@ -55,7 +55,9 @@ def _thin(x: np.ndarray) -> np.ndarray:
 
 def _sorted(term: Term) -> tuple[list[Atom], list[Atom], list[Atom]]:
     """Atoms of the whole matrix, of rows and of columns."""
-    whole, rows, columns = [], [], []
+    whole: list[Atom] = []
+    rows: list[Atom] = []
+    columns: list[Atom] = []
     for a in term.atoms:
         shape = np.shape(a.selection)
         if shape[-1] > 1 and shape[-2] > 1:
@@ -69,10 +71,15 @@ def _turned(atom: Atom) -> Atom:
 
 
 def _single(walk: Walk, x: Value, what: str) -> tuple[Term, np.ndarray]:
+    # a matrix and its transpose, added, are one where their atoms are in one order
+    terms = [dataclasses.replace(t, atoms=tuple(sorted(
+        (a.map(_thin) for a in t.atoms), key=lambda a: (a.variable.name, np.shape(a.selection)))))
+        for t in x.terms if all(map(is_known, t.arrays))]
+    if len(terms) == len(x.terms):
+        x = collect(x.shape, terms)
     term = simplify(walk, x).single
     if term is None or not all(map(is_known, term.arrays)):
         raise Unknown(f"{what} of a sum of matrices that depends on a latent")
-    term = dataclasses.replace(term, atoms=tuple(a.map(_thin) for a in term.atoms))
     c = term.coefficient()
     return term, np.broadcast_to(c, (*np.shape(c)[:-2], *x.shape[-2:]))
 

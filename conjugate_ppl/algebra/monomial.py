@@ -42,7 +42,7 @@ class Unknown(Exception):
 
 
 def simplify(walk: Walk, x: Value) -> Value:
-    """`1 - p` as the variable it is, `1/p - 1` as `(1-p)/p`, `1 + p/(1-p)` as `1/(1-p)`, and back.
+    """`a - a p` as `a (1 - p)`, `1/p - 1` as `(1-p)/p`, `1 + p/(1-p)` as `1/(1-p)`, and back.
 
     Terms that are 0 go.
     """
@@ -51,6 +51,10 @@ def simplify(walk: Walk, x: Value) -> Value:
         x = Value(x.shape, terms)
     if len(x.terms) != 2 or any(t.hidden for t in x.terms):
         return x
+    for whole, part in (x.terms, x.terms[::-1]):
+        rest = _remainder(walk, whole, part)
+        if rest is not None:
+            return Value(x.shape, (rest,))
     one = [t for t in x.terms if not t.atoms]
     other = [t for t in x.terms if t.atoms]
     if len(one) != 1:
@@ -58,16 +62,11 @@ def simplify(walk: Walk, x: Value) -> Value:
     term = other[0]
     if len(term.atoms) == 1:
         atom = term.atoms[0]
-        plain = atom.power == 1 and _is_constant(one[0], 1.0) and _is_constant(term, -1.0)
         odds = atom.power == -1 and _is_constant(one[0], -1.0) and _is_constant(term, 1.0)
-        if plain or odds:
-            base = atom.variable
-            if isinstance(base, Complement) or (isinstance(base, Latent)
-                                                and base.support in ("unit", "simplex")):
-                flipped = Atom(walk.variables.complement(base), Fraction(1), atom.selection)
-                atoms = (flipped,) if atom.power == 1 else merge_atoms((atom, flipped))
-                unit = np.ones((1,) * term.rank)
-                return Value(x.shape, (Term(term.rank, (), (unit,), atoms),))
+        if odds and _has_complement(atom):
+            flipped = Atom(walk.variables.complement(atom.variable), Fraction(1), atom.selection)
+            unit = np.ones((1,) * term.rank)
+            return Value(x.shape, (Term(term.rank, (), (unit,), merge_atoms((atom, flipped))),))
     if not _is_constant(one[0], 1.0):
         return x
     if len(term.atoms) == 2 and _is_constant(term, 1.0):
@@ -77,6 +76,28 @@ def simplify(walk: Walk, x: Value) -> Value:
                 same_selection(up.selection, down.selection)):
             return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
     return x
+
+
+def _has_complement(atom: Atom) -> bool:
+    base = atom.variable
+    return isinstance(base, Complement) or (
+        isinstance(base, Latent) and base.support in ("unit", "simplex"))
+
+
+def _remainder(walk: Walk, whole: Term, part: Term) -> Term | None:
+    """`a (1 - p)`, if the two terms are `a` and `-a p`."""
+    if len(part.atoms) != len(whole.atoms) + 1:
+        return None
+    extra = [a for a in part.atoms if not any(
+        a.variable is b.variable and a.power == b.power and same_selection(a.selection, b.selection)
+        for b in whole.atoms)]
+    if len(extra) != 1 or extra[0].power != 1 or not _has_complement(extra[0]):
+        return None
+    c, d = whole.coefficient(), part.coefficient()
+    if not (is_known(c) and is_known(d) and bool(np.all(c == -d))):
+        return None
+    flipped = Atom(walk.variables.complement(extra[0].variable), Fraction(1), extra[0].selection)
+    return Term(whole.rank, (), (c,), merge_atoms((*whole.atoms, flipped)))
 
 
 def _is_constant(term: Term, number: float) -> bool:

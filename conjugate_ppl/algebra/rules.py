@@ -34,7 +34,6 @@ from conjugate_ppl.algebra.term import (
     array_module,
     is_known,
     merge_atoms,
-    same_selection,
 )
 from conjugate_ppl.algebra.value import (
     add,
@@ -46,7 +45,6 @@ from conjugate_ppl.algebra.value import (
     reshape,
     spread,
     where,
-    write_out,
 )
 from conjugate_ppl.algebra.variables import Elementwise, Exponential, Log, Opaque
 

@@ -70,19 +70,19 @@ def scatter(walk: Walk, eqn: Equation, x: Any, indices: Any, updates: Any) -> Va
 
 def scatter_add(walk: Walk, eqn: Equation, x: Any, indices: Any, updates: Any) -> Value:
     """To each element some of the updates are added: a table of their numbers, -1 where a row is shorter."""
-    x, updates = _operands(x, updates)
-    targets = _targets(eqn, x.shape, indices, updates.shape).reshape(-1)
+    before, updates = _operands(x, updates)
+    targets = _targets(eqn, before.shape, indices, updates.shape).reshape(-1)
     order = np.argsort(targets, kind="stable")
     order = order[targets[order] >= 0]
-    size = int(np.prod(x.shape))
+    size = int(np.prod(before.shape))
     counts = np.bincount(targets[order], minlength=size)
     longest = int(counts.max(initial=0))
     if longest == 0:
-        return x
+        return before
     if size * longest > _BUDGET:
         raise Unknown("a sum by groups, many and of very different sizes")
     table = np.full((size, longest), -1)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     table[targets[order], rank] = order
-    added = reduce_sum(move(updates, table.reshape(*x.shape, longest)), [len(x.shape)])
-    return add(x, added)
+    added = reduce_sum(move(updates, table.reshape(*before.shape, longest)), [len(before.shape)])
+    return add(before, added)

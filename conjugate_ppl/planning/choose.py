@@ -23,6 +23,7 @@ from conjugate_ppl.elimination import (
     Declined,
     Elimination,
     Pool,
+    choose_family,
     eliminate_elementwise,
     eliminate_finite,
     eliminate_gaussian,
@@ -84,16 +85,21 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
                 forward.append(name)
                 found = True
 
-    candidates = []
+    candidates, perhaps = [], []
     for name in free:
         if name in forward:
             continue
         problem = obstacle(program, deps, name, frozenset(forward))
-        if problem is None:
+        if problem is not None:
+            declined[name] = problem
+        elif program.sites[name].family or program.sites[name].discrete:
             candidates.append(name)
         else:
-            declined[name] = problem
+            perhaps.append(name)
 
+    fitting, others = _fitting(program, deps, candidates, perhaps, forward)
+    candidates = [n for n in free if n in (*candidates, *fitting)]
+    declined.update(others)
     attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete)
                 for _ in range(2)]
     kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
@@ -115,7 +121,8 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
         else:
             rule, why = "sampled", declined[name].reason
         source = (declined[name].source if name not in order else "") or site.source
-        decisions[name] = Decision(name, name in order, rule, site.family or site.distribution,
+        family = best.family.get(name) or site.family or site.distribution
+        decisions[name] = Decision(name, name in order, rule, family,
                                    site.size, why, source)
     plan = Plan(decisions, order, tuple(n for n in program.latents if n not in order),
                 _graph(program, deps, order))
@@ -134,6 +141,31 @@ def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> 
     return graph
 
 
+def _fitting(program: Program, deps: Dependencies, candidates: list[str], perhaps: list[str],
+             forward: Collection[str]) -> tuple[list[str], dict[str, Declined]]:
+    """Of sites whose priors may be of several families, those that all enters in the form of one of them.
+
+    The others are no candidates, so that what is computed from them counts as known.
+    """
+    walk = start_walk(program, [n for n in (*candidates, *perhaps) if not program.sites[n].discrete])
+    fitting, declined = [], {}
+    for name in perhaps:
+        pool = Pool({})
+        fits = True
+        for factor in deps.touching([name]):
+            if fits and factor != name and factor not in forward:
+                (value,) = walk.run([program.sites[factor].factor])
+                pool = pool.replaced((), {factor: value.terms})
+                fits = choose_family(program, name, pool)[1]
+        if fits:
+            fitting.append(name)
+        else:
+            site = program.sites[name]
+            declined[name] = Declined(name, f"its prior, {site.distribution}, has no conjugate family here",
+                                      site.source)
+    return fitting, declined
+
+
 class _Attempt:
     """One order of eliminations."""
 
@@ -143,6 +175,7 @@ class _Attempt:
         self.forward = forward
         self.left = [n for n in candidates if not program.sites[n].discrete]
         self.discrete = [n for n in candidates if program.sites[n].discrete]
+        self.family: dict[str, str] = {}
         self.declined: dict[str, Declined] = {}
         self.eliminations: list[Elimination] = []
         self.collapsed: list[str] = []
@@ -329,6 +362,7 @@ class _Attempt:
                 self._decline(problem)
                 continue
             self.pool = pool
+            self.family[name] = elimination.family.name
             self._accept(elimination, [name], touched, self._form([name], touched))
 
     def _accept(self, elimination: Elimination, block: list[str], touched: list[str],
@@ -349,7 +383,7 @@ class _Attempt:
                  for n in touched]
         found = {}
         for name in block:
-            family = self.program.sites[name].family
+            family = self.family.get(name) or self.program.sites[name].family
             with_others = [f"`{b}`" for b in block if b != name]
             joint = f", together with {_listed(with_others)}" if with_others else ""
             what = "quadratic" if family in GAUSSIAN else f"affine in the statistics of a {family}"
