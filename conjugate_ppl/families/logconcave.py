@@ -13,6 +13,7 @@ Draws: the rejection method of Devroye (Computing 33, 1984) for log-concave dens
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -90,6 +91,7 @@ def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any) -> tuple[Any, Any, A
             (half * weights).reshape(count))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def log_integral(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
     """log of the integral of e**f between the bounds (elementwise; bounds may be infinite)."""
     p, t, weights = _nodes(curve, a, b, low, high)
@@ -97,6 +99,7 @@ def log_integral(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
     return jnp.where(b > 0, jnp.nan, out)  # not concave: no number rather than a wrong one
 
 
+@functools.partial(jax.jit, static_argnums=(1, 6))
 def _draw(key: Any, curve: str, a: Any, b: Any, low: Any, high: Any, shape: tuple[int, ...]) -> Any:
     """Exact draws: |w - p| times the density's height c has the hat min(1, e**(1 - y))."""
     p, t, weights = _nodes(curve, a, b, low, high)
@@ -117,6 +120,21 @@ def _draw(key: Any, curve: str, a: Any, b: Any, low: Any, high: Any, shape: tupl
 
     start = (key, jnp.broadcast_to(p, shape), jnp.zeros(shape, bool))
     return lax.while_loop(lambda s: ~jnp.all(s[2]), again, start)[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_prob(curve: str, a: Any, b: Any, low: Any, high: Any, w: Any) -> Any:
+    p, t, weights = _nodes(curve, a, b, low, high)
+    return -_fall(curve, a, b, p, w - p) - jnp.log(jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6))
+def _moment(curve: str, a: Any, b: Any, low: Any, high: Any, about: Any, degree: int, power: Any) -> Any:
+    """The mean of (z - about)**degree; z is w, or e**(w / power)."""
+    p, t, weights = _nodes(curve, a, b, low, high)
+    weights = jnp.exp(-_fall(curve, a, b, p, t)) * weights
+    z = p + t if curve == PARABOLA else jnp.exp((p + t) / power)
+    return jnp.sum((z - about) ** degree * weights, 0) / jnp.sum(weights, 0)
 
 
 class OnInterval(dist.Distribution):  # type: ignore[misc]
@@ -148,31 +166,20 @@ class OnInterval(dist.Distribution):  # type: ignore[misc]
         return jnp.clip(z, self.low, self.high)
 
     def log_prob(self, value: Any) -> Any:
-        curve, a, b, low, high = self._in_w()
-        p, t, weights = _nodes(curve, a, b, low, high)
-        w, jacobian = value, 0.0
+        w, jacobian = jnp.asarray(value, self.a.dtype), 0.0
         if self.power:
-            log = jnp.log(value)
+            log = jnp.log(w)
             w, jacobian = self.power * log, np.log(abs(self.power)) - log
-        out = -_fall(curve, a, b, p, w - p) + jacobian - jnp.log(
-            jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
+        out = _log_prob(*self._in_w(), w) + jacobian
         return jnp.where((value >= self.low) & (value <= self.high), out, -jnp.inf)
-
-    def _moment(self, of: Any) -> Any:
-        curve, a, b, low, high = self._in_w()
-        p, t, weights = _nodes(curve, a, b, low, high)
-        weights = jnp.exp(-_fall(curve, a, b, p, t)) * weights
-        z = p + t if self.power == 0 else jnp.exp((p + t) / self.power)
-        return jnp.sum(of(z) * weights, 0) / jnp.sum(weights, 0)
 
     @property
     def mean(self) -> Any:
-        return self._moment(lambda z: z)
+        return _moment(*self._in_w(), jnp.zeros_like(self.a), 1, self.power)
 
     @property
     def variance(self) -> Any:
-        mean = self.mean
-        return self._moment(lambda z: (z - mean) ** 2)
+        return _moment(*self._in_w(), self.mean, 2, self.power)
 
 
 def in_curve(power: int, a: Any, b: Any, low: Any, high: Any) -> tuple[str, Any, Any, Any, Any]:
