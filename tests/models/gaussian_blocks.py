@@ -69,7 +69,7 @@ def mvn_factor_linear_in_directions_without_data(y):
     numpyro.factor("tilt", -0.3 * jnp.sum(b))
 
 
-@case("f", Y, T)
+@case("f", Y, T, relation="gaussian-field")
 def gaussian_process(y, t):
     length = sample("length", dist.LogNormal(-1.0, 0.3))
     size = sample("size", dist.HalfNormal(1.0))
