@@ -155,7 +155,7 @@ class CollapsedModel:
         with rewriter:
             self._refuse_outer(rewriter, execution)
             self.model(*args, **kwargs)
-        if execution.chosen.eliminations:
+        if execution.chosen.eliminations or execution.replaced:
             name = FACTOR
             while name in execution.program.sites:
                 name += "_"
@@ -174,7 +174,7 @@ class CollapsedModel:
             raise PlanError(f"`reparam` around the collapsed model rewrites `{site}`, whose prior is "
                             "part of the marginal. Put it around the model before collapsing it.")
         outer = _compat.outer_scales(rewriter)
-        if outer and collapsed:
+        if outer and (collapsed or execution.replaced):
             handler = outer[0]
             raise PlanError(f"`{handler}` around the collapsed model would weight or reshape the "
                             "marginal density, not the model's own. Put it around the model before "
