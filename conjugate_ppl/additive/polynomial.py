@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 
 from conjugate_ppl.algebra.term import Term
@@ -112,10 +113,15 @@ class Polynomial:
         return Polynomial(origins, _merged(itertools.chain.from_iterable(
             _moved(piece, steps) for piece in _pieces(self))))
 
-    @property
-    def size(self) -> int:
-        """How many monomials it has."""
-        return sum(len(c) for _, c in self.groups.values())
+    def apart(self) -> dict[tuple[str, ...], Polynomial]:
+        """Sums of which no two are about one site: the sites -> the sum (constants have no site)."""
+        graph = nx.Graph()
+        sites = {s: list(dict.fromkeys(site_of(key) for key, _ in s)) or [""] for s in self.groups}
+        for names in sites.values():
+            nx.add_path(graph, names)
+        parts = [sorted(part) for part in nx.connected_components(graph)]
+        return {tuple(n for n in part if n): Polynomial(
+            self.origins, {s: g for s, g in self.groups.items() if sites[s][0] in part}) for part in parts}
 
     def __call__(self, sites: Mapping[str, Any]) -> Any:
         """The sum at values of the sites; a scalar."""

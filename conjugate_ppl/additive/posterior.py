@@ -17,13 +17,14 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.cells import Cells, read_cells
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
+from conjugate_ppl.additive.removal import Fitted, log_predictive
 from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
@@ -74,7 +75,7 @@ class Posterior:
         >>> print(post.without("y", 4).distributions["rate"].concentration)
         11.0
         >>> print(post.loo("y").round(3))  # log p(each | all others)
-        [-1.503 -2.083 -2.025 -2.083 -2.79 ]
+        [-1.625 -1.819 -2.136 -1.819 -2.957]
     """
 
     prior: Prior
@@ -226,10 +227,13 @@ class Posterior:
         Raises:
             PlanError: if there is no such observed site.
         """
-        execution = self.execution
-        likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
-        return self._whole(site, [log_predictive(execution, likelihood, c).reshape(c.shape)
-                                  for c in self._cells(site)])
+        cells = self._cells(site)
+        found = [log_predictive(self._fitted, c).reshape(c.shape) for c in cells]
+        return self._whole(site, found).astype(jnp.result_type(float))
+
+    @functools.cached_property
+    def _fitted(self) -> Fitted:
+        return Fitted.of(self.execution)
 
     def _cells(self, site: str) -> list[Cells]:
         if site not in self.parts[0].cells:

@@ -2,7 +2,7 @@
 
 The sum of the observed sites' log densities is one polynomial in the latents, so that
 
-    the user's model, its observed sites hidden   +   one statement with that polynomial as log density
+    the user's model, its observed sites hidden   +   statements with that polynomial as log density
 
 is an ordinary model, of which everything else in this package is true: it is collapsed as any other.
 """
@@ -27,11 +27,7 @@ from conjugate_ppl.densities import register_density
 from conjugate_ppl.errors import ModelError
 from conjugate_ppl.program import Program, trace_program
 
-__all__ = ["OBSERVATIONS", "Prior"]
-
-OBSERVATIONS = "all observations"
-"""The statement that stands for the observed sites."""
-
+__all__ = ["Prior"]
 
 class Likelihood(dist.Distribution):  # type: ignore[misc]
     """Stands for observed sites: its log density is theirs, whatever the value."""
@@ -81,13 +77,20 @@ class Prior:
             self.model(*args, **kwargs)
 
     def with_likelihood(self, likelihood: Polynomial) -> Callable[[], None]:
-        """The prior times a likelihood, as a model without arguments."""
+        """The prior times a likelihood, as a model without arguments.
+
+        A statement for all sites that meet in some monomial: joined for no reason, sites could not be
+        integrated out one after the other.
+        """
+        parts = likelihood.apart()
 
         def model() -> None:
             with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = {n: s["value"] for n, s in trace.items() if n in self.latents}
-            numpyro.sample(OBSERVATIONS, Likelihood(likelihood(values)), obs=jnp.zeros(()))
+            for sites, part in parts.items():
+                name = "the data on " + ", ".join(sites) if sites else "the data alone"
+                numpyro.sample(name, Likelihood(part(values)), obs=jnp.zeros(()))
 
         return model
 
