@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl import _compat
+from conjugate_ppl.additive.polynomial import Polynomial
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import move, multiply, reduce_sum, reshape
 from conjugate_ppl.algebra.variables import Variables
@@ -22,7 +23,6 @@ from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.densities import log_density
 from conjugate_ppl.graph import Graph
 from conjugate_ppl.program import Program, trace_sites
-from conjugate_ppl.additive.polynomial import Polynomial
 
 __all__ = ["Cells", "read_cells", "walk_of"]
 

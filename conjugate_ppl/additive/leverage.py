@@ -183,8 +183,8 @@ def expectations(law: BlockLaw, touches: Sequence[Touch], powers: np.ndarray,
         mean[part] = law.mean[part] + (law.reference[part] - origins[site])
     squares, volume = np.zeros((2, count)), np.zeros((2, count))
     rows = np.concatenate([t.rows for t in touches for _ in t.elements] or [np.zeros(0, np.int64)])
-    found = np.concatenate([e for t in touches for e in t.elements] or [np.zeros(0, np.int64)])
-    pairs = np.unique(rows * (len(mean) + 1) + found)
+    touched = np.concatenate([e for t in touches for e in t.elements] or [np.zeros(0, np.int64)])
+    pairs = np.unique(rows * (len(mean) + 1) + touched)
     owner, element = pairs // (len(mean) + 1), pairs % (len(mean) + 1)
     many = np.bincount(owner, minlength=count)
     local = np.arange(len(pairs)) - np.repeat(np.cumsum(many) - many, many)
@@ -193,7 +193,8 @@ def expectations(law: BlockLaw, touches: Sequence[Touch], powers: np.ndarray,
     table[owner, local] = element
 
     def at(r: np.ndarray, e: np.ndarray) -> np.ndarray:
-        return local[np.searchsorted(pairs, r * (len(mean) + 1) + e)]
+        found: np.ndarray = local[np.searchsorted(pairs, r * (len(mean) + 1) + e)]
+        return found
 
     h, hessian, constant = np.zeros((count, width)), np.zeros((count, width, width)), np.zeros(count)
     for t in touches:

@@ -284,13 +284,7 @@ def posterior_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     prior = Prior(model, args, dict(kwargs), dict(given), (), {})
     execution = CollapsedModel(prior.fixed).execution(args, kwargs)
     program, plan = execution.program, execution.plan
-    if not execution.concrete:
-        raise PlanError("A posterior object is made of known data, and these arguments are traced (jit, vmap). "
-                        "Call it outside, or use `log_density` of the collapsed model inside.")
-    if plan.kept:
-        kept = "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
-        raise PlanError(f"The posterior is in closed form only given {kept}. Give values, kept={{name: "
-                        "value}, or change the model there.")
+    assert not plan.kept, f"with values of what was kept, {plan.kept} are kept"
     origins: dict[str, np.ndarray] = {}
     for elimination in execution.chosen.eliminations:
         if isinstance(elimination, GaussianElimination):
@@ -301,9 +295,10 @@ def posterior_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
                             "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "
                             "`recover`, `conditionals`.")
     observed = [s for s in program.sites.values() if not s.latent and s.name not in given]
-    for site in observed:
-        if site.auxiliary and program.roots(site.factor):
-            raise PlanError(f"`{site.name}` is a `factor` statement ({site.source}), which does not say whether it "
+    for statement in observed:
+        if statement.auxiliary and program.roots(statement.factor):
+            name, source = statement.name, statement.source
+            raise PlanError(f"`{name}` is a `factor` statement ({source}), which does not say whether it "
                             "is data, to be added up, or prior, to count once. Write an observed site.")
     names = tuple(s.name for s in observed if not s.auxiliary)
     if not names:

@@ -21,7 +21,7 @@ from numpyro import handlers
 from numpyro.primitives import Messenger
 
 from conjugate_ppl.additive.polynomial import Polynomial
-from conjugate_ppl.algebra.term import is_known
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.densities import register_density
 from conjugate_ppl.errors import ModelError
@@ -102,10 +102,10 @@ class Prior:
         """
         own, other = (trace_program(self.fixed, a, k)
                       for a, k in ((self.args, self.kwargs), (args, kwargs)))
-        shapes = {n: other.sites[n].shape for n in other.latents}
-        if shapes != dict(self.latents):
+        shapes, before = {n: other.sites[n].shape for n in other.latents}, dict(self.latents)
+        if shapes != before:
             raise ModelError(f"With these arguments the latents are {shapes}, and those of the posterior "
-                             f"{dict(self.latents)}. Contributions add up only where they are about the same "
+                             f"{before}. Contributions add up only where they are about the same "
                              "latents: data for new groups need a model that has all groups from the start.")
         rng = np.random.default_rng(0)
         for _ in range(2):
@@ -141,19 +141,20 @@ class _Given(Messenger):  # type: ignore[misc]
 
 def _inside(support: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A value in a support."""
-    x = rng.normal(size=shape)
+    x = np.asarray(rng.normal(size=shape))
     if support == "positive":
-        return np.exp(x)
-    if support == "unit":
-        return 1 / (1 + np.exp(-x))
-    if support == "simplex":
-        return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
-    return x
+        x = np.exp(x)
+    elif support == "unit":
+        x = 1 / (1 + np.exp(-x))
+    elif support == "simplex":
+        x = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    return np.asarray(x)
 
 
 def _at(program: Program, number: int, sites: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """A number of a program at values of the latents, computed on the host."""
-    walk = Walk(program.graph, {program.inputs[n]: np.asarray(v) for n, v in sites.items()}, ())
+    inputs = {program.inputs[n]: Value.known(v) for n, v in sites.items()}
+    walk = Walk(program.graph, inputs, ())
     (value,) = walk.run([number])
     if not all(is_known(a) for t in value.terms for a in t.arrays):
         return None

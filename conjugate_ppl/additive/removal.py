@@ -96,7 +96,7 @@ def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
     """
     count = int(np.prod(cells.shape))
     weights = np.asarray(cells.weights, float).reshape(-1)
-    out = np.zeros(count)
+    out: np.ndarray = np.zeros(count)
     step = max(1, min(count, _MONOMIALS // max(1, _monomials(cells.value) // max(count, 1))))
     for first in range(0, count, step):
         last = min(first + step, count)
@@ -124,9 +124,8 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
             law = laws[m.atoms[inside[0]][0][1]]
             places = [law.places(m.atoms[k][0][1], m.positions[k]) for k in inside
                       for _ in range(int(m.atoms[k][1]))]
-            scale = [(m.atoms[k], m.positions[k]) for k in rest]
-            if scale and (len(scale) > 1 or scale[0][0] != law.scale):
-                raise InternalError(f"The weight {scale[0][0]} is not the scale of its block.")
+            scale = [m.atoms[k] for k in rest]
+            assert scale == ([] if law.scale is None else [law.scale])
             touches.setdefault(id(law), (law, []))[1].append(Touch(m.rows, tuple(places), m.numbers))
         elif rest:
             ((key, power),) = m.atoms
@@ -149,7 +148,7 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
             rows = np.arange(len(weights))
             added.setdefault((site_of(key), statistic_name(key, power)), []).append(
                 (rows, np.zeros_like(rows), squares))
-    out = total[1] - total[0]
+    out: np.ndarray = total[1] - total[0]
     for site in {s for s, _ in added}:
         elimination, natural = fitted.naturals[site]
         out += _ratios(elimination, natural, {s: p for (n, s), p in added.items() if n == site}, len(weights))
