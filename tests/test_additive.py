@@ -158,7 +158,8 @@ SCHOOLS = (np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]),
 @pytest.mark.parametrize("large", [False, True], ids=["", "by components"])
 def test_given_what_is_kept(large, x64, monkeypatch):
     if large:
-        monkeypatch.setattr("conjugate_ppl.additive.leverage._DENSE", 2)
+        for place in ("additive.leverage", "elimination.conditionals"):
+            monkeypatch.setattr(f"conjugate_ppl.{place}._DENSE", 2)
     y, sigma = map(jnp.asarray, SCHOOLS)
     found = cj.collapse(schools).posterior(y, sigma, kept={"tau": jnp.asarray(4.0)})
     loo = []
@@ -168,7 +169,11 @@ def test_given_what_is_kept(large, x64, monkeypatch):
         mean = np.sum(weight * SCHOOLS[0][rest]) / weight.sum()
         loo.append(stats.norm.logpdf(SCHOOLS[0][i], mean, np.sqrt(1 / weight.sum() + 16 + SCHOOLS[1][i] ** 2)))
     np.testing.assert_allclose(found.loo("y"), loo, rtol=1e-8 if x64 else 1e-4)
-    assert set(found.distributions) == {"mu", "theta"}
+    laws = found.distributions
+    assert set(laws) == {"mu", "theta"}
+    weight = 1 / (SCHOOLS[1] ** 2 + 16)
+    np.testing.assert_allclose(laws["mu"].mean, np.sum(weight * SCHOOLS[0]) / weight.sum(), rtol=1e-4)
+    np.testing.assert_allclose(laws["mu"].variance, 1 / weight.sum(), rtol=1e-4)
     with pytest.raises(cj.PlanError, match="improper"):
         found.log_evidence()
     with pytest.raises(cj.PlanError, match="needs more of them"):

@@ -81,6 +81,9 @@ class Posterior:
     prior: Prior
     parts: tuple[Part, ...]
 
+    def __getstate__(self) -> dict[str, Any]:  # what follows from the two is computed where it is needed
+        return {"prior": self.prior, "parts": self.parts}
+
     # -- adding and taking away --------------------------------------------------------------------
 
     @_compat.one_thread
