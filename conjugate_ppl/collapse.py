@@ -6,7 +6,7 @@ import functools
 import hashlib
 import numbers
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,9 @@ from conjugate_ppl import _compat
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
+
+if TYPE_CHECKING:
+    from conjugate_ppl.additive.posterior import Posterior
 
 __all__ = ["CollapsedModel", "collapse", "explain"]
 
@@ -278,6 +281,36 @@ class CollapsedModel:
         execution = self.execution(args, kwargs)
         given = {**execution.params(args, kwargs), **_needed(execution, kept)}
         return execution.conditionals(given, args, kwargs)
+
+    @_compat.one_thread
+    def posterior(self, *args: Any, kept: Mapping[str, Any] | None = None, **kwargs: Any) -> Posterior:
+        """The posterior as an object that data can be added to and taken from.
+
+        Args:
+            *args: the model's arguments.
+            kept: a value for every kept site, where there are such.
+            **kwargs: the model's keyword arguments.
+
+        Returns:
+            A `Posterior`: `update`, `merge`, `temper`, `without`, `loo`, `predictive` and more.
+
+        Raises:
+            PlanError: if a site is kept and has no value, or is integrated out by a rule without
+                contributions that add up (discrete latents, state space); for a `factor` statement.
+            ModelError: if the model has no observed site.
+            DataError: if a value is none, or has the wrong shape.
+        """
+        from conjugate_ppl.additive.posterior import posterior_of
+
+        execution = self.execution(args, kwargs)
+        if execution.plan.kept and kept is None:
+            plan = execution.plan
+            reasons = "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
+            raise PlanError(f"A posterior in closed form needs values of what is kept: {reasons}. Give them, "
+                            "kept={name: value}.")
+        given = {**execution.params(args, kwargs), **_needed(execution, kept or {})}
+        execution.values(given)  # looks at their shapes
+        return posterior_of(self.model, args, kwargs, given)
 
     @_compat.one_thread
     def mode(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

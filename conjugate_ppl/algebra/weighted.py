@@ -45,6 +45,16 @@ class WeightedArray:
         self._used, self._dense, self.empty = used[filled], table[filled], not filled.any()
         return self
 
+    @property
+    def known(self) -> np.ndarray | None:
+        """The array itself, if its only weight is the constant."""
+        if self.empty:
+            return np.zeros(self.shape)
+        if self._dense is None or len(self._used) > 1 or self._used[0]:
+            return None
+        table: np.ndarray = self._dense[0]
+        return table
+
     def evaluate(self, values: Values, omega: Any) -> Any:
         """The array, given all weights."""
         if self.empty:

@@ -65,13 +65,16 @@ class GaussianElimination:
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
         """z_i = r_i + (A_i(e) + e_i)"""
+        own = self.from_reference(values, elements)
+        return {s.name: values.number(s.reference.reshape(s.shape)) + own[s.name] for s in self.block.sites}
+
+    def from_reference(self, values: Values, elements: Any) -> dict[str, Any]:
+        """z_i - r_i = A_i(e) + e_i"""
         values = values.bound(self.elements, elements)
         out = {}
         for s in self.block.sites:
             own = elements[s.elements].reshape(s.shape)
-            if s.slope is not None:
-                own = own + values.value(s.slope)
-            out[s.name] = values.number(s.reference.reshape(s.shape)) + own
+            out[s.name] = own if s.slope is None else own + values.value(s.slope)
         return out
 
     def _to_elements(self, values: Values) -> Any:
