@@ -313,6 +313,43 @@ class CollapsedModel:
         return posterior_of(self.model, args, kwargs, given)
 
     @_compat.one_thread
+    def stream(self, batches: Iterable[Any]) -> CollapsedModel:
+        """The collapsed model of data that come in batches, more than fit in memory.
+
+        Of every batch the rows are added up to the numbers that the likelihood depends on, and let go. That
+        is possible where those are a fixed number: the log density is a sum of products of latents, their
+        powers, logarithms and so on, with the data as coefficients. Latents must have the same shape in every
+        batch.
+
+        Args:
+            batches: the model's arguments, batch by batch: a tuple of positional ones, a dictionary of
+                keyword ones, or a single array. Rows of different batches are independent given the latents.
+
+        Returns:
+            A collapsed model without arguments, of the same latents, for `Collapsed`, `recover` and the rest.
+
+        Raises:
+            PlanError: if the rows do not add up to a fixed number of numbers.
+            ModelError: if latents, their prior or the observed sites differ from batch to batch.
+            DataError: if there is no batch, or a value is none.
+
+        Example:
+            >>> import jax.numpy as jnp, numpyro, numpyro.distributions as dist, conjugate_ppl as cj
+            >>> def model(y):
+            ...     mu = numpyro.sample("mu", dist.Normal(0.0, 10.0))
+            ...     sigma = numpyro.sample("sigma", dist.HalfNormal(5.0))
+            ...     with numpyro.plate("rows", len(y)):
+            ...         numpyro.sample("y", dist.Normal(mu, sigma), obs=y)
+            >>> batches = (jnp.arange(1.0 * k, k + 3.0) for k in range(100))
+            >>> cj.collapse(model).stream(batches).plan().collapsed
+            ('mu',)
+        """
+        from conjugate_ppl.additive.stream import streamed
+
+        return CollapsedModel(streamed(self.model, batches), keep=self.keep, only=self.only,
+                              require=self.require)
+
+    @_compat.one_thread
     def mode(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The most probable values, taken together, of the collapsed discrete sites given the kept ones.
 

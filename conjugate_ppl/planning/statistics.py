@@ -24,7 +24,7 @@ from conjugate_ppl.planning.screen import Dependencies
 from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program, Site
 
-__all__ = ["Statistics", "statistics"]
+__all__ = ["Statistics", "as_written", "statistics"]
 
 _GAIN = 4  # times that the rows must cost more
 _LEAST = 2000  # numbers that a likelihood computes from latents; fewer cost nothing
@@ -44,7 +44,7 @@ def statistics(program: Program, deps: Dependencies, kept: Collection[str]) -> t
     found = []
     for site in program.sites.values():
         roots = deps.factor[site.name]
-        if not roots or not roots <= frozenset(kept) or not _able(program, deps, site):
+        if not roots or not roots <= frozenset(kept) or not as_written(program, deps, site):
             continue
         rows = _cost(program, [site.factor])
         if rows < _LEAST:
@@ -55,7 +55,7 @@ def statistics(program: Program, deps: Dependencies, kept: Collection[str]) -> t
     return tuple(found)
 
 
-def _able(program: Program, deps: Dependencies, site: Site) -> bool:
+def as_written(program: Program, deps: Dependencies, site: Site) -> bool:
     """Whether the algebra's log density of an observed site is NumPyro's at every value of the latents."""
     return not (site.latent or site.auxiliary or site.subsampled or site.branched or program.mutable
                 or program.params or program.graph.effects or not site.known_density
