@@ -553,3 +553,14 @@ def leave_one_out_in_a_large_block():
 
     with mock.patch("conjugate_ppl.additive.leverage._DENSE", 2):
         posterior((1.0, 2.0, 3.0), model).loo("y")
+
+
+def two_of_one_kind(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate).expand([2]).to_event(1), obs=y)
+
+
+@raises(cj.PlanError, "no closed form here: elements of one event share",
+        lambda: posterior((1, 2), two_of_one_kind).predictive("y"))
+def no_closed_prediction(ask):
+    ask()

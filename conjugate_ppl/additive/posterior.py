@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 
 from conjugate_ppl import _compat
@@ -29,6 +30,8 @@ from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.errors import DataError, ModelError, PlanError
+from conjugate_ppl.predictive.links import read_parameters
+from conjugate_ppl.predictive.predict import NoClosedForm, predict, site_law
 from conjugate_ppl.program import Program
 
 if TYPE_CHECKING:
@@ -160,7 +163,13 @@ class Posterior:
     def collapsed(self) -> CollapsedModel:
         """The prior times the sum of all contributions: a model without arguments, collapsed."""
         likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
-        return CollapsedModel(self.prior.with_likelihood(likelihood))
+        graph = nx.Graph()
+        for p in self.parts:
+            for c in p.cells.values():
+                for term in c.value.terms:
+                    nx.add_path(graph, sorted(term.roots))
+        together = [tuple(n for n in self.prior.latents if n in part) for part in nx.connected_components(graph)]
+        return CollapsedModel(self.prior.with_likelihood(likelihood, together))
 
     @property
     def execution(self) -> Execution:
@@ -197,7 +206,44 @@ class Posterior:
     def distributions(self) -> dict[str, Any]:
         """The exact marginal posterior of each latent that has one in closed form, a NumPyro distribution."""
         assert self.execution
-        return self.collapsed.conditionals({})
+        found = self.collapsed.conditionals({})
+        for name, shape in self.prior.latents.items():
+            if name not in found:  # Student's t, where a variance of its block is integrated out too
+                law = site_law(self._fitted, name, shape) if math.prod(shape) else None
+                found.update({} if law is None else {name: law})
+        return {n: found[n] for n in self.prior.latents if n in found}
+
+    @_compat.one_thread
+    def predictive(self, site: str, *args: Any, **kwargs: Any) -> Any:
+        """The exact law of new observations of a site, its latents integrated out.
+
+        Each cell of the site's batch shape has its own, all given the same data (they are not
+        independent of each other; one event is joint). `temper(0)` gives the prior's.
+
+        Args:
+            site: an observed site.
+            *args, **kwargs: the model's arguments for the new observations, whose own values do not matter
+                (default: those that the prior was read with).
+
+        Returns:
+            A NumPyro distribution: GammaPoisson, BetaBinomial, StudentT and so on.
+
+        Raises:
+            PlanError: if there is no such site, or no closed form is known here.
+            ModelError: if the latents are others with these arguments.
+        """
+        self._cells(site)
+        if args or kwargs:
+            self.prior.check_same(args, kwargs, predicted=True)
+        else:
+            args, kwargs = self.prior.args, dict(self.prior.kwargs)
+        try:
+            return predict(self._fitted, read_parameters(
+                self.prior.fixed, args, kwargs, self.execution.program, site))
+        except NoClosedForm as problem:
+            reason = str(problem)
+            raise PlanError(f"The prediction of `{site}` is in no closed form here: {reason}. Draw it instead: "
+                            "latents by `sample`, then the site by `numpyro.infer.Predictive`.") from problem
 
     def sample(self, rng_key: Any, num_samples: int) -> dict[str, Any]:
         """Independent exact draws of all latents together: {site: array (num_samples, *site shape)}."""

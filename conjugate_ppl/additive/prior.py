@@ -10,7 +10,7 @@ is an ordinary model, of which everything else in this package is true: it is co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -76,33 +76,37 @@ class Prior:
         with _Given(self.given):
             self.model(*args, **kwargs)
 
-    def with_likelihood(self, likelihood: Polynomial) -> Callable[[], None]:
+    def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]]
+                        ) -> Callable[[], None]:
         """The prior times a likelihood, as a model without arguments.
 
-        A statement for all sites that meet in some monomial: joined for no reason, sites could not be
-        integrated out one after the other.
+        `together` are the sites that meet in some monomial of the data, be its weight 0: a statement for each.
+        Joined for no reason, sites could not be integrated out one after the other; apart, they would be other
+        blocks than those of the data.
         """
-        parts = likelihood.apart()
 
         def model() -> None:
             with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = {n: s["value"] for n, s in trace.items() if n in self.latents}
-            for sites, part in parts.items():
+            for sites in ((), *together):
+                part = likelihood.on(sites)
+                total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
                 name = "the data on " + ", ".join(sites) if sites else "the data alone"
-                numpyro.sample(name, Likelihood(part(values)), obs=jnp.zeros(()))
+                numpyro.sample(name, Likelihood(total), obs=jnp.zeros(()))
 
         return model
 
-    def check_same(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
-        """The program of other arguments.
+    def check_same(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], predicted: bool = False) -> Program:
+        """The program of other arguments; where they are to be predicted, observed sites may have no value.
 
         Raises:
             ModelError: if the model has another prior with them.
         """
         own, other = (trace_program(self.fixed, a, k)
                       for a, k in ((self.args, self.kwargs), (args, kwargs)))
-        shapes, before = {n: other.sites[n].shape for n in other.latents}, dict(self.latents)
+        new = [n for n in other.latents if not (predicted and n in self.observed)]
+        shapes, before = {n: other.sites[n].shape for n in new}, dict(self.latents)
         if shapes != before:
             raise ModelError(f"With these arguments the latents are {shapes}, and those of the posterior "
                              f"{before}. Contributions add up only where they are about the same "

@@ -36,12 +36,17 @@ _LARGEST_REST = 4000  # elements solved densely
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GaussianElimination:
-    """Gaussian sites integrated out jointly; `elements` is the variable that holds the block."""
+    """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
+
+    `scale` is the latent v that scales all of it, to be integrated out next, and the power of v that the quadratic
+    carries; or None.
+    """
 
     sites: tuple[str, ...]
     rule: str
     block: GaussianBlock
     elements: Variable
+    scale: tuple[str, Fraction] | None = None
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -120,7 +125,8 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                        f"{widest} rows", program.sites[big.name].source)
     check_proper(program, block, concrete)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
-    left = what_is_left(program, elimination, bound, visible, written.variables)
+    left, scale = what_is_left(program, elimination, bound, visible, written.variables)
+    elimination = dataclasses.replace(elimination, scale=scale)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
