@@ -26,7 +26,7 @@ from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, describe
 from conjugate_ppl.families import FAMILIES, Family
 from conjugate_ppl.program import Program
 
-__all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "statistic_of"]
+__all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
 
 
 def statistic_of(atom: Atom, site: str) -> str:
@@ -41,6 +41,11 @@ def statistic_of(atom: Atom, site: str) -> str:
         base, form = variable.base, f"{variable.primitive} z"
     if not (isinstance(base, Latent) and base.site == site):
         return ""
+    return named(form, power)
+
+
+def named(form: str, power: Fraction) -> str:
+    """The name of a power of "z" or of a function of it."""
     if power == 1:
         return form
     if form == "z":

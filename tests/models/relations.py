@@ -80,7 +80,7 @@ def gamma_in_some_rows(y, x, g):
 # -- probabilities -----------------------------------------------------------------------------------
 
 
-@case("v", OUTCOME, GROUP)
+@case("v", OUTCOME, GROUP, relation="stick-breaking")
 def beta_sticks(y, g):
     a = sample("a", dist.Gamma(2.0, 1.0))
     with plate("g", G):
@@ -90,7 +90,7 @@ def beta_sticks(y, g):
     sample("y", dist.Categorical(p[g]), obs=y)
 
 
-@case("v", OUTCOME)
+@case("v", OUTCOME, relation="stick-breaking")
 def beta_sticks_by_logarithms(y):
     v = sample("v", dist.Beta(1.0, 1.7).expand([3]))
     left = jnp.exp(jnp.cumsum(jnp.log1p(-v)))
@@ -160,7 +160,7 @@ def von_mises_direction(y, g):
 
 # -- truncated priors --------------------------------------------------------------------------------
 
-@case("a b c d e", Y, GROUP)
+@case("a b c d e", Y, GROUP, relation="exponential-normal")
 def truncated_means(y, g):
     u = sample("u", dist.LogNormal(0.5, 0.2))
     with plate("g", G):
@@ -174,7 +174,7 @@ def truncated_means(y, g):
             sample(name, dist.Normal(2 * z[g] - 1, u), obs=y)
 
 
-@case("a b c", COUNT, POSITIVE, GROUP)
+@case("a b c", COUNT, POSITIVE, GROUP, relation="uniform-scale")
 def truncated_rates(count, y, g):
     with plate("g", G):
         a = sample("a", dist.Uniform(0.0, 2.0))
@@ -186,7 +186,7 @@ def truncated_rates(count, y, g):
         sample("C", dist.Poisson(3 * c[g]), obs=count)
 
 
-@case("a b c d e", Y, POSITIVE, GROUP)
+@case("a b c d e", Y, POSITIVE, GROUP, relation="uniform-scale")
 def truncated_scales(y, x, g):
     with plate("g", G):
         a = sample("a", dist.Uniform(0.0, 5.0))
@@ -246,3 +246,11 @@ def horseshoe_with_common_scale(y, x):
     s2 = sample("s2", dist.InverseGamma(2.0, 1.0))
     b = sample("b", dist.Normal(0.0, local * jnp.sqrt(s2)))
     sample("y", dist.Normal(x @ b, jnp.sqrt(s2)), obs=y)
+
+
+@case("phi tau", Y, relation="autoregression normal-gamma")
+def autoregression(y):
+    tau = sample("tau", dist.Gamma(2.0, 1.0))
+    phi = sample("phi", dist.Normal(jnp.zeros(2), tau**-0.5))
+    lags = jnp.stack([y[1:-1], y[:-2]], 1)
+    sample("y", dist.Normal(lags @ phi, 1 / jnp.sqrt(tau)), obs=y[2:])
