@@ -27,7 +27,7 @@ from conjugate_ppl.densities import register_density
 from conjugate_ppl.errors import ModelError
 from conjugate_ppl.program import Program, trace_program
 
-__all__ = ["Prior"]
+__all__ = ["Likelihood", "Prior"]
 
 class Likelihood(dist.Distribution):  # type: ignore[misc]
     """Stands for observed sites: its log density is theirs, whatever the value."""
@@ -44,12 +44,12 @@ class Likelihood(dist.Distribution):  # type: ignore[misc]
         return jnp.zeros(sample_shape)
 
     def log_prob(self, value: Any) -> Any:
-        return self.log_likelihood
+        return jnp.broadcast_to(self.log_likelihood, jnp.shape(value))
 
 
 @register_density(Likelihood)
 def _(d: Any, x: Any) -> Any:
-    return d.log_likelihood
+    return jnp.broadcast_to(d.log_likelihood, jnp.shape(x))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
