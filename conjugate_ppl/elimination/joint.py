@@ -29,7 +29,7 @@ from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
 from conjugate_ppl.program import Program, Site
 
-__all__ = ["GaussianElimination", "eliminate_gaussian"]
+__all__ = ["GaussianElimination", "eliminate_gaussian", "least_squares"]
 
 _LARGEST_REST = 4000  # elements solved densely
 
@@ -230,6 +230,19 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
     return _single(reference(q, mean, spread)), numbers
+
+
+def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """A point where what is quadratic in real `sites` (name to size) is small, rounded to single
+    precision; zero where nothing is quadratic."""
+    numbers, size = {}, 0
+    for name, many in sites.items():
+        numbers[name] = size
+        size += many
+    good = [t for t in terms if _is_quadratic(t, frozenset(numbers))]
+    q = quadratic(reduce_terms(good, lambda v: numbers.get(v.name) if isinstance(v, Latent) else None))
+    point = _single(reference(q, np.zeros(size), np.full(size, np.inf)))
+    return {n: point[k : k + sites[n]] for n, k in numbers.items()}
 
 
 def _single(point: np.ndarray) -> np.ndarray:
