@@ -13,6 +13,7 @@ import pytest
 from numpyro.distributions import constraints, transforms
 from scipy import stats
 
+from conjugate_ppl.additive.prior import Likelihood
 from conjugate_ppl.densities import (
     DENSITIES,
     UnknownDensity,
@@ -31,6 +32,7 @@ TRIL = np.array([[[1.0, 0.0, 0.0], [-0.4, 0.7, 0.0], [0.3, 2.0, 1.9]],
                  [[0.2, 0.0, 0.0], [0.1, 3.0, 0.0], [-5.0, 0.5, 0.6]]])
 
 EXAMPLES: dict[type, Callable[[], Any]] = {
+    Likelihood: lambda: Likelihood(jnp.asarray(-1.5)),
     dist.Normal: lambda: dist.Normal(LOC, POSITIVE),
     dist.HalfNormal: lambda: dist.HalfNormal(POSITIVE),
     dist.Cauchy: lambda: dist.Cauchy(LOC, POSITIVE),

@@ -18,12 +18,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
-import networkx as nx
 import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.cells import Cells, read_cells
-from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
+from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial, connected
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
 from conjugate_ppl.collapse import CollapsedModel
@@ -163,12 +162,7 @@ class Posterior:
     def collapsed(self) -> CollapsedModel:
         """The prior times the sum of all contributions: a model without arguments, collapsed."""
         likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
-        graph = nx.Graph()
-        for p in self.parts:
-            for c in p.cells.values():
-                for term in c.value.terms:
-                    nx.add_path(graph, sorted(term.roots))
-        together = [tuple(n for n in self.prior.latents if n in part) for part in nx.connected_components(graph)]
+        together = connected(t.roots for p in self.parts for c in p.cells.values() for t in c.value.terms)
         return CollapsedModel(self.prior.with_likelihood(likelihood, together))
 
     @property

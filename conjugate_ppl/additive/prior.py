@@ -27,7 +27,7 @@ from conjugate_ppl.densities import register_density
 from conjugate_ppl.errors import ModelError
 from conjugate_ppl.program import Program, trace_program
 
-__all__ = ["Prior"]
+__all__ = ["Likelihood", "Prior"]
 
 class Likelihood(dist.Distribution):  # type: ignore[misc]
     """Stands for observed sites: its log density is theirs, whatever the value."""
@@ -44,12 +44,12 @@ class Likelihood(dist.Distribution):  # type: ignore[misc]
         return jnp.zeros(sample_shape)
 
     def log_prob(self, value: Any) -> Any:
-        return self.log_likelihood
+        return jnp.broadcast_to(self.log_likelihood, jnp.shape(value))
 
 
 @register_density(Likelihood)
 def _(d: Any, x: Any) -> Any:
-    return d.log_likelihood
+    return jnp.broadcast_to(d.log_likelihood, jnp.shape(x))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,20 +76,22 @@ class Prior:
         with _Given(self.given):
             self.model(*args, **kwargs)
 
-    def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]]
+    def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]] | None = None
                         ) -> Callable[[], None]:
         """The prior times a likelihood, as a model without arguments.
 
-        `together` are the sites that meet in some monomial of the data, be its weight 0: a statement for each.
+        `together` are the sites that meet in some monomial of the data, be its weight 0 (default: those of the
+        likelihood): a statement for each.
         Joined for no reason, sites could not be integrated out one after the other; apart, they would be other
         blocks than those of the data.
         """
+        blocks = ((), *(likelihood.together if together is None else together))
 
         def model() -> None:
             with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = {n: s["value"] for n, s in trace.items() if n in self.latents}
-            for sites in ((), *together):
+            for sites in blocks:
                 part = likelihood.on(sites)
                 total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
                 name = "the data on " + ", ".join(sites) if sites else "the data alone"
