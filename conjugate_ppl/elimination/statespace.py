@@ -14,6 +14,7 @@ import numpyro.distributions as dist
 from scipy.sparse import csr_array, identity
 from scipy.sparse.linalg import lsqr
 
+from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
@@ -26,17 +27,10 @@ from conjugate_ppl.gaussian.block import BLOCK
 from conjugate_ppl.gaussian.quadratic import quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.program import Program
-from conjugate_ppl.statespace.filter import (
-    Backward,
-    backward,
-    draw,
-    filtered,
-    log_integral,
-    log_prob,
-    smoothed,
-)
+from conjugate_ppl.statespace.filter import log_integral
 from conjugate_ppl.statespace.layers import Layers, NoChain, find_layers
 from conjugate_ppl.statespace.model import ChainModel, Noise
+from conjugate_ppl.statespace.smoother import backward, draw, log_prob, smoothed
 
 __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 
@@ -62,12 +56,8 @@ class StateSpaceElimination:
 
     def log_integral(self, values: Values) -> Any:
         """Log of the integral over the sites of all that depends on them."""
-        out = jnp.sum(jax.vmap(log_integral)(self.model.steps(values)))
+        out = log_integral(self.model.steps(values))
         return jnp.where(jnp.isnan(out), -jnp.inf, out)
-
-    def _backward(self, values: Values) -> Backward:
-        steps = self.model.steps(values)
-        return jax.vmap(backward)(steps, jax.vmap(filtered)(steps))
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
         out = {}
@@ -78,20 +68,20 @@ class StateSpaceElimination:
         return out
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        n = self.model.layers
-        noise = jax.random.normal(key, (n.chains, n.steps, n.width), values.dtype)
-        return self._to_sites(values, self.model.unpack(jax.vmap(draw)(self._backward(values), noise)))
+        noise = jax.random.normal(key, self.model.shape, values.dtype)
+        found = jax.vmap(draw)(backward(self.model.steps(values)), noise)
+        return self._to_sites(values, self.model.unpack(found))
 
     def log_prob(self, values: Values) -> Any:
         x = jnp.concatenate([values.site(n).reshape(-1) - values.number(self.origin[n])
                              for n in self.sites])
         packed = self.model.pack(x)
         missing = packed.size - self.model.size  # places without an element, standard normal at 0
-        return jnp.sum(jax.vmap(log_prob)(self._backward(values), packed)) \
+        return jnp.sum(jax.vmap(log_prob)(backward(self.model.steps(values)), packed)) \
             + 0.5 * missing * np.log(2 * np.pi)
 
     def laws(self, values: Values) -> dict[str, tuple[Any, Any]]:
-        mean, variance = (self.model.unpack(x) for x in jax.vmap(smoothed)(self._backward(values)))
+        mean, variance = (self.model.unpack(x) for x in jax.vmap(smoothed)(backward(self.model.steps(values))))
         means = self._to_sites(values, mean)
         return {n: (means[n], variance[self.first[n]: self.first[n] + self.origin[n].size].reshape(shape))
                 for n, shape in self.shapes.items()}
@@ -120,7 +110,7 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
                               lambda v: 0 if v is written.elements else None)
     locations = reduce_terms(written.locations, lambda v: {
         written.elements: 0, written.tokens: size}.get(v))
-    noise = tuple(_noise(program, n, first[n]) for n in sites)
+    noise = tuple(_noise(program, n, first[n], written.walk) for n in sites)
     source = program.sites[sites[0]].source
     for reduced in (likelihood, locations):
         for late in (x for k in (1, 2) for x in reduced.late.get(k, ())):
@@ -168,6 +158,7 @@ class _Written:
     tokens: Variable
     terms: list[Term]
     locations: tuple[Term, ...]
+    walk: Walk
 
 
 def _write(program: Program, sites: Sequence[str], first: Mapping[str, int], touched: Sequence[str],
@@ -191,7 +182,7 @@ def _write(program: Program, sites: Sequence[str], first: Mapping[str, int], tou
             location = add(location, Value.known(-origin[name].reshape(location.shape)))
         token = _vector(tokens, first[name], location.shape)
         locations += reduce_sum(multiply(token, location), list(range(len(location.shape)))).terms
-    return _Written(elements, tokens, terms, tuple(locations))
+    return _Written(elements, tokens, terms, tuple(locations), walk)
 
 
 def _location(program: Program, walk: Walk, name: str) -> Value:
@@ -226,19 +217,22 @@ def _pairs(reduced: Reduced) -> tuple[np.ndarray, np.ndarray]:
     return both[0], both[1]
 
 
-def _noise(program: Program, name: str, first: int) -> Noise:
+def _noise(program: Program, name: str, first: int, walk: Walk) -> Noise:
     record = program.sites[name]
     number = record.parameters.get("scale", record.parameters.get("scale_tril"))
     assert number is not None
     elements = first + np.arange(record.size)
+    shape = record.shape if record.family != "MultivariateNormal" else (*record.shape, record.shape[-1])
+    (scale,) = walk.run([number])
+    classes = np.broadcast_to(equal_elements(scale), shape).reshape(-1)
     if record.family != "MultivariateNormal":
-        return Noise(number, record.shape, elements, elements, np.arange(record.size))
+        return Noise(number, shape, elements, elements, np.arange(record.size), classes)
     d = record.shape[-1]
     i, j = np.tril_indices(d)
     events = elements.reshape(-1, d)
     entries = np.arange(len(events))[:, None] * d * d + i * d + j
-    return Noise(number, (*record.shape, d), events[:, i].reshape(-1), events[:, j].reshape(-1),
-                 entries.reshape(-1))
+    return Noise(number, shape, events[:, i].reshape(-1), events[:, j].reshape(-1), entries.reshape(-1),
+                 classes[entries.reshape(-1)])
 
 
 def _origin(program: Program, sites: Sequence[str], first: Mapping[str, int], written: _Written
