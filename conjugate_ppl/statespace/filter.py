@@ -29,12 +29,12 @@ from conjugate_ppl.gaussian.small import Entries, Small, Stacked
 __all__ = ["Filtered", "Steps", "filtered", "log_integral", "quadratic", "sooner"]
 
 
-@jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True, eq=False)
 class Steps:
     """The matrices of all steps, for `many` steps: (steps,), or (steps, chains) side by side.
 
-    `m` and `h` may have several columns, of as many problems that differ in nothing else.
+    With `columns`, the vectors `m` and `h` have a last axis, of as many problems that differ in nothing
+    else; then there are no chains side by side.
     """
 
     many: tuple[int, ...]
@@ -43,15 +43,20 @@ class Steps:
     m: Small
     d: Small
     h: Small
+    columns: int = 0
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-        """For JAX."""
-        return (self.f, self.t, self.m, self.d, self.h), self.many
+    def at(self, weights: Any) -> Steps:
+        """The sum of all columns, each times a weight."""
+        if not self.columns:
+            return self
+        m, h = (_combined(x, weights) for x in (self.m, self.h))
+        return Steps(self.many, self.f, self.t, m, self.d, h)
 
-    @classmethod
-    def tree_unflatten(cls, many: tuple[int, ...], leaves: tuple[Any, ...]) -> Steps:
-        """For JAX."""
-        return cls(many, *leaves)
+
+def _combined(x: Small, weights: Any) -> Small:
+    if isinstance(x, Stacked):
+        return Stacked(jnp.einsum("tkij,k->tij", x.array, weights, precision="highest"))
+    return jax.tree.map(lambda a: jnp.matmul(a, weights, precision="highest"), x)  # type: ignore[no-any-return]
 
 
 class Filtered(NamedTuple):
@@ -80,18 +85,23 @@ def _over(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, many: tuple[i
     return lax.scan(step, carry, [leaves[k] for k in moving], length=many[0], reverse=reverse)[1]
 
 
-def _zeros(like: Small, many: tuple[int, ...], columns: int, dtype: Any) -> Small:
+def _zeros(like: Small, lanes: tuple[int, ...], columns: int, dtype: Any) -> Small:
     if isinstance(like, Stacked):
-        return Stacked(jnp.zeros((*many, like.width, columns), dtype))
-    return Entries(tuple(tuple(jnp.zeros(many, dtype) for _ in range(columns)) for _ in range(like.width)))
+        return Stacked(jnp.zeros((*lanes, like.width, columns), dtype))
+    return Entries(tuple(tuple(jnp.zeros(lanes, dtype) for _ in range(columns)) for _ in range(like.width)))
 
 
-def _columns(x: Small) -> int:
-    return len(x.rows[0]) if isinstance(x, Entries) else int(x.array.shape[-1])  # type: ignore[attr-defined]
+def _bare(x: Small) -> Any:
+    """As lists, or an array, for a loop to carry."""
+    return x.array if isinstance(x, Stacked) else [list(r) for r in x.entries().rows]
 
 
-def _dtype(x: Any) -> Any:
-    return jnp.result_type(*jax.tree.leaves(x))
+def _dressed(kind: type[Small], x: Any) -> Any:
+    return Stacked(x) if kind is Stacked else Entries(tuple(map(tuple, x)))
+
+
+def _as(like: Any, x: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(b, a.dtype), a.shape), like, x)
 
 
 def _joseph(p: Small, r: Small, inverse: Small) -> tuple[Small, Small]:
@@ -102,27 +112,29 @@ def _joseph(p: Small, r: Small, inverse: Small) -> tuple[Small, Small]:
 
 
 def filtered(x: Steps) -> Filtered:
-    """The recursion forwards."""
-    return _filtered(x.f, x.t.gram(), x.m, x.d, x.h, x.many)
+    """The recursion forwards, where there are no columns."""
+    return _filtered(x.f, x.t.gram(), x.m, x.d, x.h, x.many, 0)
 
 
-def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...]) -> Filtered:
-    r, dtype = d.root(), _dtype((f, noise, m, d, h))
-    kind = type(f)
+def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...], columns: int
+              ) -> Filtered:
+    r, kind = d.root(), type(f)
+    dtype = jnp.result_type(*jax.tree.leaves((f, noise, m, d, h)))
+    lanes = (1,) if columns else many[1:]
+    start = (_bare(_zeros(f, (columns,) if columns else lanes, 1, dtype)),
+             _zeros(f, lanes, f.width, dtype).lower_half())
 
     def step(before: tuple[Any, Any], at: tuple[Any, ...]) -> tuple[Any, Any]:
-        mean, covariance = before[0], kind.of_half(before[1])
+        mean, covariance = _dressed(kind, before[0]), kind.of_half(before[1])
         f, noise, m, r, h = at
         p = f.around(covariance) + noise
         covariance, left = _joseph(p, r, (r.T.around(p)).plus_one().swept()[0])
         mean = left @ (f @ mean + m) + covariance @ h
-        after = mean, covariance.lower_half()
+        after = _as(start, (_bare(mean), covariance.lower_half()))
         return after, after
 
-    lanes, columns = many[1:], _columns(m)
-    start = _zeros(f, lanes, columns, dtype), _zeros(f, lanes, f.width, dtype).lower_half()
     mean, half = _over(step, start, many, (f, noise, m, r, h))
-    covariance = kind.of_half(half)
+    mean, covariance = _dressed(kind, mean), kind.of_half(half)
     p = f.around(_later(covariance)) + noise
     inverse, logdet = r.T.around(p).plus_one().swept()
     left = _joseph(p, r, inverse)[1]
@@ -139,71 +151,87 @@ def sooner(a: Any) -> Any:
     return jax.tree.map(lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])]) if jnp.ndim(x) else x, a)
 
 
-def _total(x: Small, many: tuple[int, ...]) -> Any:
-    """Sums over all steps, as an array."""
-    if isinstance(x, Stacked):
-        return jnp.sum(x.array, tuple(range(len(many))))
-    return jnp.stack([jnp.stack([_sum(e, many) for e in r]) for r in x.rows])  # type: ignore[attr-defined]
-
-
 def _sum(x: Any, many: tuple[int, ...]) -> Any:
     return jnp.sum(x) if jnp.ndim(x) else x * math.prod(many)
 
 
+def _gram(a: Small, b: Small, many: tuple[int, ...], columns: int) -> Any:
+    """Sums over all steps of the products of two vectors, shape (columns, columns), at least one."""
+    if isinstance(a, Stacked) and isinstance(b, Stacked):
+        if columns:
+            return jnp.einsum("tpij,tqij->pq", a.array, b.array, precision="highest")
+        return jnp.sum(a.array * b.array).reshape(1, 1)
+    total: Any = 0.0
+    for x, y in zip(a.entries().rows, b.entries().rows, strict=True):
+        if columns and not isinstance(x[0], int) and not isinstance(y[0], int):
+            total = total + jnp.einsum("tp,tq->pq", *(
+                jnp.broadcast_to(e, (*many, columns)) for e in (x[0], y[0])), precision="highest")
+        elif not columns:
+            total = total + _sum(x[0] * y[0], many)
+    return jnp.broadcast_to(total, (max(columns, 1),) * 2)
+
+
 def log_integral(x: Steps) -> Any:
-    """Log of the integral over all steps."""
+    """Log of the integral over all steps, where there are no columns."""
     squares, volume = quadratic(x)
     return 0.5 * squares[0, 0] + volume
 
 
 def quadratic(x: Steps) -> tuple[Any, Any]:
     """(q, v): the log of the integral for the sum of all columns, each times w[k], is 1/2 w'qw + v."""
-    return _quadratic(x.f, x.t.gram(), x.m, x.d, x.h, x.many)
+    f, noise, d = x.f, x.t.gram(), x.d
+    if x.columns:
+        f, noise, d = jax.tree.map(lambda a: jnp.expand_dims(a, 1) if jnp.ndim(a) else a, (f, noise, d))
+    return _quadratic(f, noise, x.m, d, x.h, x.many, x.columns)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(5,))
-def _quadratic(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...]
+@functools.partial(jax.custom_jvp, nondiff_argnums=(5, 6))
+def _quadratic(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...], columns: int
                ) -> tuple[Any, Any]:
-    return _results(_filtered(f, noise, m, d, h, many), h, many)
+    return _results(_filtered(f, noise, m, d, h, many, columns), h, many, columns)
 
 
-def _results(at: Filtered, h: Small, many: tuple[int, ...]) -> tuple[Any, Any]:
+def _results(at: Filtered, h: Small, many: tuple[int, ...], columns: int) -> tuple[Any, Any]:
     # h'Ch + 2 h'Jg - g'Kg: what is large in 2 h'g - g'Dg + (h - Dg)'C(h - Dg) is gone
-    cross = h.T @ (at.left @ at.guess)
-    square = h.T @ (at.covariance @ h) + cross + cross.T + (
-        at.guess.T @ (at.precision @ at.guess)).scaled(-1)
-    return _total(square, many), -0.5 * _sum(at.logdet, many)
+    cross = _gram(h, at.left @ at.guess, many, columns)
+    square = _gram(h, at.covariance @ h, many, columns) + cross + cross.T \
+        - _gram(at.guess, at.precision @ at.guess, many, columns)
+    return square, -0.5 * _sum(at.logdet, many)
 
 
 @_quadratic.defjvp
-def _(many: tuple[int, ...], primals: tuple[Small, ...], tangents: tuple[Small, ...]
+def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents: tuple[Small, ...]
       ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """By the recursion backwards (de Jong, Biometrika 76, 1989): g is half the derivative of the square
     with respect to a predicted mean, gg' and -n / 2 are those with respect to its covariance."""
     f, noise, m, d, h = primals
-    at = _filtered(f, noise, m, d, h, many)
+    at = _filtered(f, noise, m, d, h, many, columns)
     kind, onward = type(f), sooner(f).T
     push = at.left.T @ h + (at.precision @ at.guess).scaled(-1)
+    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (_bare(at.mean), at.covariance.lower_half()))
 
     def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
-        g, n = after[0], kind.of_half(after[1])
+        g, n = _dressed(kind, after[0]), kind.of_half(after[1])
         onward, back, push, precision = now
         g = back @ (onward @ g) + push
         n = back.around(onward.around(n)) + precision
-        before = g, n.lower_half()
+        before = _as(start, (_bare(g), n.lower_half()))
         return before, before
 
-    start = jax.tree.map(jnp.zeros_like, jax.tree.map(
-        lambda x: x[-1], (at.mean, at.covariance.lower_half())))
     g, half = _over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
-    n = kind.of_half(half)
+    g, n = _dressed(kind, g), kind.of_half(half)
     mean = at.mean + at.covariance @ (onward @ sooner(g))
     before = _later(at.covariance) @ f.T
     df, dnoise, dm, dd, dh = (x.as_change() for x in tangents)
-    change = g.T @ (df @ (_later(at.mean) + before @ g)) + (g.T @ (dnoise @ g)).scaled(0.5) + g.T @ dm \
-        + mean.T @ dh + (mean.T @ (dd @ mean)).scaled(-0.5)
-    change = _total(change, many)
+
+    def gram(a: Small, b: Small) -> Any:
+        return _gram(a, b, many, columns)
+
+    change = gram(g, df @ (_later(at.mean) + before @ g)) + 0.5 * gram(g, dnoise @ g) + gram(g, dm) \
+        + gram(mean, dh) - 0.5 * gram(mean, dd @ mean)
     spread = at.covariance + at.covariance.around(onward.around(sooner(n))).scaled(-1)
     volume = -_sum((n @ before.T).inner(df), many) - 0.5 * (
         _sum(n.inner(dnoise), many) + _sum(spread.inner(dd), many))
-    return _results(at, h, many), (change + change.T, volume)
+    square = change + change.T
+    results = _results(at, h, many, columns)
+    return results, _as(results, (square, volume))

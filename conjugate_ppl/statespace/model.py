@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -108,44 +109,77 @@ class _Table:
         return small(self._shape[0], entry, stacked, self._shape[1])
 
 
+class _Columns:
+    """Vectors of all steps, with a column for what is in them and one for each number beside the chain."""
+
+    def __init__(self, part: _Part, steps: int, width: int, columns: int) -> None:
+        self._part, self._shape = part, (steps, width, columns)
+        self._whole = WeightedArray(self._shape, (part.at, part.row, part.column), part.weights, part.numbers)
+
+    def evaluate(self, values: Values, omega: Any, late: Iterable[tuple[Any, Any, Any, Any]] = ()) -> Small:
+        """The vectors, given all weights; `late` as in `_Table`."""
+        out = self._whole.evaluate(values, omega)
+        filled = set(self._part.row.tolist())
+        for at, row, column, numbers in late:
+            out = out.at[at, row, column].add(numbers)
+            filled |= set(row.tolist())
+        return small(self._shape[1], lambda i, j: out[:, i] if i in filled else 0,
+                     lambda: jnp.swapaxes(out, 1, 2)[..., None], 1)
+
+
 class ChainModel:
     """The chain: `likelihood` in its elements, and `locations`, in them and in one token for each element
-    whose location it is (numbered from `size` on)."""
+    whose location it is (numbered from `size` on). Both may hold `beside` more numbers (from `2 size` on),
+    to which the log density given the chain is linear: each has a column of its own."""
 
     def __init__(self, layers: Layers, size: int, likelihood: Reduced, locations: Reduced,
-                 noise: tuple[Noise, ...]) -> None:
-        self.layers, self.size = layers, size
+                 noise: tuple[Noise, ...], beside: int = 0) -> None:
+        self.layers, self.size, self.beside = layers, size, beside
         self._likelihood, self._locations, self._noise = likelihood, locations, noise
         n = layers
-        self._one = n.chains <= _SIDE_BY_SIDE  # one behind the other
+        self._one = n.chains <= _SIDE_BY_SIDE or beside > 0  # one behind the other
         self.many = (n.chains * n.steps,) if self._one else (n.steps, n.chains)
         self._at = n.chain * n.steps + n.step if self._one else n.step * n.chains + n.chain
-        square, column = (n.width, n.width), (n.width, 1)
+        square = n.width, n.width
         none = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
         two, one = likelihood.entries.get(2), likelihood.entries.get(1)
         i, j, w, c = none if two is None else (*two.positions, two.weights, two.coefficients)
+        own, linear = j < size, (j >= size, i, j, w, c)
+        i, j, w, c = i[own], j[own], w[own], c[own]
         # c x_i x_j = -1/2 x'Dx
         self._d = _Table(self._pairs(*_added_up(np.append(i, j), np.append(j, i), np.append(w, w),
                                                 np.append(-c, -c))), self.many, square)
         i, w, c = none[1:] if one is None else (*one.positions, one.weights, one.coefficients)
-        self._h = _Table(self._single(i, w, c), self.many, column)
+        self._h = self._vectors(i, w, c, linear)
         two, one = locations.entries.get(2), locations.entries.get(1)
         parent, child, w, c = none if two is None else (*two.positions, two.weights, two.coefficients)
-        child = child - size
+        own, linear = child < 2 * size, (child >= 2 * size, parent - size, child, w, c)
+        parent, child, w, c = parent[own], child[own] - size, w[own], c[own]
         same = n.step[parent] == n.step[child]
         self._within = _Table(self._pairs(child[same], parent[same], w[same], c[same]), self.many, square)
         # the first step reads nothing
         self._between = _Table(self._pairs(child[~same], parent[~same], w[~same], c[~same]), self.many, square,
                                free=0 if self._one and n.chains > 1 else n.chains)
         i, w, c = none[1:] if one is None else (*one.positions, one.weights, one.coefficients)
-        self._m = _Table(self._single(i - size, w, c), self.many, column)
+        self._m = self._vectors(i - size, w, c, linear)
+
+    def _vectors(self, i: np.ndarray, w: np.ndarray, c: np.ndarray, linear: tuple[np.ndarray, ...]) -> Any:
+        """Vectors of all steps: numbers of places, and those with which the numbers beside come in."""
+        if not self.beside:
+            return _Table(self._single(i, w, c, 0 * i), self.many, (self.layers.width, 1))
+        chosen, j, k, v, d = linear
+        column = np.append(0 * i, k[chosen] - 2 * self.size + 1)
+        i, w, c = (np.append(x, y[chosen]) for x, y in ((i, j), (w, v), (c, d)))
+        part = self._single(i, w, c, column)
+        return _Columns(part, self.many[0], self.layers.width, 1 + self.beside)
 
     def _pairs(self, rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, numbers: np.ndarray) -> _Part:
         place = self.layers.place
         return _Part(self._at[rows], place[rows], place[columns], weights, numbers)
 
-    def _single(self, places: np.ndarray, weights: np.ndarray, numbers: np.ndarray) -> _Part:
-        return _Part(self._at[places], self.layers.place[places], np.zeros_like(places), weights, numbers)
+    def _single(self, places: np.ndarray, weights: np.ndarray, numbers: np.ndarray, columns: np.ndarray
+                ) -> _Part:
+        return _Part(self._at[places], self.layers.place[places], columns, weights, numbers)
 
     def steps(self, values: Values) -> Steps:
         """The matrices of all steps."""
@@ -153,6 +187,8 @@ class ChainModel:
         omega, weight = self._likelihood.weights.evaluate(values), self._locations.weights.evaluate(values)
         for x in self._likelihood.late.get(2, ()):
             (i, j), c = x.evaluate(values)
+            if (np.maximum(i, j) >= self.size).any():
+                continue
             late += [(self._at[i], n.place[i], n.place[j], -c), (self._at[j], n.place[j], n.place[i], -c)]
         d = self._d.evaluate(values, omega, late)
         h = self._h.evaluate(values, omega, self._late_vectors(self._likelihood, values, 0))
@@ -161,6 +197,8 @@ class ChainModel:
         for x in self._locations.late.get(2, ()):
             pair, c = x.evaluate(values)
             parent, child = np.minimum(*pair), np.maximum(*pair) - self.size
+            if (child >= self.size).any():
+                continue
             same = n.step[parent] == n.step[child]
             for chosen, to in ((same, within), (~same, between)):
                 k = np.flatnonzero(chosen)
@@ -168,14 +206,23 @@ class ChainModel:
         f = self._between.evaluate(values, weight, between)
         m = self._m.evaluate(values, weight, self._late_vectors(self._locations, values, self.size))
         low, t = self._within.evaluate(values, weight, within), self._t(values)
-        f, t, m = (low.series(x) for x in (f, t, m))
-        return Steps(self.many, f, t, m, d, h)
+        f, t = low.series(f), low.series(t)
+        if self.beside:
+            low = jax.tree.map(lambda x: jnp.expand_dims(x, 1) if jnp.ndim(x) else x, low)
+        return Steps(self.many, f, t, low.series(m), d, h, 1 + self.beside if self.beside else 0)
 
     def _late_vectors(self, reduced: Reduced, values: Values, first: int) -> list[Any]:
         out = []
-        for x in reduced.late.get(1, ()):
-            (i,), c = x.evaluate(values)
-            out.append((self._at[i - first], self.layers.place[i - first], np.zeros_like(i), c))
+        for x in (*reduced.late.get(1, ()), *reduced.late.get(2, ())):
+            position, c = x.evaluate(values)
+            i, k = np.min(position, 0), np.max(position, 0)
+            if len(position) == 1:
+                column = np.zeros_like(i)
+            elif (k >= 2 * self.size).all():
+                column = k - 2 * self.size + 1
+            else:
+                continue
+            out.append((self._at[i - first], self.layers.place[i - first], column, c))
         return out
 
     def _t(self, values: Values) -> Small:
