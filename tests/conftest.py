@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import registry
 
 _TESTS = itertools.count(1)
+# Loops made directly from operations: a third less time to compile. Later versions have no such flag, and an
+# unknown one ends the process; it is read when JAX first runs something.
+if jax.__version_info__ < (0, 11):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 _DOUBLE = [True]  # the type of the test before
 # where sampling takes longer than compiling, or the last digit of compiled arithmetic is looked at
 _OPTIMISED = {"test_posterior", "test_examples", "test_docs", "test_loggamma"}
