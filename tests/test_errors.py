@@ -489,7 +489,7 @@ def no_statistic():
 
 @raises(cj.InternalError, "belongs to no family")
 def statistic_of_no_family():
-    statistic_name(("cos", ("latent", "z"), 1.0, 1.0), 1)
+    statistic_name(("cos", ("latent", "z"), 2.0, 1.0), 1)
 
 
 @raises(cj.PlanError, "no observed site of this posterior; those are `y`", lambda p: p.loo("rate"),
