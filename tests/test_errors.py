@@ -486,6 +486,11 @@ def no_statistic():
         posterior()
 
 
+@raises(cj.InternalError, "belongs to no family")
+def statistic_of_no_family():
+    statistic_name(("cos", ("latent", "z"), 2.0, 1.0), 1)
+
+
 @raises(cj.PlanError, "no observed site of this posterior; those are `y`", lambda p: p.loo("rate"),
         lambda p: p.without("x", 0))
 def observations_of_no_site(ask):
