@@ -30,6 +30,7 @@ from test_input import KEY, conjugate, schools
 
 import conjugate_ppl as cj
 from conjugate_ppl.additive.polynomial import NoStatistic
+from conjugate_ppl.additive.removal import statistic_name
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.demo.figure import write_figure
 
