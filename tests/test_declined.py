@@ -215,7 +215,7 @@ def latent_in_a_scale(y):
     sample("y", dist.Normal(b, 1.0), obs=y)
 
 
-@declines("mu", "tau was integrated out first", Y, collapsed="tau")
+@declines("mu", "what is left of `tau` is in no closed form in it", Y, collapsed="tau")
 def semi_conjugate_precision(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))  # here
     with plate("rows", N):
@@ -584,11 +584,18 @@ def discrete_without_a_largest_value(y):
         sample("y", dist.Poisson(k + 0.5), obs=y)
 
 
+@declines("rate", "a discrete latent is summed out already", COUNT)
+def mixture_that_numpyro_sums_out(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.ZeroInflatedPoisson(0.3, rate), obs=y)  # here
+
+
 @declines("k", "the support of `y` depends on it", np.minimum(COUNT, 2))
 def discrete_that_moves_a_support(y):
     with plate("rows", N):
         k = sample("k", dist.Categorical(jnp.ones(4) / 4))
-        sample("y", dist.Binomial(k + 2, 0.4), obs=y)  # here
+        # NumPyro's density of it is not 0 outside
+        sample("y", dist.DiscreteUniform(0, k + 2), obs=y)  # here
 
 
 @declines("z", "several of its elements go through `dot_general`", Y, np.stack([Y, Y**2], 1))
