@@ -247,7 +247,7 @@ def page() -> str:
             "\n".join(f"* **{k}**: {v}" for k, v in RIVALS.items()) + "\n",
             _table(("prior", "likelihood", "here", *RIVALS), (_theirs(r, found[r.key]) for r in ROWS))]
     families = ", ".join(sorted(FAMILIES))
-    densities = ", ".join(sorted({_name(t.__name__) for t in DENSITIES}))
+    densities = ", ".join(sorted({_name(t.__name__) for t in DENSITIES if t.__module__.startswith("numpyro")}))
     out += ["## The tables\n", f"Families of latents: {families}.\n",
             f"Distributions with a registered density: {densities}.\n",
             "Any other distribution may stand where only discrete latents are concerned; transformed, "

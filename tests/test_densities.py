@@ -13,6 +13,7 @@ import pytest
 from numpyro.distributions import constraints, transforms
 from scipy import stats
 
+from conjugate_ppl.additive.prior import Likelihood
 from conjugate_ppl.densities import (
     DENSITIES,
     UnknownDensity,
@@ -33,6 +34,7 @@ TRIL = np.array([[[1.0, 0.0, 0.0], [-0.4, 0.7, 0.0], [0.3, 2.0, 1.9]],
 WIDE = np.stack([np.eye(3), np.tril(np.full((3, 3), 0.5)) + np.eye(3)])
 
 EXAMPLES: dict[type, Callable[[], Any]] = {
+    Likelihood: lambda: Likelihood(jnp.asarray(-1.5)),
     dist.Normal: lambda: dist.Normal(LOC, POSITIVE),
     dist.HalfNormal: lambda: dist.HalfNormal(POSITIVE),
     dist.Cauchy: lambda: dist.Cauchy(LOC, POSITIVE),

@@ -18,6 +18,7 @@ are known, they are added and solved on the host, in double precision.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -84,7 +85,7 @@ class Fitted:
             known = [c.known for c in elimination.contributions]  # all digits, where no block is left in them
             naturals[name] = elimination, tuple(
                 np.asarray(p, float).reshape(-1) + (np.asarray(a, float).reshape(-1) if k is None else k)
-                for p, a, k in zip(*found[name], known, strict=True))
+                for p, a, k in itertools.zip_longest(*found[name], known))
         return cls(laws, naturals)
 
 

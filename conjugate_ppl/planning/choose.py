@@ -30,8 +30,8 @@ from conjugate_ppl.elimination import (
     eliminate_matrix,
     eliminate_statespace,
 )
-from conjugate_ppl.elimination.base import MARGINAL
-from conjugate_ppl.elimination.conflicts import conflicts
+from conjugate_ppl.elimination.base import MARGINAL, Beside
+from conjugate_ppl.elimination.conflicts import block_degree, conflicts
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.families.wishart import WISHARTS
@@ -299,15 +299,39 @@ class _Attempt:
             blocks = self._independent(sites)
             try:
                 for block in blocks:
+                    if self._in_steps(block):
+                        self._chain(block)
+                        continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
-                    eliminate = eliminate_statespace if self._in_steps(block) else eliminate_gaussian
-                    elimination, self.pool = eliminate(
+                    elimination, self.pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete)
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
                 self._decline(problem)
                 continue
+
+    def _chain(self, block: list[str]) -> None:
+        """Integrate out a chain of steps; sites that all steps share wait for the next round."""
+        beside: list[str] = []
+        while True:
+            parts = self._independent([n for n in block if n not in beside])
+            chains = [n for part in parts if self._in_steps(part) for n in part]
+            sites = [n for n in block if n in chains]
+            touched, visible = self._touched(sites), frozenset(self.left) - frozenset(sites)
+            try:
+                elimination, pool = eliminate_statespace(
+                    self.program, sites, self.pool, touched, visible, self.concrete, beside)
+            except Beside as problem:
+                beside.append(problem.site)
+                continue
+            for name in beside:
+                if self.deps.factor[name] & frozenset(sites):
+                    raise Declined(name, "all steps of a chain share it, and its own prior depends on the "
+                                   "chain", self.program.sites[name].source)
+            self.pool = pool
+            self._accept(elimination, sites, touched, self._form(sites, touched))
+            return
 
     def _in_steps(self, block: list[str]) -> bool:
         """Whether elements of a site depend on other elements of it, as the steps of a loop do."""
@@ -316,7 +340,11 @@ class _Attempt:
 
     def _touched(self, block: list[str]) -> list[str]:
         """Factors that depend on a block, the priors of the block itself left out."""
-        return [n for n in self.deps.touching(block) if n not in block and n not in self.forward]
+        inside = frozenset(block)
+        remnants = [n for n, terms in self.pool.factors.items() if n not in self.program.sites
+                    and any(t.roots & inside for t in terms)]
+        return [n for n in self.deps.touching(block) if n not in block and n not in self.forward
+                and n not in self.consumed] + remnants
 
     def _problems(self, inside: frozenset[str]) -> list[Declined]:
         program = self.program
@@ -325,10 +353,13 @@ class _Attempt:
                 continue
             first = name.removesuffix(MARGINAL)
             for term in terms:
+                degree, odd = block_degree(term, inside)
+                if name in self.pool.remnants and odd is None and degree <= 2:
+                    continue
                 for site in sorted(term.roots & inside):
                     return [Declined(site, f"{first} was integrated out first, and what is left is in "
                                      "no closed form in it")]
-        values = {n: self.values[n] for n in self._touched(sorted(inside))}
+        values = {n: self.values[n] for n in self._touched(sorted(inside)) if n in self.values}
         locations: dict[str, Value] = {}
         scales: dict[str, Value] = {}
         for name in inside:
@@ -347,6 +378,9 @@ class _Attempt:
                 continue
             group = sorted(self.deps.factor[name] & frozenset(sites))
             graph.add_edges_from(itertools.pairwise(group))
+        for name in self.pool.remnants:
+            roots = frozenset().union(*(t.roots for t in self.pool.factors[name]))
+            graph.add_edges_from(itertools.pairwise(sorted(roots & frozenset(sites))))
         parts = [[s for s in sites if s in part] for part in nx.connected_components(graph)]
         return sorted(parts, key=lambda part: sites.index(part[0]))
 
