@@ -49,7 +49,8 @@ class Site:
         dtype: dtype of its value.
         event_dim: how many of the rightmost axes belong to one event.
         discrete: whether its support is discrete.
-        support: "real", "positive", "unit", "simplex" or "other", as far as proved.
+        support: "real", "positive", "unit", "simplex", "positive definite", "lower cholesky" or "other", as
+            far as proved.
         distribution: name of the innermost distribution type.
         family: name of the family its prior belongs to, or "".
         parameters: the prior's parameters, broadcast to the value where they are elementwise.
@@ -203,6 +204,10 @@ def _support(fn: Any) -> str:
         return "real"
     if c is constraints.simplex:
         return "simplex"
+    if c is constraints.positive_definite:
+        return "positive definite"
+    if c is constraints.lower_cholesky:
+        return "lower cholesky"
     low, high = getattr(c, "lower_bound", None), getattr(c, "upper_bound", None)
 
     def number(x: Any) -> np.ndarray | None:

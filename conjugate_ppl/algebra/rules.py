@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conjugate_ppl.algebra import movement
+from conjugate_ppl.algebra.definite import gram, on_diagonals
 from conjugate_ppl.algebra.matrices import cholesky
 from conjugate_ppl.algebra.monomial import (
     PIECES,
@@ -148,6 +149,7 @@ def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
+    term = on_diagonals(walk, term)
     out = [Term(term.rank, (), (known_log(term.coefficient()),), ())]
     for atom in term.atoms:
         factor = np.full((1,) * term.rank, float(atom.power))
@@ -321,7 +323,15 @@ def _running_products(walk: Walk, x: Value, axis: int, reverse: bool) -> list[Va
 
 
 def _dot_general(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
-    return dot(value_of(x), value_of(y), eqn.params["dimension_numbers"])
+    x, y, numbers = value_of(x), value_of(y), eqn.params["dimension_numbers"]
+    (xc, yc), (xb, yb) = numbers
+    if len(xc) == 1 and len(x.shape) - len(xb) == len(y.shape) - len(yb) == 2:
+        rows = [permute(v, [*b, *(i for i in range(len(v.shape)) if i not in (*b, *c)), *c])
+                for v, b, c in ((x, xb, xc), (y, yb, yc))]
+        found = gram(walk, *rows)
+        if found is not None:
+            return found
+    return dot(x, y, numbers)
 
 
 def dot(x: Value, y: Value, dimension_numbers: Any) -> Value:
@@ -351,6 +361,13 @@ def _cumsum(walk: Walk, eqn: Equation, x: Value) -> Value:
     return permute(out, order)
 
 
+def _is_identity(x: Value) -> bool:
+    if x.single is None or x.single.atoms or not is_known(x.single.coefficient()):
+        return False
+    c = np.broadcast_to(x.single.coefficient(), x.shape)
+    return x.shape[-1] == x.shape[-2] and bool((c == np.eye(x.shape[-1])).all())
+
+
 def _triangular_solve(walk: Walk, eqn: Equation, a: Any, b: Any) -> Value:
     """Solving with a matrix that is free of the candidates is a product with its inverse."""
     p = eqn.params
@@ -359,6 +376,8 @@ def _triangular_solve(walk: Walk, eqn: Equation, a: Any, b: Any) -> Value:
     batch = tuple(range(n - 2))
     inner = n - 2 if p["transpose_a"] else n - 1
     b = value_of(b)
+    if _is_identity(b) and not p["transpose_a"]:
+        return inverse
     if p["left_side"]:
         return dot(inverse, b, (((inner,), (n - 2,)), (batch, batch)))
     return dot(b, inverse, (((n - 1,), (n - 2 if inner == n - 1 else n - 1,)), (batch, batch)))

@@ -9,6 +9,7 @@ from conjugate_ppl.families import (
     normal,
     truncated,
     von_mises,
+    wishart,
 )
 from conjugate_ppl.families.registry import (
     FAMILIES,
@@ -20,4 +21,5 @@ from conjugate_ppl.families.registry import (
 )
 
 __all__ = ["FAMILIES", "Family", "beta", "dirichlet", "family_from_outside", "gamma", "inverse_gamma",
-           "lognormal", "normal", "prior_of", "priors_of", "register_family", "truncated", "von_mises"]
+           "lognormal", "normal", "prior_of", "priors_of", "register_family", "truncated", "von_mises",
+           "wishart"]

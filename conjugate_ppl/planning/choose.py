@@ -27,12 +27,14 @@ from conjugate_ppl.elimination import (
     eliminate_elementwise,
     eliminate_finite,
     eliminate_gaussian,
+    eliminate_matrix,
     eliminate_statespace,
 )
 from conjugate_ppl.elimination.base import Beside, article, spoken
 from conjugate_ppl.elimination.conflicts import block_degree, conflicts
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
+from conjugate_ppl.families.wishart import WISHARTS
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
 from conjugate_ppl.planning.validate import check_finite
@@ -389,7 +391,9 @@ class _Attempt:
             pool = Pool({n: t for n, t in self.pool.factors.items() if n != name})
             touched = list(pool.touching(name))
             try:
-                elimination, pool = eliminate_elementwise(self.program, name, pool)
+                eliminate = eliminate_matrix if self.program.sites[name].family in WISHARTS else (
+                    eliminate_elementwise)
+                elimination, pool = eliminate(self.program, name, pool)
             except Declined as problem:
                 self._decline(problem)
                 continue
