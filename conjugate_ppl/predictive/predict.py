@@ -42,7 +42,7 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
     latents = {n for v in parameters.values.values() for n in v.roots}
     if latents & fitted.laws.keys():
         return _from_block(fitted, parameters)
-    if parameters.kind in DIRICHLET and "probs" in parameters.values:
+    if parameters.kind in DIRICHLET:
         return _from_dirichlet(fitted, parameters)
     for rules in (GAMMA, BETA):
         rule = rules.get(parameters.kind)
@@ -103,11 +103,16 @@ def _beta_of(fitted: Fitted, found: Link) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_dirichlet(fitted: Fitted, parameters: Parameters) -> Any:
-    found = link(parameters.values["probs"])
-    if found is None or found.site not in fitted.naturals or parameters.joined:
+    (name,) = parameters.values.keys() & {"probs", "logits"}
+    found = link(parameters.values[name])
+    form = "" if name == "probs" else "log"
+    if (found is None or found.site not in fitted.naturals or parameters.joined or found.form != form
+            or found.power != 1 or not np.allclose(found.coefficient, 1)):
         raise NoClosedForm("its probabilities are not those of one Dirichlet latent, or several events are one")
-    _, natural = fitted.naturals[found.site]
-    return DIRICHLET[parameters.kind](_number(natural[0][found.selection]), _others(parameters, "probs"))
+    elimination, natural = fitted.naturals[found.site]
+    if elimination.family.name != "Dirichlet":
+        raise NoClosedForm(f"`{found.site}` is no Dirichlet")
+    return DIRICHLET[parameters.kind](_number(natural[0][found.selection]), _others(parameters, name))
 
 
 def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
