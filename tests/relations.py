@@ -107,7 +107,8 @@ ROWS = (
     Row("gamma-pareto", "Gamma", "Pareto", "exponent `c z`", "exponential of a Lomax", "Nb: commented out, K",
         ("Gamma > Pareto",)),
     Row("pareto-uniform", "Pareto", "Uniform", "upper bound `z`", "Pareto-like",
-        "Nb: commented out, J: MultiBUGS, K"),
+        "Nb: commented out, J: MultiBUGS, K", reason="the data move the edge of the posterior, which is no "
+        "statistic that adds up; stays with the sampler"),
     # precisions and variances
     Row("gamma-normal", "Gamma", "Normal", "precision `c z`", "StudentT", "O, Nb, J, R, B: in its NIG, S, K",
         ("Gamma > Normal",)),

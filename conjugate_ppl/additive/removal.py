@@ -32,8 +32,9 @@ from conjugate_ppl.additive.leverage import BlockLaw, Touch, block_law, expectat
 from conjugate_ppl.additive.monomials import written
 from conjugate_ppl.additive.polynomial import Key, site_of
 from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.elimination.elementwise import ElementwiseElimination
+from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
+from conjugate_ppl.errors import InternalError
 from conjugate_ppl.planning.execute import Execution
 
 __all__ = ["Fitted", "log_predictive", "statistic_name"]
@@ -42,17 +43,14 @@ _MONOMIALS = 1 << 22  # held at once
 
 
 def statistic_name(key: Key, power: Fraction) -> str:
-    """What a family calls a statistic ("z", "1/z", "z^2", "log z", "log(1-z)", "cos z" ...)."""
-    form = "z"
-    if key[0] == "log":
-        form = "log(1-z)" if key[1][0] == "complement" else "log z"
-    elif key[0] != "latent":
-        form = f"{key[0]} z"
-    if power == 1:
-        return form
-    if form == "z":
-        return "1/z" if power == -1 else f"z^{power}"
-    return f"({form})^{power}"
+    """What a family calls a statistic ("z", "1/z", "log z", "log(1-z)", "cos z", ...)."""
+    if key[0] == "latent":
+        return named("z", power)
+    if key[1][0] == "latent" and (key[0] == "log" or key[2:] == (1.0, 1.0)):
+        return named(f"{key[0]} z", power)
+    if key[0] == "log" and key[1][0] == "complement" and key[1][1][0] == "latent":
+        return named("log(1-z)", power)
+    raise InternalError(f"The statistic {key} to the power {power} belongs to no family.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -165,7 +163,7 @@ def _ratios(elimination: ElementwiseElimination, natural: tuple[np.ndarray, ...]
     rows, elements = (np.concatenate([p[k] for ps in added.values() for p in ps]) for k in (0, 1))
     events = max(len(natural[0]) // width, 1)
     pairs, index = np.unique(rows * events + elements // width, return_inverse=True)
-    both = np.zeros((len(natural), 2, len(pairs), width))
+    both = np.zeros((len(natural), 2, len(pairs), width))  # those of constants stay zero
     start = 0
     for name, pieces in added.items():
         k = family.statistics.index(name)
