@@ -30,6 +30,7 @@ from test_input import KEY, conjugate, schools
 
 import conjugate_ppl as cj
 from conjugate_ppl.additive.polynomial import NoStatistic
+from conjugate_ppl.additive.removal import statistic_name
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.demo.figure import write_figure
 
@@ -484,6 +485,11 @@ def posterior_of_traced_data(make):
 def no_statistic():
     with mock.patch("conjugate_ppl.additive.polynomial.key_of", side_effect=NoStatistic("w")):
         posterior()
+
+
+@raises(cj.InternalError, "belongs to no family")
+def statistic_of_no_family():
+    statistic_name(("cos", ("log", ("latent", "z")), 1.0, 1.0), 1)
 
 
 @raises(cj.PlanError, "no observed site of this posterior; those are `y`", lambda p: p.loo("rate"),
