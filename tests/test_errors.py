@@ -27,6 +27,7 @@ from numpyro.infer import AIES, MCMC, NUTS
 from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import log_density
 from test_input import KEY, conjugate, schools
+from test_stream import COUNT, REFUSED, traced
 
 import conjugate_ppl as cj
 from conjugate_ppl.additive.polynomial import NoStatistic
@@ -582,3 +583,20 @@ def two_of_one_kind(y):
         lambda: posterior((1, 2), two_of_one_kind).predictive("y"))
 def no_closed_prediction(ask):
     ask()
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def stream(given):
+    model, batches = given
+    cj.collapse(model).stream(batches)
+
+
+for _error, _words, *_given in REFUSED:
+    raises(_error, _words, _given)(stream)
+
+
+@raises(cj.PlanError, "this one is traced")
+def stream_of_traced_data():
+    traced(COUNT)
