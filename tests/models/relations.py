@@ -249,7 +249,7 @@ def horseshoe_with_common_scale(y, x):
 
 
 @case("phi tau", Y, relation="autoregression normal-gamma")
-def autoregression_on_data(y):
+def autoregression_with_a_common_scale(y):
     tau = sample("tau", dist.Gamma(2.0, 1.0))
     phi = sample("phi", dist.Normal(jnp.zeros(2), tau**-0.5))
     lags = jnp.stack([y[1:-1], y[:-2]], 1)
