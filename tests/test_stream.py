@@ -95,19 +95,22 @@ def other_site(y):
     sample("y" if len(y) == BATCH else "z", dist.Normal(m, 1.0), obs=y)
 
 
-def traced(y):
-    jax.jit(lambda y: cj.collapse(rates).stream([(y, GROUP)]) and y)(y)
+@pytest.mark.parametrize(("model", "batches", "error", "words"), [
+    (weight_of_a_latent, [Y], cj.PlanError, "do not add up to a few numbers"),
+    (covariate_in_a_rate, [COUNT], cj.PlanError, "The rows reach a latent through"),
+    (with_factor, [Y], cj.PlanError, "is a `factor` statement"),
+    (nothing_observed, [Y], cj.ModelError, "no observed site with this batch"),
+    (other_site, [Y[:BATCH], Y], cj.ModelError, "With this batch the observed sites are"),
+    (rates, [], cj.DataError, "has no batch"),
+])
+def test_refused(model, batches, error, words):
+    with pytest.raises(error, match=words):
+        cj.collapse(model).stream(batches)
 
 
-# what raises each error of a stream (`test_errors` runs them): error, words, model, batches
-REFUSED = [
-    (cj.PlanError, "do not add up to a few numbers", weight_of_a_latent, [Y]),
-    (cj.PlanError, "The rows reach a latent through", covariate_in_a_rate, [COUNT]),
-    (cj.PlanError, "is a `factor` statement", with_factor, [Y]),
-    (cj.ModelError, "no observed site with this batch", nothing_observed, [Y]),
-    (cj.ModelError, "With this batch the observed sites are", other_site, [Y[:BATCH], Y]),
-    (cj.DataError, "has no batch", rates, []),
-]
+def test_traced_batches_are_refused():
+    with pytest.raises(cj.PlanError, match="this one is traced"):
+        jax.jit(lambda y: cj.collapse(rates).stream([(y, GROUP)]) and y)(COUNT)
 
 
 def test_data_spread_over_devices():
