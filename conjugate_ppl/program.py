@@ -348,7 +348,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
                         f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
                         "an array.")
     factor, known = _summed(fn, value, site["scale"])
-    found = prior_of(fn, jnp.shape(value)) if latent else None
+    found = prior_of(fn, value) if latent else None
     mask = _mask_of(fn)
     inner = _innermost(fn)
     notes[name] = {

@@ -1,6 +1,6 @@
 """Exponential families: one file each."""
 
-from conjugate_ppl.families import beta, dirichlet, gamma, inverse_gamma, normal
+from conjugate_ppl.families import beta, dirichlet, gamma, inverse_gamma, normal, walk
 from conjugate_ppl.families.registry import (
     FAMILIES,
     Family,
@@ -10,4 +10,4 @@ from conjugate_ppl.families.registry import (
 )
 
 __all__ = ["FAMILIES", "Family", "beta", "dirichlet", "family_from_outside", "gamma", "inverse_gamma",
-           "normal", "prior_of", "register_family"]
+           "normal", "prior_of", "register_family", "walk"]

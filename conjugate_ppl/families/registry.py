@@ -23,7 +23,7 @@ from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 
 __all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
-           "register_family"]
+           "register_family", "register_series"]
 
 Natural = tuple[Any, ...]
 
@@ -94,6 +94,8 @@ GAUSSIAN = ("Normal", "MultivariateNormal", "Flat")
 _NEEDED = ("statistics", "natural", "log_partition", "distribution")
 
 _BY_TYPE: dict[type, tuple[str, Callable[[Any], bool]]] = {}
+SERIES: dict[type, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {}
+"""Distribution type of a series -> the family of its elements, and their parameters given the series."""
 
 
 def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
@@ -156,9 +158,21 @@ def family_from_outside(name: str) -> bool:
     return not FAMILIES[name].parameters.__module__.startswith("conjugate_ppl.")
 
 
-def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:
+def register_series(kind: type, family: str) -> Callable[[Any], Any]:
+    """Register how a series of `kind` is a site of a family, its parameters computed from the series."""
+    def register(function: Any) -> Any:
+        SERIES[kind] = family, function
+        return function
+
+    return register
+
+
+def prior_of(d: Any, value: Any) -> tuple[str, dict[str, Any]] | None:
     """The family of a prior and its parameters, or None. A masked prior has no family."""
-    inner = base_of(d)
+    inner, shape = base_of(d), jnp.shape(value)
+    if type(inner) in SERIES:
+        family, function = SERIES[type(inner)]
+        return family, function(inner, value)
     found = _BY_TYPE.get(type(inner))
     if found is None or not found[1](inner):
         return None
