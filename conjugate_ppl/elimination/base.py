@@ -13,6 +13,7 @@ from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.variables import (
     Complement,
     Elementwise,
+    Exponential,
     Latent,
     Log,
     Opaque,
@@ -99,6 +100,8 @@ def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
     if isinstance(variable, Opaque):
         what = variable.reason or f"`{variable.equation.primitive}`"
         return f"`{site}` goes through {what}", variable.equation.source
+    if isinstance(variable, Exponential):
+        return f"`{site}` goes through `exp`", variable.equation.source
     if isinstance(variable, Elementwise):
         return (f"`{site}` goes through `{variable.primitive}`", variable.equation.source)
     if isinstance(variable, Log):
