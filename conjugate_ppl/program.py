@@ -358,7 +358,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
                         f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
                         "an array.")
     factor, known = _summed(fn, value, site["scale"])
-    families = priors_of(fn, jnp.shape(value)) if latent else {}
+    families = priors_of(fn, jnp.shape(value), value) if latent else {}
     family = next((n for n in families if not FAMILIES[n].if_fits), "")
     parameters = families.pop(family, {})
     mask = _mask_of(fn)

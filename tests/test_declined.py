@@ -353,9 +353,9 @@ def loop_that_runs_backwards(y):
     scan(step, 0.0, y, reverse=True)  # here
 
 
-@declines("b", "more than its own and the next step of a chain depend on its elements", Y, collapsed="x")
-def static_coefficient_of_the_steps(y):
-    b = sample("b", dist.Normal(0.0, 1.0))  # here
+@declines("b", "its prior is flat", Y, collapsed="x")
+def flat_coefficient_of_the_steps(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (), ()))  # here
 
     def step(x, seen):
         x = sample("x", dist.Normal(0.5 * x + b, 1.0))
@@ -365,14 +365,14 @@ def static_coefficient_of_the_steps(y):
     scan(step, 0.0, y)
 
 
-@declines("b", "would have to be carried from step to step", np.concatenate([Y, Y, Y]), collapsed="x")
-def static_coefficient_of_the_data(y):
-    b = sample("b", dist.Normal(0.0, 1.0))  # here
+@declines("b", "would have to be carried from step to step", Y, collapsed="x")
+def too_many_coefficients_that_all_steps_share(y):
+    b = sample("b", dist.Normal(0.0, 1.0).expand([70]))  # here
 
     def step(carry, seen):
         x, t = carry
         x = sample("x", dist.Normal(0.5 * x, 1.0))
-        sample("y", dist.Normal(x + b * t, 0.5), obs=seen)
+        sample("y", dist.Normal(x + jnp.sum(jnp.cos(t * jnp.arange(70.0)) * b), 0.5), obs=seen)
         return (x, t + 1.0), None
 
     scan(step, (0.0, 0.0), y)
