@@ -15,11 +15,9 @@ import scipy.linalg
 from conjugate_ppl.additive.monomials import written
 from conjugate_ppl.additive.polynomial import Key
 from conjugate_ppl.algebra.value import reshape
-from conjugate_ppl.algebra.variables import Latent
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import PlanError
-from conjugate_ppl.gaussian.block import BLOCK
 from conjugate_ppl.gaussian.posterior import moments
 from conjugate_ppl.planning.execute import Execution
 
@@ -80,7 +78,8 @@ class Touch:
 
 def block_law(execution: Execution, elimination: GaussianElimination) -> BlockLaw:
     """The law of a block that nothing but perhaps a variance is left outside of."""
-    block, scale = elimination.block, _scale(elimination)
+    block = elimination.block
+    scale = None if elimination.scale is None else (("latent", elimination.scale[0]), elimination.scale[1])
     names = [s for s in block.sites if s.size]
     first, at = {}, 0
     for s in names:
@@ -159,15 +158,6 @@ def _by_components(execution: Execution, elimination: GaussianElimination, scale
     return (np.concatenate([np.asarray(mean[s.name], float).reshape(-1) for s in names]),
             np.concatenate([np.asarray(images[s.name], float).reshape(s.size, -1) for s in names]),
             np.asarray(inner, float))
-
-
-def _scale(elimination: GaussianElimination) -> tuple[Key, Fraction] | None:
-    """The variance that scales a block, by the weights of its quadratic."""
-    for signature in elimination.block.reduced.weights.signatures:
-        for variable, power in signature:
-            assert isinstance(variable, Latent) and variable.name != BLOCK
-            return ("latent", variable.site), power
-    return None
 
 
 def expectations(law: BlockLaw, touches: Sequence[Touch], powers: np.ndarray,

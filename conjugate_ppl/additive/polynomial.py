@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -25,7 +25,7 @@ from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable
 
-__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "key_of", "site_of", "statistic"]
+__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "connected", "key_of", "site_of", "statistic"]
 
 Key = tuple[Any, ...]
 Signature = tuple[tuple[Key, Fraction], ...]
@@ -113,15 +113,21 @@ class Polynomial:
         return Polynomial(origins, _merged(itertools.chain.from_iterable(
             _moved(piece, steps) for piece in _pieces(self))))
 
-    def apart(self) -> dict[tuple[str, ...], Polynomial]:
-        """Sums of which no two are about one site: the sites -> the sum (constants have no site)."""
-        graph = nx.Graph()
-        sites = {s: list(dict.fromkeys(site_of(key) for key, _ in s)) or [""] for s in self.groups}
-        for names in sites.values():
-            nx.add_path(graph, names)
-        parts = [sorted(part) for part in nx.connected_components(graph)]
-        return {tuple(n for n in part if n): Polynomial(
-            self.origins, {s: g for s, g in self.groups.items() if sites[s][0] in part}) for part in parts}
+    def on(self, sites: Collection[str]) -> Polynomial:
+        """The monomials in some sites; those in none of any where no sites are given."""
+        own = {s: g for s, g in self.groups.items()
+               if (site_of(s[0][0]) in sites if s else not sites)}
+        return Polynomial(self.origins, own)
+
+    @property
+    def together(self) -> list[tuple[str, ...]]:
+        """Its sites, those that meet in a monomial with each other."""
+        return connected([site_of(key) for key, _ in signature] for signature in self.groups)
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """The sites that it is about."""
+        return frozenset(site_of(key) for signature in self.groups for key, _ in signature)
 
     def __call__(self, sites: Mapping[str, Any]) -> Any:
         """The sum at values of the sites; a scalar."""
@@ -137,6 +143,14 @@ class Polynomial:
                                      else x ** float(power))
             total = total + jnp.sum(product)
         return total
+
+
+def connected(groups: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
+    """The connected components of sites of which some are said to meet, each in alphabetical order."""
+    graph = nx.Graph()
+    for names in groups:
+        nx.add_path(graph, sorted(names))
+    return [tuple(sorted(part)) for part in nx.connected_components(graph)]
 
 
 def _digits(numbers: np.ndarray) -> Any:

@@ -55,11 +55,6 @@ class Weights:
         self.count += len(first)
         return self.count - len(first) + classes
 
-    @property
-    def signatures(self) -> list[Signature]:
-        """The variables and powers of each kind of weight."""
-        return [signature for signature, _ in self._groups]
-
     def merge(self) -> np.ndarray:
         """Give equal weights one number; returns old number -> new number."""
         new = np.zeros(self.count, np.int64)
