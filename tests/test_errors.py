@@ -20,6 +20,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+import test_stream
 from mutants import MUTANTS, mutated
 from numpyro import handlers, sample
 from numpyro.distributions import constraints
@@ -582,3 +583,28 @@ def two_of_one_kind(y):
         lambda: posterior((1, 2), two_of_one_kind).predictive("y"))
 def no_closed_prediction(ask):
     ask()
+
+
+# -- data in batches ---------------------------------------------------------------------------------
+
+
+@raises(cj.PlanError, "do not add up to a few numbers", (test_stream.weight_of_a_latent, [Y]))
+@raises(cj.PlanError, "The rows reach a latent through", (test_stream.covariate_in_a_rate, [test_stream.COUNT]))
+@raises(cj.PlanError, "is a `factor` statement", (test_stream.with_factor, [Y]))
+@raises(cj.ModelError, "no observed site with this batch", (test_stream.nothing_observed, [Y]))
+@raises(cj.ModelError, "With this batch the observed sites are",
+        (test_stream.other_site, [Y, test_stream.Y[: test_stream.BATCH]]))
+@raises(cj.DataError, "has no batch", (test_stream.rates, []))
+def batches_that_do_not_add_up(given):
+    model, batches = given
+    cj.collapse(model).stream(batches)
+
+
+@raises(cj.PlanError, "this one is traced")
+def batches_that_are_traced():
+    jax.jit(lambda y: cj.collapse(test_stream.rates).stream([(y, test_stream.GROUP)]) and y)(test_stream.COUNT)
+
+
+@raises(cj.PlanError, "none of the choices", "all")
+def no_such_reparametrisation(given):
+    cj.collapse(schools, reparam=given)

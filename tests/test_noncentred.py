@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-import pytest
 from numpyro import plate, sample
 from numpyro.infer import MCMC
 from numpyro.infer.util import log_density
@@ -56,8 +55,3 @@ def test_same_posterior():
     right = log_density(plain, (COUNT, Y), {}, {**given, "a": a, "b": b})[0]
     np.testing.assert_allclose(left, right + 3 * np.log(given["tau"] * 0.5), rtol=1e-12)
     assert cj.check(auto, jax.random.key(0), COUNT, Y, num_points=1).points == 2
-
-
-def test_no_such_choice():
-    with pytest.raises(cj.PlanError, match="none of the choices"):
-        cj.collapse(model, reparam="all")
