@@ -313,7 +313,8 @@ class CollapsedModel:
             ModelError: if the model has no observed site.
             DataError: if a value is none, or has the wrong shape.
         """
-        from conjugate_ppl.additive.posterior import posterior_of
+        from conjugate_ppl.additive.fit import first_part
+        from conjugate_ppl.additive.posterior import Posterior
 
         execution = self.execution(args, kwargs)
         if execution.plan.kept and kept is None:
@@ -323,7 +324,8 @@ class CollapsedModel:
                             "kept={name: value}.")
         given = {**execution.params(args, kwargs), **_needed(execution, kept or {})}
         execution.values(given)  # looks at their shapes
-        return posterior_of(self.model, args, kwargs, given)
+        prior, part = first_part(self.model, args, kwargs, given)
+        return Posterior(prior, (part,))
 
     @_compat.one_thread
     def stream(self, batches: Iterable[Any]) -> CollapsedModel:
