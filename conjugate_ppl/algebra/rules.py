@@ -162,6 +162,8 @@ def _is_constant(term: Term, number: float) -> bool:
 
 def power(walk: Walk, x: Value, p: Fraction) -> Value:
     """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
+    if p in (0, 1):
+        return x if p else Value.known(np.ones(x.shape))
     term = _monomial(walk, x, "a power")
     c = term.coefficient()
     if p.denominator != 1 and not all(a.variable.positive for a in term.atoms):

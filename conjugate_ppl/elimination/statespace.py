@@ -17,11 +17,11 @@ from scipy.sparse.linalg import lsqr
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
-from conjugate_ppl.algebra.value import add, multiply, reduce_sum
+from conjugate_ppl.algebra.value import add, multiply, reduce_sum, spread
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool
-from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, check_coordinates
+from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.gaussian.block import BLOCK
 from conjugate_ppl.gaussian.quadratic import quadratic
 from conjugate_ppl.gaussian.reference import reference
@@ -120,7 +120,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
                               lambda v: 0 if v is written.elements else None)
     locations = reduce_terms(written.locations, lambda v: {
         written.elements: 0, written.tokens: size}.get(v))
-    noise = tuple(_noise(program, n, first[n]) for n in sites)
+    walk = start_walk(program, frozenset(sites) | visible)
+    noise = tuple(_noise(program, walk, n, first[n]) for n in sites)
     source = program.sites[sites[0]].source
     for reduced in (likelihood, locations):
         for late in (x for k in (1, 2) for x in reduced.late.get(k, ())):
@@ -191,6 +192,7 @@ def _write(program: Program, sites: Sequence[str], first: Mapping[str, int], tou
             location = add(location, Value.known(-origin[name].reshape(location.shape)))
         token = _vector(tokens, first[name], location.shape)
         locations += reduce_sum(multiply(token, location), list(range(len(location.shape)))).terms
+    check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
     return _Written(elements, tokens, terms, tuple(locations))
 
 
@@ -226,19 +228,24 @@ def _pairs(reduced: Reduced) -> tuple[np.ndarray, np.ndarray]:
     return both[0], both[1]
 
 
-def _noise(program: Program, name: str, first: int) -> Noise:
+def _noise(program: Program, walk: Walk, name: str, first: int) -> Noise:
     record = program.sites[name]
     number = record.parameters.get("scale", record.parameters.get("scale_tril"))
     assert number is not None
     elements = first + np.arange(record.size)
+    (scale,) = walk.run([number])
     if record.family != "MultivariateNormal":
-        return Noise(number, record.shape, elements, elements, np.arange(record.size))
+        scale = spread(scale, record.shape, range(len(record.shape) - len(scale.shape), len(record.shape)))
+        return Noise(number, record.shape, elements, elements, np.arange(record.size),
+                     signed(scale, record.family))
     d = record.shape[-1]
     i, j = np.tril_indices(d)
     events = elements.reshape(-1, d)
     entries = np.arange(len(events))[:, None] * d * d + i * d + j
+    scale = spread(scale, (*record.shape, d), range(len(record.shape) + 1 - len(scale.shape),
+                                                    len(record.shape) + 1))
     return Noise(number, (*record.shape, d), events[:, i].reshape(-1), events[:, j].reshape(-1),
-                 entries.reshape(-1))
+                 entries.reshape(-1), signed(scale, record.family))
 
 
 def _origin(program: Program, sites: Sequence[str], first: Mapping[str, int], written: _Written

@@ -20,13 +20,15 @@ __all__ = ["ChainModel", "Noise"]
 @dataclasses.dataclass(frozen=True, eq=False)
 class Noise:
     """The scale of some elements' own noise: its number in the graph, the shape it is brought to, and the
-    pairs of elements that its entries belong to."""
+    pairs of elements that its entries belong to; and which numbers of it must not be negative and are not
+    proved so."""
 
     number: int
     shape: tuple[int, ...]
     rows: np.ndarray
     columns: np.ndarray
     entries: np.ndarray  # positions in the flat scale
+    signed: np.ndarray | None
 
 
 class ChainModel:
@@ -85,7 +87,10 @@ class ChainModel:
         t = jnp.asarray(np.where(n.there, 0.0, 1.0)[..., None] * np.eye(n.width), values.dtype).reshape(-1)
         for part in self._noise:
             scale = jnp.broadcast_to(jnp.asarray(values.evaluate(part.number), values.dtype), part.shape)
-            t = t.at[n.matrix(part.rows, part.columns)].set(scale.reshape(-1)[part.entries])
+            scale = scale.reshape(-1)
+            if part.signed is not None:  # only its square would be seen
+                scale = jnp.where(part.signed & (scale < 0), jnp.nan, scale)
+            t = t.at[n.matrix(part.rows, part.columns)].set(scale[part.entries])
         f, t, d = (x.reshape(*many, n.width, n.width) for x in (between, t, d))
         m, h = m.reshape(*many, n.width), h.reshape(*many, n.width)
         if not self._within.empty or self._locations.late:

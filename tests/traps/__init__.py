@@ -241,4 +241,12 @@ X17    handlers around a collapsed model
 X18    values that the model makes impossible
        test_found::test_check_where_some_values_are_impossible
        test_found::test_check_where_the_density_is_no_number
+X19    scales of which only the square is seen
+       test_found::test_scale_that_may_be_negative
+X20    observed values that are latents
+       test_found::test_observed_value_that_is_a_latent
+X21    factors in other clothes
+       test_found::test_delta_with_a_density_of_its_own
+X22    forms that another reference point takes away
+       test_found::test_monomials_that_are_none_about_another_point
 """
