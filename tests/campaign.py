@@ -29,7 +29,7 @@ import numpy as np
 from generated.oracle import DRAWS, verify
 from generated.strategy import random_model
 
-CHUNK = 100  # models of one process, which then ends: compiled programs are dropped with it
+CHUNK = 50  # models of one process, which then ends: compiled programs are dropped with it
 # one model in so many is checked in float32 too, compiled by XLA, with the derivative of its marginal
 SINGLE, COMPILED, SLOPE = 4, 50, 25
 

@@ -103,7 +103,7 @@ def verify(written: Written, compiled: bool = False, slope: bool = False) -> Out
     assert (errors < tolerance).all(), f"the identity fails: {errors} relative, of {points}"
     check_draws(execution, draws)
     if slope and x64:
-        check_slope(collapsed, data, kept, seed)
+        check_slope(execution, collapsed, data, kept, seed)
     ranks = rank(draws, truth, seed) if written.ranked and x64 else {}
     return Outcome({n: plan[n].family or "from its prior" for n in plan.collapsed}, ranks,
                    float(errors.max()), len(points))
@@ -162,11 +162,15 @@ def check_draws(execution: Execution, draws: dict[str, Any]) -> None:
         assert np.isfinite(np.asarray(x, float)).all(), name
 
 
-def check_slope(collapsed: cj.CollapsedModel, data: dict[str, Any], kept: dict[str, Any], seed: int) -> None:
+def check_slope(execution: Execution, collapsed: cj.CollapsedModel, data: dict[str, Any],
+                kept: dict[str, Any], seed: int) -> None:
     """The derivative of the marginal along a random direction against a difference."""
     rng, h = np.random.default_rng(seed), 1e-5
     real = {n: x for n, x in kept.items() if jnp.issubdtype(x.dtype, jnp.floating)}
     along = {n: x * rng.uniform(-1, 1, x.shape) for n, x in real.items()}
+    for n, x in real.items():
+        if n in execution.program.sites and execution.program.sites[n].support == "simplex":
+            along[n] -= x * along[n].sum(-1, keepdims=True)  # sums stay one
     rest = {n: x for n, x in kept.items() if n not in real}
 
     def both(x: Any) -> Any:

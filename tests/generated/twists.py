@@ -106,11 +106,13 @@ def harmless(w: Writer, target: Latent) -> None:
 
 def handler(w: Writer) -> None:
     """A handler around the whole model."""
-    kind = w.choose(["scope", "condition", "do", "reparam", "trace", "mask", "scale", "substitute"])
+    kind = w.choose(["scope", "condition", "do", "reparam", "trace", "mask", "scale", "substitute", "lift"])
     scalars = [x for x in w.latents if x.shape == () and x.kind in ("real", "positive")]
     normals = [x for x in scalars if x.kind == "real" and x.name in w.must]
     if (kind in ("condition", "do", "substitute") and not scalars) or (kind == "reparam" and not normals):
         kind = "scope"
+    if kind == "scope" and w.helped("scan"):
+        kind = "trace"  # values given from outside do not reach renamed sites inside NumPyro's scan
     w.note(f"handler {kind}")
     if kind == "scope":
         w.wrap('scope(model, "inside")')
@@ -118,7 +120,8 @@ def handler(w: Writer) -> None:
     elif kind == "reparam":
         target = w.choose(normals).name
         w.help("from numpyro.infer.reparam import LocScaleReparam")
-        w.wrap(f'reparam(model, config={{"{target}": LocScaleReparam(0)}})')
+        centred = w.choose(["0", "0.5"])
+        w.wrap(f'reparam(model, config={{"{target}": LocScaleReparam({centred})}})')
         w.rename(lambda n: f"{n}_decentered" if n == target else n)
     elif kind in ("condition", "do", "substitute"):
         target = w.choose(scalars).name
@@ -126,6 +129,11 @@ def handler(w: Writer) -> None:
         w.ranked = False
         if kind != "substitute":
             w.unsure(target)
+    elif kind == "lift":
+        w.line('lifted = numpyro.param("lifted", 0.5)')
+        w.observe("dist.Normal(2.0 * lifted, 1.0)")
+        w.wrap('lift(model, prior={"lifted": dist.Normal(0.0, 1.0)})')
+        w.expect("lifted", (), "real", must=True)
     elif kind == "mask":
         w.wrap("mask(model, mask=True)")
     elif kind == "scale":
