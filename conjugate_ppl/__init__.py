@@ -1,5 +1,6 @@
 """Exact marginalisation of conjugate latents in ordinary NumPyro models."""
 
+from conjugate_ppl.additive.posterior import Posterior as Posterior
 from conjugate_ppl.arviz import to_arviz as to_arviz
 from conjugate_ppl.check import Certificate as Certificate
 from conjugate_ppl.check import check as check

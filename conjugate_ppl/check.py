@@ -19,7 +19,7 @@ import numpy as np
 import numpyro
 from numpyro import handlers
 from numpyro.infer import init_to_uniform
-from numpyro.infer.util import log_density
+from numpyro.infer.util import compute_log_probs, log_density
 from numpyro.primitives import Messenger
 
 from conjugate_ppl import _compat
@@ -123,17 +123,27 @@ def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
         key_kept, key_one, key_two = jax.random.split(key, 3)
         kept = _kept_values(collapsed.model, execution, key_kept, args, kwargs)
         marginal = log_density(_OneNoise(collapsed), args, kwargs, kept)[0]
-        one = execution.draw(key_one, kept, args, kwargs)
-        two = execution.draw(key_two, kept, args, kwargs)
-        errors, relative, possible = [], [], []
-        for z in (one, _beside(execution, one, two)):
-            total, trace = log_density(_OneNoise(collapsed.model), args, kwargs, {**kept, **z})
+
+        def draw(key: Any) -> dict[str, Any]:
+            return execution.draw(key, kept, args, kwargs)
+
+        def compare(numbered: tuple[Any, dict[str, Any]]) -> tuple[Any, Any, Any]:
+            _, z = numbered  # `map` wants an array, also where nothing is collapsed
+            factors, _ = compute_log_probs(_OneNoise(collapsed.model), args, kwargs, {**kept, **z},
+                                           sum_log_prob=False)
+            total = sum(map(jnp.sum, factors.values()), start=0.0)
+            size = sum((jnp.sum(jnp.abs(f)) for f in factors.values()), start=0.0)
             conditional = execution.log_prob({**kept, **z}, args, kwargs)
             # elsewhere both sides agree
-            possible.append(~((total == -jnp.inf) & (marginal == -jnp.inf)))
-            errors.append(jnp.where(possible[-1], jnp.abs(total - conditional - marginal), 0.0))
-            relative.append(jnp.where(possible[-1], errors[-1] / (1 + _magnitude(trace)), 0.0))
-        return jnp.stack(errors), jnp.stack(relative), jnp.stack(possible)
+            possible = ~((total == -jnp.inf) & (marginal == -jnp.inf))
+            error = jnp.where(possible, jnp.abs(total - conditional - marginal), 0.0)
+            return error, jnp.where(possible, error / (1 + size), 0.0), possible
+
+        # `map` traces and compiles each function once
+        draws = jax.lax.map(draw, jnp.stack([key_one, key_two]))
+        found: tuple[Any, Any, Any] = jax.lax.map(
+            compare, (jnp.arange(2), _with_one_beside(execution, draws)))
+        return found
 
     compiled = jax.jit(at)  # many small steps, which would each be compiled alone
     found = [compiled(jax.random.fold_in(rng_key, k)) for k in range(num_points)]
@@ -158,25 +168,13 @@ class _OneNoise(Messenger):  # type: ignore[misc]
             msg["kwargs"]["rng_key"] = jax.random.PRNGKey(0)
 
 
-def _magnitude(trace: Mapping[str, Any]) -> Any:
-    total: Any = 0.0
-    for site in trace.values():
-        if site["type"] == "sample":
-            log_prob = site["fn"].log_prob(site["value"])
-            if site["scale"] is not None:
-                log_prob = log_prob * site["scale"]
-            total += jnp.sum(jnp.abs(log_prob))
-    return total
-
-
-def _beside(execution: Execution, one: Mapping[str, Any], two: Mapping[str, Any]
-            ) -> dict[str, Any]:
-    """Values that are no draws of the conditional: beyond one draw on the line from another for the
-    reals, the other draw elsewhere."""
+def _with_one_beside(execution: Execution, draws: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of two draws, and values that are no draw of the conditional: beyond the first on the
+    line from the second for the reals, the second elsewhere."""
     out = {}
-    for name, value in one.items():
+    for name, (one, two) in draws.items():
         site = execution.program.sites[name]
-        out[name] = 2 * value - two[name] if site.support == "real" else two[name]
+        out[name] = jnp.stack([one, 2 * one - two if site.support == "real" else two])
     return out
 
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import numbers
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,9 @@ from conjugate_ppl import _compat
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
+
+if TYPE_CHECKING:
+    from conjugate_ppl.additive.posterior import Posterior
 
 __all__ = ["CollapsedModel", "collapse", "explain"]
 
@@ -155,7 +158,7 @@ class CollapsedModel:
         with rewriter:
             self._refuse_outer(rewriter, execution)
             self.model(*args, **kwargs)
-        if execution.chosen.eliminations:
+        if execution.chosen.eliminations or execution.replaced:
             name = FACTOR
             while name in execution.program.sites:
                 name += "_"
@@ -174,7 +177,7 @@ class CollapsedModel:
             raise PlanError(f"`reparam` around the collapsed model rewrites `{site}`, whose prior is "
                             "part of the marginal. Put it around the model before collapsing it.")
         outer = _compat.outer_scales(rewriter)
-        if outer and collapsed:
+        if outer and (collapsed or execution.replaced):
             handler = outer[0]
             raise PlanError(f"`{handler}` around the collapsed model would weight or reshape the "
                             "marginal density, not the model's own. Put it around the model before "
@@ -278,6 +281,73 @@ class CollapsedModel:
         execution = self.execution(args, kwargs)
         given = {**execution.params(args, kwargs), **_needed(execution, kept)}
         return execution.conditionals(given, args, kwargs)
+
+    @_compat.one_thread
+    def posterior(self, *args: Any, kept: Mapping[str, Any] | None = None, **kwargs: Any) -> Posterior:
+        """The posterior as an object that data can be added to and taken from.
+
+        Args:
+            *args: the model's arguments.
+            kept: a value for every kept site, where there are such.
+            **kwargs: the model's keyword arguments.
+
+        Returns:
+            A `Posterior`: `update`, `merge`, `temper`, `without`, `loo`, `predictive` and more.
+
+        Raises:
+            PlanError: if a site is kept and has no value, or is integrated out by a rule without
+                contributions that add up (discrete latents, state space); for a `factor` statement.
+            ModelError: if the model has no observed site.
+            DataError: if a value is none, or has the wrong shape.
+        """
+        from conjugate_ppl.additive.posterior import posterior_of
+
+        execution = self.execution(args, kwargs)
+        if execution.plan.kept and kept is None:
+            plan = execution.plan
+            reasons = "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
+            raise PlanError(f"A posterior in closed form needs values of what is kept: {reasons}. Give them, "
+                            "kept={name: value}.")
+        given = {**execution.params(args, kwargs), **_needed(execution, kept or {})}
+        execution.values(given)  # looks at their shapes
+        return posterior_of(self.model, args, kwargs, given)
+
+    @_compat.one_thread
+    def stream(self, batches: Iterable[Any]) -> CollapsedModel:
+        """The collapsed model of data that come in batches, more than fit in memory.
+
+        Of every batch the rows are added up to the numbers that the likelihood depends on, and let go. That
+        is possible where those are a fixed number: the log density is a sum of products of latents, their
+        powers, logarithms and so on, with the data as coefficients. Latents must have the same shape in every
+        batch.
+
+        Args:
+            batches: the model's arguments, batch by batch: a tuple of positional ones, a dictionary of
+                keyword ones, or a single array. Rows of different batches are independent given the latents.
+
+        Returns:
+            A collapsed model without arguments, of the same latents, for `Collapsed`, `recover` and the rest.
+
+        Raises:
+            PlanError: if the rows do not add up to a fixed number of numbers.
+            ModelError: if latents, their prior or the observed sites differ from batch to batch.
+            DataError: if there is no batch, or a value is none.
+
+        Example:
+            >>> import jax.numpy as jnp, numpyro, numpyro.distributions as dist, conjugate_ppl as cj
+            >>> def model(y):
+            ...     mu = numpyro.sample("mu", dist.Normal(0.0, 10.0))
+            ...     sigma = numpyro.sample("sigma", dist.HalfNormal(5.0))
+            ...     with numpyro.plate("rows", len(y)):
+            ...         numpyro.sample("y", dist.Normal(mu, sigma), obs=y)
+            >>> batches = (jnp.arange(1.0 * k, k + 3.0) for k in range(100))
+            >>> cj.collapse(model).stream(batches).plan().collapsed
+            ('mu',)
+        """
+        from conjugate_ppl.additive.stream import streamed
+
+        return CollapsedModel(streamed(self.model, batches), keep=self.keep, only=self.only,
+                              require=self.require)
 
     @_compat.one_thread
     def mode(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from conjugate_ppl.errors import DataError
 from conjugate_ppl.families import family_from_outside, prior_of
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Program", "Site", "trace_program"]
+__all__ = ["Program", "Site", "trace_program", "trace_sites"]
 
 Model = Callable[..., Any]
 
@@ -180,7 +180,7 @@ def _placeholder(site: dict[str, Any]) -> Any:
     return jnp.asarray(fn.support.feasible_like(jnp.zeros(shape)), jnp.result_type(float))
 
 
-def _trace(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, Any]:
+def trace_sites(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, Any]:
     with handlers.block(), numpyro.validation_enabled(False):
         seeded = handlers.substitute(handlers.seed(model, jax.random.PRNGKey(0)), **how)
         out: dict[str, Any] = handlers.trace(seeded).get_trace(*args, **kwargs)
@@ -282,7 +282,7 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
     unfit_params: dict[str, str] = {}
 
     def shapes() -> Any:
-        trace = _trace(model, args, kwargs, substitute_fn=_placeholder)
+        trace = trace_sites(model, args, kwargs, substitute_fn=_placeholder)
         kinds.update({n: s["type"] for n, s in trace.items()})
         order.extend(n for n, s in trace.items() if _is_input(s))
         discrete.extend(n for n in order if trace[n]["type"] == "sample" and trace[n]["fn"].support
@@ -299,7 +299,7 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
 
     def densities(values: list[Any]) -> list[Any]:
         lines = _Lines(model)
-        trace = _trace(lines, args, kwargs, data=dict(zip(order, values, strict=True)))
+        trace = trace_sites(lines, args, kwargs, data=dict(zip(order, values, strict=True)))
         out: dict[str, Any] = {"sites": {}, "deterministic": {}}
         random_plates = {n for n, s in trace.items() if s["type"] == "plate"
                          and s["args"][1] is not None and s["args"][1] < s["args"][0]}

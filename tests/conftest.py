@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,11 @@ from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import registry
 
 _TESTS = itertools.count(1)
+# Loops made directly from operations: a third less time to compile. Later versions have no such flag, and an
+# unknown one ends the process; it is read when JAX first runs something.
+if jax.__version_info__ < (0, 11):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+_DOUBLE = [True]  # the type of the test before
 # where sampling takes longer than compiling, or the last digit of compiled arithmetic is looked at
 _OPTIMISED = {"test_posterior", "test_examples", "test_docs", "test_loggamma"}
 
@@ -22,7 +28,17 @@ _OPTIMISED = {"test_posterior", "test_examples", "test_docs", "test_loggamma"}
 def _double(on: bool) -> contextlib.AbstractContextManager[None]:
     # the context manager, not the global switch: compiled code of one type is never met by the other
     enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+    if on is not _DOUBLE[-1]:
+        # JAX keeps what a NumPy array that a model closes over was rounded to, and would use it again
+        jax.clear_caches()
+    _DOUBLE[:] = [on]
     return enable_x64(on)  # type: ignore[no-any-return]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """float64 first, then float32: a process changes over once."""
+    items.sort(key=lambda item: getattr(item, "callspec", None) is not None
+               and item.callspec.params.get("x64") is False)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

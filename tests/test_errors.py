@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import catalogue
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 from mutants import MUTANTS, mutated
@@ -27,6 +29,8 @@ from numpyro.infer.util import log_density
 from test_input import KEY, conjugate, schools
 
 import conjugate_ppl as cj
+from conjugate_ppl.additive.polynomial import NoStatistic
+from conjugate_ppl.additive.removal import statistic_name
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.demo.figure import write_figure
 
@@ -430,3 +434,133 @@ def a_figure_without_matplotlib():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
         write_figure(Path("figure.png"), {})
+
+
+# -- posteriors as sums of contributions -----------------------------------------------------------
+
+
+def one_rate(y):
+    with numpyro.plate("rows", len(y)):
+        sample("y", dist.Poisson(sample("rate", dist.Gamma(2.0, 1.0).expand([1]))), obs=y)
+
+
+def posterior(y=(1, 2), model=one_rate, **how):
+    return cj.collapse(model).posterior(jnp.asarray(y), **how)
+
+
+@raises(cj.PlanError, "needs values of what is kept: `tau`")
+def posterior_of_half_a_model():
+    cj.collapse(schools).posterior(Y)
+
+
+@raises(cj.PlanError, "do not add up to a few numbers")
+def posterior_of_states():
+    def model(y):
+        sample("y", dist.Normal(sample("z", dist.Bernoulli(0.5)), 1.0), obs=y)
+
+    posterior(1.0, model)
+
+
+@raises(cj.PlanError, "whether it is data")
+def posterior_with_a_factor_statement():
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        numpyro.factor("tilt", 2.0 * z)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    posterior(1.0, model)
+
+
+@raises(cj.ModelError, "no observed site")
+def posterior_of_nothing():
+    posterior(1.0, lambda y: sample("z", dist.Normal(0.0, 1.0)))
+
+
+@raises(cj.PlanError, "have to be known", lambda y: posterior(y), lambda y: posterior().update(y))
+def posterior_of_traced_data(make):
+    jax.jit(lambda y: make(y).log_evidence())(jnp.array([1, 2]))
+
+
+@raises(cj.PlanError, "through `w`, which no posterior")
+def no_statistic():
+    with mock.patch("conjugate_ppl.additive.polynomial.key_of", side_effect=NoStatistic("w")):
+        posterior()
+
+
+@raises(cj.InternalError, "belongs to no family")
+def statistic_of_no_family():
+    statistic_name(("cos", ("latent", "z"), 1.0, 1.0), 1)
+
+
+@raises(cj.PlanError, "no observed site of this posterior; those are `y`", lambda p: p.loo("rate"),
+        lambda p: p.without("x", 0))
+def observations_of_no_site(ask):
+    ask(posterior())
+
+
+@raises(cj.DataError, "no observation", 2, "last", (0, 1))
+def no_such_observation(index):
+    posterior().without("y", index)
+
+
+@raises(cj.DataError, "makes no posterior", -1.0, np.inf, "2")
+def temper_by_no_power(power):
+    posterior().temper(power)
+
+
+@raises(cj.ModelError, "posteriors of one model", 3, functools.partial(posterior, 1.0, conjugate))
+def merge_of_different_models(other):
+    posterior().merge(other() if callable(other) else other)
+
+
+@raises(cj.ModelError, "different values of .'tau'.")
+def merge_given_different_values():
+    one, two = (cj.collapse(schools).posterior(Y, kept={"tau": t * TAU}) for t in (1.0, 2.0))
+    one.merge(two)
+
+
+@raises(cj.ModelError, "the same latents")
+def update_with_other_latents():
+    def model(y):
+        with numpyro.plate("rows", len(y)):
+            sample("y", dist.Poisson(sample("rate", dist.Gamma(2.0, 1.0))), obs=y)
+
+    posterior((1, 2), model).update(jnp.array([1, 2, 3]))
+
+
+@raises(cj.ModelError, "The prior of `rate` is another one")
+def update_with_another_prior():
+    def model(y):
+        sample("y", dist.Poisson(sample("rate", dist.Gamma(jnp.mean(y), 1.0))), obs=y)
+
+    posterior((1, 2), model).update(jnp.array([4, 2]))
+
+
+@raises(cj.PlanError, "gives no posterior of `z`")
+def nothing_left_for_a_flat_prior():
+    def model(y):
+        sample("y", dist.Normal(sample("z", dist.ImproperUniform(constraints.real, (), ())), 1.0), obs=y)
+
+    posterior((1.0, 2.0), model).without("y", slice(None)).sample(KEY, 1)
+
+
+@raises(cj.PlanError, "all depend on each other, too many")
+def leave_one_out_in_a_large_block():
+    def model(y):
+        with numpyro.plate("rows", len(y)):
+            a = sample("a", dist.Normal(0.0, 1.0))
+            sample("y", dist.Normal(sample("b", dist.Normal(a, 1.0)), 1.0), obs=y)
+
+    with mock.patch("conjugate_ppl.additive.leverage._DENSE", 2):
+        posterior((1.0, 2.0, 3.0), model).loo("y")
+
+
+def two_of_one_kind(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate).expand([2]).to_event(1), obs=y)
+
+
+@raises(cj.PlanError, "no closed form here: elements of one event share",
+        lambda: posterior((1, 2), two_of_one_kind).predictive("y"))
+def no_closed_prediction(ask):
+    ask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,9 +11,13 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from models import CASES
 
 import conjugate_ppl as cj
 from conjugate_ppl.algebra.reduce import Reduced, Weights
+from conjugate_ppl.gaussian import crossed, linear
+from conjugate_ppl.gaussian.between import Between
+from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.reference import reference
@@ -32,9 +37,11 @@ def close(actual: Any, expected: Any, x64: bool, units: float = 1.0) -> None:
     np.testing.assert_allclose(actual, expected, rtol=tol, atol=tol)
 
 
-@pytest.mark.parametrize("n", range(1, 7))
+@pytest.mark.parametrize(("n", "large"), [*((k, 256) for k in range(1, 7)), (5, 2)])
 @pytest.mark.parametrize("batch", [(), (3, 2)], ids=["one", "batch"])
-def test_inverse_logdet(n: int, batch: tuple[int, ...], x64: bool) -> None:
+def test_inverse_logdet(n: int, large: int, batch: tuple[int, ...], x64: bool,
+                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "_LARGE", large)
     m, s, t = spd(n, batch), spd(n, batch, 1) - np.eye(n), spd(n, batch, 2) - 2 * np.eye(n)
     weight = np.random.default_rng(4).normal(size=m.shape)
     rounded = [jnp.asarray(x) for x in (m, s, t, weight)]
@@ -300,3 +307,22 @@ def test_components_of_any_width(width: int, blocks: int, uneven: bool, x64: boo
 
     assert set(cj.explain(model).collapsed) == {"top", "b"}
     cj.check(model, jax.random.key(0), num_points=2)
+
+
+@pytest.mark.parametrize("name", ["gaussian_random_slopes", "gaussian_crossed_sparsely_in_two_blocks"])
+def test_sparse_cross_terms_are_the_dense_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    entry = CASES[name]
+    for price, kind in ((0, Crossed), (1 << 40, Between)):
+        monkeypatch.setattr(crossed, "_PRODUCT", price)
+        collapsed = cj.collapse(entry.model)
+        execution = collapsed.execution(entry.args, {})
+        assert isinstance(execution.chosen.eliminations[-1].block.parts, kind)
+        kept = {n: jnp.full(execution.program.sites[n].shape, 0.7) for n in execution.plan.kept}
+        value, slope = jax.value_and_grad(execution.log_marginal)(kept)
+        batch = {n: x[None] for n, x in kept.items()}
+        draw = collapsed.recover(jax.random.key(0), batch, *entry.args)
+        density = collapsed.conditional_log_prob({n: x[0] for n, x in draw.items()}, kept, *entry.args)
+        laws = collapsed.conditionals(kept, *entry.args)
+        found.append((value, slope, draw, density, {n: (d.mean, d.variance) for n, d in laws.items()}))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-11), *found)

@@ -41,6 +41,11 @@ class Weights:
         self._groups = [_ONE]
         self.count = 1
 
+    @property
+    def groups(self) -> Sequence[tuple[Signature, np.ndarray]]:
+        """The products by the variables in them: (signature, which elements, one row a product)."""
+        return self._groups
+
     def add(self, signature: Signature, selections: np.ndarray) -> np.ndarray:
         """Numbers of the weights whose selections are the rows of `selections`."""
         if not signature:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from conjugate_ppl import _compat
+from conjugate_ppl.algebra.distinct import distinct
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, Unknown, elementwise
@@ -137,19 +138,16 @@ class Walk:
         return self._opaque(equation, reason)
 
     def _opaque(self, equation: Equation, reason: str, *extra: str) -> list[Any]:
-        roots = frozenset(extra)
-        for i in equation.inputs:
-            x = self._read(i)
-            if isinstance(x, Value):
-                roots |= x.roots
+        operands = [self._read(i) for i in equation.inputs]
+        roots = frozenset(extra).union(*(x.roots for x in operands if isinstance(x, Value)))
         out = []
         for number in equation.outputs:
             shape = self.graph.shapes[number]
             positive = equation.primitive == "exp"
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
-            variable = self.variables.keep(("opaque", number), opaque)
-            out.append(Value.of(variable, shape))
+            repeated = None if extra else distinct(self, equation, operands, opaque)
+            out.append(repeated or Value.of(self.variables.keep(("opaque", number), opaque), shape))
         return out
 
     def traced_movement(self, equation: Equation, x: Value, indices: tuple[Any, ...]) -> Value:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.value import add_up
 
 __all__ = ["DENSE", "WeightedArray"]
 
@@ -32,7 +33,8 @@ class WeightedArray:
             np.add.at(table, (local.reshape(-1), flat), numbers)
             self._dense = table.reshape(len(used), *shape)
         else:
-            self._flat, self._weights, self._numbers = flat, weights, numbers
+            # added up here, in float64: what is left may be a difference of large numbers
+            (self._flat, self._weights), self._numbers = add_up([flat, weights], numbers)
 
     @classmethod
     def from_tables(cls, used: np.ndarray, table: np.ndarray) -> WeightedArray:
@@ -42,6 +44,16 @@ class WeightedArray:
         filled = table.reshape(len(table), -1).any(1)
         self._used, self._dense, self.empty = used[filled], table[filled], not filled.any()
         return self
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """The array itself, if its only weight is the constant."""
+        if self.empty:
+            return np.zeros(self.shape)
+        if self._dense is None or len(self._used) > 1 or self._used[0]:
+            return None
+        table: np.ndarray = self._dense[0]
+        return table
 
     def evaluate(self, values: Values, omega: Any) -> Any:
         """The array, given all weights."""

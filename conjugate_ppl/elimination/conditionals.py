@@ -64,7 +64,7 @@ def laws(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dic
         if not s.size:
             continue
         factor = images[s.name].reshape(s.size, -1)
-        if dense and s.size <= _DENSE:
+        if s.size <= _DENSE and (dense or _in_rest(block, s)):
             out[s.name] = Law(mean[s.name], _lower_root(factor), None)
         elif _own_component(block, s):
             c, p = _component_places(block, s)
@@ -91,6 +91,17 @@ def _own_component(block: GaussianBlock, site: GaussianSite) -> bool:
     c, _ = _component_places(block, site)
     if (c < 0).any() or len(np.unique(c)) != len(c) or block.rotation is not None:
         return False
+    return _reads_rest(block, site)
+
+
+def _in_rest(block: GaussianBlock, site: GaussianSite) -> bool:
+    """Whether a site has nothing to do with the components but through the rest."""
+    return block.rotation is None and bool((_component_places(block, site)[0] < 0).all()) and (
+        _reads_rest(block, site))
+
+
+def _reads_rest(block: GaussianBlock, site: GaussianSite) -> bool:
+    """Whether a site's location reads no component."""
     read = [np.unique(a.selection) for t in (site.slope.terms if site.slope else ())
             for a in t.atoms if a.variable.name == BLOCK]
     return all((block.structure.component[r] < 0).all() for r in read)

@@ -48,8 +48,12 @@ class Solved(Protocol):
 
 
 def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
-                 visible: frozenset[str], variables: Variables) -> tuple[Term, ...]:
-    """The block's log integral, as terms; `bound` are the monomials that held the block."""
+                 visible: frozenset[str], variables: Variables
+                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None]:
+    """The block's log integral, as terms, and what scales it (v, q), if anything does.
+
+    `bound` are the monomials that held the block.
+    """
     sites = elimination.block.sites
     roots = frozenset().union(*(t.roots for t in bound), *(
         s.mean.roots for s in sites if s.mean is not None), program.roots(*(s.scale for s in sites)))
@@ -58,10 +62,10 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
         if name in visible and name in roots:
             q = _common_power(program, elimination.block, bound, name, visible)
             if q is not None:
-                return _scaled_terms(elimination, name, q, roots, variables)
+                return _scaled_terms(elimination, name, q, roots, variables), (name, q)
     whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
                      False, roots, elimination.log_integral)
-    return Value.of(whole, ()).terms
+    return Value.of(whole, ()).terms, None
 
 
 def _power_in(term: Term, name: str) -> Fraction | None:
@@ -78,7 +82,7 @@ def _power_in(term: Term, name: str) -> Fraction | None:
 
 def _common_power(program: Program, block: GaussianBlock, bound: Sequence[Term], name: str,
                   visible: frozenset[str]) -> Fraction | None:
-    powers = {_power_in(t, name) for t in bound}
+    powers = {_power_in(t, name) for t in bound} or _of_scales(program, block, name, visible)
     if len(powers) != 1 or None in powers or powers == {Fraction(0)}:
         return None
     (q,) = powers
@@ -97,6 +101,15 @@ def _common_power(program: Program, block: GaussianBlock, bound: Sequence[Term],
             if _power_in(term, name) != -q / 2:
                 return None
     return q
+
+
+def _of_scales(program: Program, block: GaussianBlock, name: str, visible: frozenset[str]
+               ) -> set[Fraction | None]:
+    """The power that would go with the prior scales, where no data speak."""
+    walk = start_walk(program, visible | {name})
+    terms = [t for s in block.sites if s.scale is not None for t in walk.run([s.scale])[0].terms]
+    found = {_power_in(t, name) for t in terms}
+    return {None if p is None else -2 * p for p in found}
 
 
 def _scaled_terms(elimination: Solved, name: str, q: Fraction, roots: frozenset[str],

@@ -62,6 +62,11 @@ class Contribution:
             out = out.at[position].add(c)
         return out
 
+    @property
+    def known(self) -> np.ndarray | None:
+        """The vector in double precision, if it depends on nothing."""
+        return None if self._late else self._fixed.known
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ElementwiseElimination:

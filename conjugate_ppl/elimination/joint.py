@@ -29,19 +29,24 @@ from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
 from conjugate_ppl.program import Program, Site
 
-__all__ = ["GaussianElimination", "eliminate_gaussian"]
+__all__ = ["GaussianElimination", "eliminate_gaussian", "least_squares"]
 
 _LARGEST_REST = 4000  # elements solved densely
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GaussianElimination:
-    """Gaussian sites integrated out jointly; `elements` is the variable that holds the block."""
+    """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
+
+    `scale` is the latent v that scales all of it, to be integrated out next, and the power of v that the quadratic
+    carries; or None.
+    """
 
     sites: tuple[str, ...]
     rule: str
     block: GaussianBlock
     elements: Variable
+    scale: tuple[str, Fraction] | None = None
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -65,13 +70,16 @@ class GaussianElimination:
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
         """z_i = r_i + (A_i(e) + e_i)"""
+        own = self.from_reference(values, elements)
+        return {s.name: values.number(s.reference.reshape(s.shape)) + own[s.name] for s in self.block.sites}
+
+    def from_reference(self, values: Values, elements: Any) -> dict[str, Any]:
+        """z_i - r_i = A_i(e) + e_i"""
         values = values.bound(self.elements, elements)
         out = {}
         for s in self.block.sites:
             own = elements[s.elements].reshape(s.shape)
-            if s.slope is not None:
-                own = own + values.value(s.slope)
-            out[s.name] = values.number(s.reference.reshape(s.shape)) + own
+            out[s.name] = own if s.slope is None else own + values.value(s.slope)
         return out
 
     def _to_elements(self, values: Values) -> Any:
@@ -117,7 +125,8 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                        f"{widest} rows", program.sites[big.name].source)
     check_proper(program, block, concrete)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
-    left = what_is_left(program, elimination, bound, visible, written.variables)
+    left, scale = what_is_left(program, elimination, bound, visible, written.variables)
+    elimination = dataclasses.replace(elimination, scale=scale)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
@@ -225,6 +234,19 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
     return _single(reference(q, mean, spread)), numbers
+
+
+def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """A point where what is quadratic in real `sites` (name to size) is small, rounded to single
+    precision; zero where nothing is quadratic."""
+    numbers, size = {}, 0
+    for name, many in sites.items():
+        numbers[name] = size
+        size += many
+    good = [t for t in terms if _is_quadratic(t, frozenset(numbers))]
+    q = quadratic(reduce_terms(good, lambda v: numbers.get(v.name) if isinstance(v, Latent) else None))
+    point = _single(reference(q, np.zeros(size), np.full(size, np.inf)))
+    return {n: point[k : k + sites[n]] for n, k in numbers.items()}
 
 
 def _single(point: np.ndarray) -> np.ndarray:

@@ -18,7 +18,9 @@ from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.gaussian.assemble import Assembly
-from conjugate_ppl.gaussian.between import Between, Prior, split_between
+from conjugate_ppl.gaussian.between import Between, split_between
+from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
+from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
@@ -107,8 +109,9 @@ class GaussianBlock:
         self._place_scales()
         self._place_flat()
         prior = Prior(self._t_inner, self._alike, self._known)
-        self.parts: Between | Assembly = (
-            split_between(self.quadratic, s, prior) or Assembly(self.quadratic, s))
+        self.parts: Between | Crossed | Assembly = (
+            split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
+            or Assembly(self.quadratic, s))
 
     # -- the scales T: one flat vector of numbers, and where each goes ---------------------------
 

@@ -11,6 +11,7 @@ and the derivatives of V and of log det M need V itself and N = R M^-1 alone:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import Small, read, small, take
 
-__all__ = ["grouped_shares"]
+__all__ = ["estimated", "grouped_shares", "known_numbers", "pattern_precision"]
 
 
 def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: Any, t: Any,
@@ -34,10 +35,10 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     s, width = block.structure, block.structure.width
     many = values.number(parts.many.astype(float))
     weight = read(omega, parts.weight)
-    root = small(width, lambda i, j: _known(values, parts.root[:, i, j]),
+    root = small(width, lambda i, j: known_numbers(values, parts.root[:, i, j]),
                  lambda: values.number(parts.root))
     scale = block.inner_scale(t, parts.scale)
-    precision, logdet = _pattern_precision(root, weight, scale, many.shape)
+    precision, logdet = pattern_precision(root, weight, scale, many.shape)
     v = precision.entries().rows
     loading = Coupling([values.number(parts.loading[:, i, :].T) for i in range(width)], parts.owner,
                        len(s.blocks))  # K, of each pattern
@@ -61,26 +62,33 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
         left = jnp.sum(e * (times(within, e) - 2 * within_linear))
         return jnp.dot(many, squares, precision="highest") + left - adjustment
 
+    own_pattern = np.array_equal(parts.pattern, np.arange(len(parts.pattern)))
+
+    def moved(e: Any) -> list[Any]:
+        found = loading.apply(e)
+        return found if own_pattern else take(found, parts.pattern)
+
     def components() -> Components:
-        return _components(block, parts, values, root.scaled(jnp.sqrt(weight)), scale, loading,
-                           moving)
+        return estimated(
+            block, values, root.scaled(jnp.sqrt(weight)), scale, parts.pattern, parts.estimate, moving,
+            moved, lambda: (jnp.moveaxis(values.number(parts.loading), -1, 0), parts.pattern))
 
     total = jnp.dot(many, logdet, precision="highest")
     return Shares(rest, linear, total, quadratic, components)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
+def pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
                        ) -> tuple[Small, Any]:
     """(V, log det M) of every pattern; R is known, and has no derivative."""
     _, low, half = _factors(root, weight, scale)
     return _filled(half.gram().scaled(weight), 2 * low.log_diagonal(), shape)
 
 
-@_pattern_precision.defjvp
+@pattern_precision.defjvp
 def _(shape: tuple[int, ...], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (root, weight, scale), (_, d_weight, d_scale) = primals, tangents
-    v, logdet = _pattern_precision(root, weight, scale, shape)
+    v, logdet = pattern_precision(root, weight, scale, shape)
     white, low, half = _factors(root, weight, scale)
     inverse_low = low.inverse_lower()
     n, whitened = half @ inverse_low, inverse_low @ white
@@ -102,16 +110,30 @@ def _filled(v: Small, logdet: Any, shape: tuple[int, ...]) -> tuple[Small, Any]:
     return v.filled(shape, logdet.dtype), jnp.broadcast_to(logdet, shape)
 
 
-def _components(block: GaussianBlock, parts: Between, values: Values, root: Small, scale: Small,
-                loading: Coupling, moving: Any) -> Components:
-    """The components given the rest; `root` has the weights' square roots."""
+def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, pattern: np.ndarray,
+              estimate: np.ndarray, moving: Any, moved: Callable[[Any], list[Any]],
+              columns: Callable[[], tuple[Any, np.ndarray | None]]) -> Components:
+    """The components given the rest.
+
+    Args:
+        block: the block.
+        values: the values of the kept sites.
+        root: R of each pattern, with the weights' square roots; `scale` T.
+        pattern: for each component its pattern; `estimate` what the data say of it.
+        moving: the part of prior means that depends on kept sites.
+        moved: K e of each component.
+        columns: the columns of K, shape (rest, many, width), and which of the many is each
+            component's (None: its own).
+
+    Returns:
+        Their posterior means as a function of the rest, their scales and factors.
+    """
     s = block.structure
     white = root.T @ scale
     patterns = [white.T @ root.T, white.T.gram().plus_one().lower(), scale]  # T'D, L, T
-    row = None if np.array_equal(parts.pattern, np.arange(len(parts.many))) else parts.pattern
-    own = patterns if row is None else take(patterns, row)
+    own = patterns if np.array_equal(pattern, np.arange(len(pattern))) else take(patterns, pattern)
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
-    estimate = [values.number(x) for x in parts.estimate.T]
+    estimates = [values.number(x) for x in estimate.T]
 
     def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> list[Any]:
         inner, low, scale = matrices
@@ -125,22 +147,21 @@ def _components(block: GaussianBlock, parts: Between, values: Values, root: Smal
         return newton(mean, scale, solve, pull)
 
     def centre(e: Any) -> list[Any]:
-        moved = loading.apply(e)
-        moved = moved if row is None else take(moved, row)
-        return given(own, mean, [a - b for a, b in zip(estimate, moved, strict=True)])
+        return given(own, mean, [a - b for a, b in zip(estimates, moved(e), strict=True)])
 
     def slope() -> Any:
         """The same map without its constants, applied to each column of -K."""
-        columns = jnp.moveaxis(values.number(-parts.loading), -1, 0)  # (rest, patterns, width)
-        zero = [jnp.zeros(columns.shape[1], values.dtype)] * s.width
-        found = jax.vmap(lambda k: jnp.stack(given(patterns, zero, list(k.T)), -1))(columns)
+        k, row = columns()
+        matrices = own if row is None else patterns
+        zero = [jnp.zeros(k.shape[1], values.dtype)] * s.width
+        found = jax.vmap(lambda k: jnp.stack(given(matrices, zero, list(-k.T)), -1))(k)
         found = jnp.moveaxis(found, 0, -1)
         return found if row is None else found[row]
 
     return Components(centre, slope, own[2], own[1])
 
 
-def _known(values: Values, numbers: np.ndarray) -> Any:
+def known_numbers(values: Values, numbers: np.ndarray) -> Any:
     """Known numbers of all patterns; a scalar where they are equal, and 0 where they are zero."""
     if not numbers.any():
         return 0

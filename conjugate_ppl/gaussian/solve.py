@@ -20,8 +20,10 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.grouped import grouped_shares
 from conjugate_ppl.gaussian.linear import Scale, inverse_logdet
+from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.schur import schur_shares
 from conjugate_ppl.gaussian.shares import Components
@@ -58,6 +60,8 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     moving = block.moving_mean(values)
     if isinstance(block.parts, Between):
         shares = grouped_shares(block, block.parts, values, omega, t, moving)
+    elif isinstance(block.parts, Crossed):
+        shares = crossed_shares(block, block.parts, values, omega, t, moving)
     else:
         shares = schur_shares(block, block.parts, values, omega, t, moving)
     scale = block.rest_scale(values, t)

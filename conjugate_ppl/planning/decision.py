@@ -46,12 +46,15 @@ class Plan:
         kept: kept sites in the model's order.
         graph: a directed `networkx` graph of all sites; an edge runs from a site to what depends on it.
             Node attributes: `kind` ("collapsed", "kept", "observed").
+        statistics: observed sites of kept latents whose rows are added up ahead -> how many numbers a
+            gradient then computes.
     """
 
     decisions: Mapping[str, Decision]
     collapsed: tuple[str, ...]
     kept: tuple[str, ...]
     graph: nx.DiGraph
+    statistics: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, site: str) -> Decision:
         """The decision on one latent.
@@ -88,6 +91,8 @@ class Plan:
         lines.append(f"\n{gone} of {total} latent numbers are integrated out exactly; "
                      + (f"the sampler moves {left}." if left
                         else "nothing is left to sample: draws are independent."))
+        lines += [f"The rows of `{n}` are added up ahead: its gradient computes {k} numbers."
+                  for n, k in self.statistics.items()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -23,6 +23,7 @@ from conjugate_ppl.elimination.finite import FiniteElimination
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
+from conjugate_ppl.planning.statistics import statistics
 from conjugate_ppl.planning.validate import check_observed
 from conjugate_ppl.program import Program, trace_program
 
@@ -41,7 +42,7 @@ class Execution:
         chosen: the eliminations.
         leftover: what they leave, as a reduced sum.
         hidden: deterministic sites that depend on a collapsed site.
-        replaced: kept sites whose prior is accounted for by the marginal.
+        replaced: other sites whose density is accounted for by the marginal.
         drawn: collapsed sites that the prior of a kept latent depends on, directly or through others.
         concrete: whether the arguments are known, not traced.
     """
@@ -96,6 +97,7 @@ class Execution:
         """The kept sites that the marginal depends on."""
         deps = self.chosen.dependencies
         touched = {n for e in self.chosen.eliminations for n in deps.touching(e.sites)}
+        touched |= self.plan.statistics.keys()
         found = frozenset().union(*(deps.factor[n] | {n} for n in touched))
         return (found & frozenset(self.program.inputs)) - frozenset(self.plan.collapsed)
 
@@ -260,14 +262,17 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
                             "out of `require`.")
     deps, plan = chosen.dependencies, chosen.plan
     gone = frozenset(plan.collapsed)
-    terms = [t for ts in chosen.pool.factors.values() for t in ts]
+    known = () if not concrete else statistics(program, deps, [n for n in plan.kept if n in program.sites])
+    chosen = dataclasses.replace(chosen, plan=dataclasses.replace(
+        plan, statistics={s.site: s.numbers for s in known}))
+    terms = [t for ts in (*chosen.pool.factors.values(), *(s.terms for s in known)) for t in ts]
     return Execution(
         model=model,
         program=program,
         chosen=chosen,
         leftover=reduce_terms(terms, lambda v: None),
         hidden=frozenset(n for n, d in deps.deterministic.items() if d & gone),
-        replaced=frozenset(n for n in chosen.consumed if n not in gone),
+        replaced=frozenset((*chosen.consumed, *(s.site for s in known))) - gone,
         drawn=deps.ancestors(plan.kept) & gone,
         concrete=concrete,
     )

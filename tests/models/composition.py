@@ -9,7 +9,7 @@ from models.table import BINARY, COUNT, GROUP, G, P, X, Y, case, flat
 # -- composition -----------------------------------------------------------------------------------
 
 
-@case("b s2", Y, X)
+@case("b s2", Y, X, relation="conjugate-regression")
 def compose_inverse_gamma(y, x):
     s2 = sample("s2", dist.InverseGamma(3.0, 2.0))
     b = sample("b", dist.Normal(0.0, jnp.sqrt(s2 * 4.0)).expand([P]).to_event(1))
@@ -24,7 +24,7 @@ def compose_inverse_gamma_kept_ratio(y, x):
     sample("y", dist.Normal(x @ b, jnp.sqrt(s2)), obs=y)
 
 
-@case("b tau", Y, X)
+@case("b tau", Y, X, relation="normal-gamma")
 def compose_gamma(y, x):
     tau = sample("tau", dist.Gamma(3.0, 2.0))
     b = sample("b", dist.Normal(jnp.ones(P), 1 / jnp.sqrt(tau * 0.5)))
@@ -38,7 +38,7 @@ def compose_flat(y, x):
     sample("y", dist.Normal(x @ b, 1 / jnp.sqrt(tau)), obs=y)
 
 
-@case("mu a s2", Y, GROUP)
+@case("mu a s2", Y, GROUP, relation="normal-gamma")
 def compose_groups(y, g):
     s2 = sample("s2", dist.InverseGamma(3.0, 2.0))
     ratio = sample("ratio", dist.HalfNormal(1.0))

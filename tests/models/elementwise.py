@@ -296,7 +296,7 @@ def dirichlet_rows(y, g):
         sample("y", dist.Categorical(phi[g]), obs=y)
 
 
-@case("start step", OUTCOME)
+@case("start step", OUTCOME, relation="dirichlet-transitions")
 def dirichlet_transitions(y):
     start = sample("start", dist.Dirichlet(jnp.ones(3)))
     step = sample("step", dist.Dirichlet(jnp.ones((3, 3))).to_event(1))

@@ -23,7 +23,7 @@ ONWARD = np.array([[0.7, 0.3, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
 # -- one latent an element --------------------------------------------------------------------------
 
 
-@case("k", SHORT)
+@case("k", SHORT, relation="bernoulli-any")
 def mixture(y):
     w = sample("w", dist.Dirichlet(jnp.ones(S)))
     mu = sample("mu", dist.Normal(0.0, 5.0).expand([S]).to_event(1))
@@ -198,7 +198,7 @@ def classes_in_classes(y):
 # -- chains -----------------------------------------------------------------------------------------
 
 
-@case("z", SHORT)
+@case("z", SHORT, relation="discrete-chain")
 def hidden_markov(y):
     steps = sample("steps", dist.Dirichlet(jnp.ones((S, S))).to_event(1))
     mu = sample("mu", dist.Normal(0.0, 5.0).expand([S]).to_event(1))
@@ -237,7 +237,7 @@ def hidden_markov_onward(y):
     scan(step, 0, y)
 
 
-@case("z", SHORT, T[:5])
+@case("z", SHORT, T[:5], relation="discrete-chain")
 def hidden_markov_with_covariates(y, x):
     b = sample("b", dist.Normal(0.0, 1.0).expand([2]))
 
@@ -323,7 +323,7 @@ def chain_of_a_vector(y):
     sample("y", dist.Normal(mu[z], 1.0), obs=y)
 
 
-@case("z", BINARY[:4])
+@case("z", BINARY[:4], relation="discrete-chain")
 def autologistic_chain(y):
     b = sample("b", dist.Normal(0.0, 1.0))
 

@@ -37,14 +37,14 @@ def gaussian_not_centred(y):
         sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
-@case("b", Y, X)
+@case("b", Y, X, relation="regression")
 def gaussian_to_event(y, x):
     b = sample("b", dist.Normal(jnp.zeros(P), 2.0).to_event(1))
     s = sample("s", dist.HalfNormal(1.0))
     sample("y", dist.Normal(x @ b, s).to_event(1), obs=y)
 
 
-@case("b", Y, X)
+@case("b", Y, X, relation="regression")
 def gaussian_expand(y, x):
     b = sample("b", dist.Normal(0.0, 2.0).expand([P]).to_event(1))
     sample("y", dist.Normal(jnp.dot(x, b), 1.0).expand([N]), obs=y)

@@ -69,7 +69,7 @@ def mvn_factor_linear_in_directions_without_data(y):
     numpyro.factor("tilt", -0.3 * jnp.sum(b))
 
 
-@case("f", Y, T)
+@case("f", Y, T, relation="gaussian-field")
 def gaussian_process(y, t):
     length = sample("length", dist.LogNormal(-1.0, 0.3))
     size = sample("size", dist.HalfNormal(1.0))
@@ -370,3 +370,20 @@ def gaussian_no_columns(y, x):
     mu = sample("mu", dist.Normal(0.0, 1.0))
     b = sample("b", dist.Normal(0.0, 1.0).expand([0]).to_event(1))
     sample("y", dist.Normal(mu + x @ b, s), obs=y)
+
+
+# -- groupings that cross out of balance: each group meets few elements of a large rest -------------
+
+PERSON = np.repeat(np.arange(30), 2)
+QUESTION = PERSON % 2 * 10 + (PERSON // 2 + 3 * (np.arange(60) % 2)) % 10  # two halves that never meet
+
+
+@case("person question", RNG.normal(size=60), PERSON, QUESTION)
+def gaussian_crossed_sparsely_in_two_blocks(y, person, question):
+    mean = sample("mean", dist.StudentT(4.0, jnp.zeros(2), 1.0).to_event(1))
+    scale = sample("scale", dist.HalfNormal(jnp.ones(3)).to_event(1))
+    with plate("persons", 30):
+        person_effect = sample("person", dist.Normal(mean[np.arange(30) % 2], scale[0]))
+    with plate("questions", 20):
+        question_effect = sample("question", dist.Normal(0.3, scale[1]))
+    sample("y", dist.Normal(person_effect[person] + question_effect[question], scale[2]), obs=y)

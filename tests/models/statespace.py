@@ -13,7 +13,7 @@ STEP = np.array([[0.9, 0.2], [-0.1, 0.7]])
 ROOT = np.array([[0.5, 0.0], [0.2, 0.4]])
 
 
-@case("x", Y)
+@case("x", Y, relation="gaussian-chain")
 def local_level(y):
     walk = sample("walk", dist.HalfNormal(1.0))
     noise = sample("noise", dist.HalfNormal(1.0))
@@ -81,7 +81,7 @@ def local_trend_the_other_way_round(y):
     scan(step, (0.0, 0.0), y)
 
 
-@case("x", Y)
+@case("x", Y, relation="gaussian-chain")
 def autoregression(y):
     phi = sample("phi", dist.Uniform(-1.0, 1.0))
     mean = sample("mean", dist.StudentT(4.0, 0.0, 5.0))
@@ -136,7 +136,7 @@ def shocks_as_sites(y):
     scan(step, 0.0, y)
 
 
-@case("x", np.stack([Y, Y[::-1]], 1))
+@case("x", np.stack([Y, Y[::-1]], 1), relation="gaussian-chain")
 def vector_states(y):
     turn = sample("turn", dist.Normal(0.0, 0.2).expand([2, 2]))
     scale = sample("scale", dist.HalfNormal(1.0).expand([2]))

@@ -32,23 +32,28 @@ SEEN = np.isfinite(HOLED)
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model, its data, and the names of the latents that are collapsed."""
+    """A model, its data, the names of the latents that are collapsed, and rows of `relations.py`."""
 
     model: Callable[..., Any]
     args: tuple[Any, ...]
     collapsed: frozenset[str]
+    relation: tuple[str, ...] = ()
 
 
 CASES: dict[str, Case] = {}
 
 
-def case(collapsed: str, *args: Any, name: str = "") -> Callable[[Any], Any]:
-    """Enter a model in the table; `collapsed` lists names, separated by spaces."""
+def case(collapsed: str, *args: Any, name: str = "", relation: str = "") -> Callable[[Any], Any]:
+    """Enter a model in the table; `collapsed` lists names, separated by spaces.
+
+    `relation` lists keys of rows of `tests/relations.py` that the model tests, where the pairs of a family
+    and a distribution in it do not say so.
+    """
 
     def register(model: Any) -> Any:
         label = name or model.__name__
         assert label not in CASES, label
-        CASES[label] = Case(model, args, frozenset(collapsed.split()))
+        CASES[label] = Case(model, args, frozenset(collapsed.split()), tuple(relation.split()))
         return model
 
     return register

@@ -1,0 +1,1 @@
+"""Posteriors as sums of contributions: updated, merged, tempered, and one observation taken away."""

@@ -1,0 +1,191 @@
+"""A log likelihood as a sum of monomials in the latents' statistics: what data say, and nothing else.
+
+    sum_k  coefficient_k  prod_j  statistic_j[position_kj] ** power_j
+
+Statistics are a latent less a fixed origin, its logarithm, and so on; coefficients are float64 on the host.
+Two such sums are added by adding coefficients, after their origins are made equal: the location of a
+Gaussian latent is so never written about a point that is far from the data, where quadratics lose digits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.term import Term
+from conjugate_ppl.algebra.value import add_up, write_out
+from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable
+
+__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "key_of", "site_of", "statistic"]
+
+Key = tuple[Any, ...]
+Signature = tuple[tuple[Key, Fraction], ...]
+
+
+class NoStatistic(Exception):
+    """A log density holds something that is no statistic of a latent; the message names it."""
+
+
+def key_of(variable: Variable) -> Key:
+    """What a variable is, in words that mean the same in every run of a model."""
+    if isinstance(variable, Latent):
+        return ("latent", variable.site)
+    if isinstance(variable, Log):
+        return ("log", key_of(variable.base))
+    if isinstance(variable, Complement):
+        return ("complement", key_of(variable.base))
+    if isinstance(variable, Elementwise) and not variable.equation.params.keys() - {"accuracy"}:
+        return (variable.primitive, key_of(variable.base), variable.coefficient, variable.power)
+    raise NoStatistic(variable.name)
+
+
+def site_of(key: Key) -> str:
+    """The site that a statistic is of."""
+    return str(key[1]) if key[0] == "latent" else site_of(key[1])
+
+
+def statistic(key: Key, sites: Mapping[str, Any], origins: Mapping[str, np.ndarray]) -> Any:
+    """The elements of a statistic at values of the sites, a vector."""
+    if key[0] == "latent":
+        flat = jnp.reshape(sites[key[1]], -1)
+        return flat - _digits(origins[key[1]]) if key[1] in origins else flat
+    inner = statistic(key[1], sites, origins)
+    if key[0] == "log":
+        return jnp.log(inner)
+    if key[0] == "complement":
+        return 1 - inner
+    x = inner if key[3] == 1 else inner ** key[3]
+    return getattr(jax.lax, key[0])(x if key[2] == 1 else key[2] * x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Polynomial:
+    """The sum; see the module's docstring.
+
+    Attributes:
+        origins: site -> its origin, flat, for the sites that have one.
+        groups: the statistics and powers of some monomials -> (positions, a column a statistic;
+            coefficients).
+    """
+
+    origins: Mapping[str, np.ndarray]
+    groups: Mapping[Signature, tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of_terms(cls, terms: Iterable[Term], origins: Mapping[str, np.ndarray]) -> Polynomial:
+        """From known scalar terms.
+
+        Raises:
+            NoStatistic: if one holds something else than statistics.
+        """
+        pieces: list[tuple[Signature, np.ndarray, np.ndarray]] = []
+        for term in terms:
+            coefficients, positions = write_out(term)
+            atoms = [(key_of(a.variable), a.power) for a in term.atoms]
+            order = sorted(range(len(atoms)), key=lambda k: (str(atoms[k][0]), atoms[k][1]))
+            columns = np.stack([positions[k] for k in order], 1) if order else \
+                np.zeros((len(coefficients), 0), np.int64)
+            pieces.append((tuple(atoms[k] for k in order), columns, coefficients))
+        return cls(dict(origins), _merged(pieces))
+
+    def __add__(self, other: Polynomial) -> Polynomial:
+        moved = other.about(self.origins)
+        return Polynomial(self.origins, _merged([*_pieces(self), *_pieces(moved)]))
+
+    def scaled(self, factor: float) -> Polynomial:
+        """The sum times a number."""
+        return Polynomial(self.origins, {s: (p, factor * c) for s, (p, c) in self.groups.items()})
+
+    def about(self, origins: Mapping[str, np.ndarray]) -> Polynomial:
+        """The same sum with other origins."""
+        steps = {n: origins[n] - own for n, own in self.origins.items() if (origins[n] != own).any()}
+        if not steps:
+            return self
+        return Polynomial(origins, _merged(itertools.chain.from_iterable(
+            _moved(piece, steps) for piece in _pieces(self))))
+
+    def on(self, sites: Collection[str]) -> Polynomial:
+        """The monomials in some sites; those in none of any where no sites are given."""
+        own = {s: g for s, g in self.groups.items()
+               if (site_of(s[0][0]) in sites if s else not sites)}
+        return Polynomial(self.origins, own)
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """The sites that it is about."""
+        return frozenset(site_of(key) for signature in self.groups for key, _ in signature)
+
+    def __call__(self, sites: Mapping[str, Any]) -> Any:
+        """The sum at values of the sites; a scalar."""
+        known: dict[Key, Any] = {}
+        total: Any = jnp.zeros(())
+        for signature, (positions, coefficients) in self.groups.items():
+            product = _digits(coefficients)
+            for k, (key, power) in enumerate(signature):
+                if key not in known:
+                    known[key] = statistic(key, sites, self.origins)
+                x = known[key][positions[:, k]]
+                product = product * (x if power == 1 else x**int(power) if power.denominator == 1
+                                     else x ** float(power))
+            total = total + jnp.sum(product)
+        return total
+
+
+def _digits(numbers: np.ndarray) -> Any:
+    """Known numbers for a traced program, in two parts where floats are single: none of their digits is
+    lost to the analysis, which computes known numbers in double precision."""
+    dtype = jnp.result_type(float)
+    first = np.asarray(numbers, dtype)
+    rest = np.asarray(numbers - first.astype(np.float64), dtype)
+    return jnp.asarray(first) + jnp.asarray(rest) if rest.any() else jnp.asarray(first)
+
+
+Piece = tuple[Signature, np.ndarray, np.ndarray]
+
+
+def _pieces(p: Polynomial) -> Iterator[Piece]:
+    yield from ((s, positions, c) for s, (positions, c) in p.groups.items())
+
+
+def _merged(pieces: Iterable[Piece]) -> dict[Signature, tuple[np.ndarray, np.ndarray]]:
+    """Monomials with equal statistics at equal positions added up."""
+    groups: dict[Signature, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for signature, positions, coefficients in pieces:
+        groups.setdefault(signature, []).append((positions, coefficients))
+    out = {}
+    for signature, parts in groups.items():
+        positions = np.concatenate([p for p, _ in parts])
+        # two places of one statistic in one monomial have no order
+        for a, b in itertools.pairwise(range(len(signature))):
+            if signature[a] == signature[b]:
+                positions[:, [a, b]] = np.sort(positions[:, [a, b]], 1)
+        columns, total = add_up(list(positions.T), np.concatenate([c for _, c in parts]))
+        if total.any():
+            out[signature] = (np.stack(columns, 1) if columns else np.zeros((1, 0), np.int64), total)
+    return out
+
+
+def _moved(piece: Piece, steps: Mapping[str, np.ndarray]) -> Iterator[Piece]:
+    """A monomial's expansion after its latents' origins have moved: (z - old) = (z - new) + step."""
+    signature, positions, coefficients = piece
+    choices: list[list[Fraction]] = []
+    for key, power in signature:
+        moves = key[0] == "latent" and key[1] in steps
+        choices.append([power] if not moves else [Fraction(j) for j in range(int(power) + 1)])
+    for left in itertools.product(*choices):
+        c, keep = coefficients, []
+        for k, ((key, power), j) in enumerate(zip(signature, left, strict=True)):
+            if j != power:
+                c = c * math.comb(int(power), int(j)) * steps[key[1]][positions[:, k]] ** int(power - j)
+            if j:
+                keep.append(k)
+        order = sorted(keep, key=lambda k: (str(signature[k][0]), left[k]))
+        yield tuple((signature[k][0], left[k]) for k in order), positions[:, order], c

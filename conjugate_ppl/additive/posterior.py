@@ -1,0 +1,372 @@
+"""`posterior`: a fitted model whose contributions can be added, taken away and weighted.
+
+    posterior natural parameter = prior's + sum of contributions,
+    log marginal = base + log_partition(posterior) - log_partition(prior)
+
+(Sokoloski, arXiv 2404.19501, section 2; for a joint Gaussian block the natural parameter is kept as a location
+and a scale for the prior and a quadratic about a reference point for the data). So data that come later, in
+shards, with a weight, or not at all any more are one addition, and the model is solved for the sum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+
+from conjugate_ppl import _compat
+from conjugate_ppl.additive.cells import Cells, read_cells
+from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
+from conjugate_ppl.additive.prior import Prior
+from conjugate_ppl.additive.removal import Fitted, log_predictive
+from conjugate_ppl.collapse import CollapsedModel
+from conjugate_ppl.elimination.elementwise import ElementwiseElimination
+from conjugate_ppl.elimination.joint import GaussianElimination
+from conjugate_ppl.errors import DataError, ModelError, PlanError
+from conjugate_ppl.predictive.links import read_parameters
+from conjugate_ppl.predictive.predict import NoClosedForm, predict, site_law
+from conjugate_ppl.program import Program
+
+if TYPE_CHECKING:
+    from conjugate_ppl.planning.execute import Execution
+
+__all__ = ["Posterior", "posterior_of"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """What one run of the model with data says: the cells of each observed site."""
+
+    cells: Mapping[str, Cells]
+
+    @functools.cached_property
+    def total(self) -> Polynomial:
+        """The sum over all cells."""
+        first, *others = (c.total() for c in self.cells.values())
+        return functools.reduce(lambda a, b: a + b, others, first)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Posterior:
+    """The exact posterior of all latents of a model, as a prior and the contributions of its data.
+
+    `collapse(model).posterior(*args)` makes one. None of its methods changes it; those that add or take
+    away give a new one. It prints as a table.
+
+    Attributes:
+        prior: the model without its data.
+        parts: the data, a part for each `posterior`, `update` or `merge`.
+
+    Example:
+        >>> import jax.numpy as jnp, numpyro, numpyro.distributions as dist
+        >>> import conjugate_ppl as cj
+        >>> def model(y):
+        ...     rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0))
+        ...     numpyro.sample("y", dist.Poisson(rate), obs=y)
+        >>> first, second = jnp.array([3, 1, 4]), jnp.array([1, 5])
+        >>> post = cj.collapse(model).posterior(first).update(second)
+        >>> rate = post.distributions["rate"]
+        >>> print(rate.concentration, rate.rate)  # 2 + 14 events, 1 + 5 observations
+        16.0 6.0
+        >>> print(post.without("y", 4).distributions["rate"].concentration)
+        11.0
+        >>> print(post.loo("y").round(3))  # log p(each | all others)
+        [-1.625 -1.819 -2.136 -1.819 -2.957]
+    """
+
+    prior: Prior
+    parts: tuple[Part, ...]
+
+    def __getstate__(self) -> dict[str, Any]:  # what follows from the two is computed where it is needed
+        return {"prior": self.prior, "parts": self.parts}
+
+    # -- adding and taking away --------------------------------------------------------------------
+
+    @_compat.one_thread
+    def update(self, *args: Any, **kwargs: Any) -> Posterior:
+        """The posterior after more data: the model's arguments with those.
+
+        Only the new data are read; what was known before is added as it is.
+
+        Raises:
+            ModelError: if the model has other latents, or another prior, with these arguments.
+            DataError: if an observed value lies outside its support.
+        """
+        program = self.prior.check_same(args, kwargs)
+        return dataclasses.replace(self, parts=(
+            *self.parts, _read(self.prior, args, kwargs, program, self.parts[0].total.origins)))
+
+    @_compat.one_thread
+    def merge(self, *others: Posterior) -> Posterior:
+        """The posterior after the data of several posteriors of one model; its prior counts once.
+
+        Raises:
+            ModelError: if they are of different models, priors, or values of what is given.
+        """
+        for other in others:
+            if not isinstance(other, Posterior) or other.prior.model is not self.prior.model:
+                raise ModelError("Only posteriors of one model can be merged. Give what `posterior` made of "
+                                 "the same function, with other data.")
+            if not _equal(self.prior.given, other.prior.given):
+                names = list(self.prior.given)
+                raise ModelError(f"The posteriors to merge were made for different values of {names}, so that "
+                                 "they are about different things. Give all of them the same `kept=`.")
+            self.prior.check_same(other.prior.args, other.prior.kwargs)
+        return dataclasses.replace(self, parts=sum((o.parts for o in others), self.parts))
+
+    def temper(self, power: float) -> Posterior:
+        """The power posterior: prior times likelihood to this power (0: the prior, 1: no change).
+
+        Raises:
+            DataError: if the power is no finite number of 0 or more.
+        """
+        if not isinstance(power, numbers.Real) or not 0 <= power < math.inf:
+            raise DataError(f"A likelihood to the power {power!r} makes no posterior. Give a number, 0 or more.")
+        parts = [Part({n: c.weighted(float(power) * c.weights) for n, c in p.cells.items()}) for p in self.parts]
+        return dataclasses.replace(self, parts=tuple(parts))
+
+    def without(self, site: str, index: Any) -> Posterior:
+        """The posterior without some observations of a site.
+
+        Args:
+            site: an observed site.
+            index: which of its cells, as NumPy's indices say it: a number along its first axis, a tuple, a
+                slice, a mask. Observations that `update` and `merge` added follow along the first axis.
+
+        Raises:
+            PlanError: if there is no such observed site.
+            DataError: if there is no such cell.
+        """
+        cells = self._cells(site)
+        weights = np.concatenate([np.atleast_1d(c.weights) for c in cells])
+        try:
+            weights[index] = 0.0
+        except (IndexError, TypeError) as error:
+            shape = weights.shape
+            raise DataError(f"`{site}` has no observation {index!r}: its cells have shape {shape}. Give an "
+                            "index of that shape.") from error
+        ends = np.cumsum([len(np.atleast_1d(c.weights)) for c in cells])[:-1]
+        new = [w.reshape(c.shape) for w, c in zip(np.split(weights, ends), cells, strict=True)]
+        return dataclasses.replace(self, parts=tuple(
+            Part({**p.cells, site: p.cells[site].weighted(w)}) for p, w in zip(self.parts, new, strict=True)))
+
+    # -- what is known -----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def collapsed(self) -> CollapsedModel:
+        """The prior times the sum of all contributions: a model without arguments, collapsed."""
+        likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
+        graph = nx.Graph()
+        for p in self.parts:
+            for c in p.cells.values():
+                for term in c.value.terms:
+                    nx.add_path(graph, sorted(term.roots))
+        together = [tuple(n for n in self.prior.latents if n in part) for part in nx.connected_components(graph)]
+        return CollapsedModel(self.prior.with_likelihood(likelihood, together))
+
+    @property
+    def execution(self) -> Execution:
+        """Its analysis.
+
+        Raises:
+            PlanError: if too little is left for a proper posterior.
+        """
+        found = self.collapsed.execution((), {})
+        kept = [f"`{n}` ({found.plan[n].reason})" for n in found.plan.kept]
+        if kept:
+            listed = ", ".join(kept)
+            raise PlanError(f"What is left of the data gives no posterior of {listed}. Likely a flat prior "
+                            "needs more of them: take fewer away, or give it a proper prior.")
+        return found
+
+    @property
+    def observations(self) -> dict[str, tuple[int, ...]]:
+        """Shape of the cells of each observed site, all data together."""
+        return {n: self._whole(n, [np.zeros(c.shape) for c in self._cells(n)]).shape
+                for n in self.parts[0].cells}
+
+    @_compat.one_thread
+    def log_evidence(self) -> Any:
+        """log p(data), exact; with `kept=` log p(kept, data). A likelihood with weights counts with them.
+
+        Raises:
+            PlanError: if a prior is improper (flat).
+        """
+        assert self.execution
+        return self.collapsed.log_evidence()
+
+    @property
+    def distributions(self) -> dict[str, Any]:
+        """The exact marginal posterior of each latent that has one in closed form, a NumPyro distribution."""
+        assert self.execution
+        found = self.collapsed.conditionals({})
+        for name, shape in self.prior.latents.items():
+            if name not in found:  # Student's t, where a variance of its block is integrated out too
+                law = site_law(self._fitted, name, shape) if math.prod(shape) else None
+                found.update({} if law is None else {name: law})
+        return {n: found[n] for n in self.prior.latents if n in found}
+
+    @_compat.one_thread
+    def predictive(self, site: str, *args: Any, **kwargs: Any) -> Any:
+        """The exact law of new observations of a site, its latents integrated out.
+
+        Each cell of the site's batch shape has its own, all given the same data (they are not
+        independent of each other; one event is joint). `temper(0)` gives the prior's.
+
+        Args:
+            site: an observed site.
+            *args, **kwargs: the model's arguments for the new observations, whose own values do not matter
+                (default: those that the prior was read with).
+
+        Returns:
+            A NumPyro distribution: GammaPoisson, BetaBinomial, StudentT and so on.
+
+        Raises:
+            PlanError: if there is no such site, or no closed form is known here.
+            ModelError: if the latents are others with these arguments.
+        """
+        self._cells(site)
+        if args or kwargs:
+            self.prior.check_same(args, kwargs, predicted=True)
+        else:
+            args, kwargs = self.prior.args, dict(self.prior.kwargs)
+        try:
+            return predict(self._fitted, read_parameters(
+                self.prior.fixed, args, kwargs, self.execution.program, site))
+        except NoClosedForm as problem:
+            reason = str(problem)
+            raise PlanError(f"The prediction of `{site}` is in no closed form here: {reason}. Draw it instead: "
+                            "latents by `sample`, then the site by `numpyro.infer.Predictive`.") from problem
+
+    def sample(self, rng_key: Any, num_samples: int) -> dict[str, Any]:
+        """Independent exact draws of all latents together: {site: array (num_samples, *site shape)}."""
+        assert self.execution
+        return self.collapsed.recover(rng_key, {}, num_samples=num_samples)
+
+    def log_prob(self, values: Mapping[str, Any]) -> Any:
+        """log p(latents | data), normalised, joint over all of them."""
+        assert self.execution
+        return self.collapsed.conditional_log_prob(values, {})
+
+    def log_likelihood(self, values: Mapping[str, Any]) -> Any:
+        """log p(data | latents), the sum of all contributions, as a function of the latents."""
+        return sum(p.total(values) for p in self.parts)
+
+    @_compat.one_thread
+    def loo(self, site: str) -> np.ndarray:
+        """Exact leave-one-out: the log predictive density of each cell given everything else.
+
+        Nothing is fitted again: a contribution is taken out of the posterior by the change of the
+        log-partition, for a Gaussian block by the leverage of the cell. All cells at once.
+
+        Args:
+            site: an observed site.
+
+        Returns:
+            An array of the site's batch shape (data that were added follow along its first axis). A
+            cell with weight 0, taken away before, is predicted by what is left.
+
+        Raises:
+            PlanError: if there is no such observed site.
+        """
+        cells = self._cells(site)
+        found = [log_predictive(self._fitted, c).reshape(c.shape) for c in cells]
+        return self._whole(site, found).astype(jnp.result_type(float))
+
+    @functools.cached_property
+    def _fitted(self) -> Fitted:
+        return Fitted.of(self.execution)
+
+    def _cells(self, site: str) -> list[Cells]:
+        if site not in self.parts[0].cells:
+            known = ", ".join(f"`{n}`" for n in self.parts[0].cells) or "none"
+            raise PlanError(f"`{site}` is no observed site of this posterior; those are {known}.")
+        return [p.cells[site] for p in self.parts]
+
+    def _whole(self, site: str, arrays: list[np.ndarray]) -> np.ndarray:
+        """Arrays over the cells of each part as one."""
+        if len(arrays) == 1:
+            return arrays[0]
+        return np.concatenate([np.atleast_1d(a) for a in arrays])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        head = ("site", "shape", "posterior", "mean", "sd")
+        rows = [head]
+        found = self.distributions
+        for name, shape in self.prior.latents.items():
+            d = found.get(name)
+            if d is None:
+                rows.append((name, str(shape), "no closed form of its own", "", ""))
+                continue
+            mean, sd = (_short(m) for m in (d.mean, np.sqrt(np.asarray(d.variance))))
+            rows.append((name, str(shape), type(d).__name__.strip("_"), mean, sd))
+        widths = [max(len(r[k]) for r in rows) for k in range(5)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        data = ", ".join(f"`{n}` {s}" for n, s in self.observations.items())
+        total = sum(float(c.weights.sum()) for p in self.parts for c in p.cells.values())
+        return "\n".join(lines) + f"\n\nFrom the prior and {data}, of total weight {total:g}."
+
+
+def _short(x: Any) -> str:
+    x = np.asarray(x).reshape(-1)
+    return " ".join(f"{v:.4g}" for v in x[:4]) + (" ..." if x.size > 4 else "")
+
+
+def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def posterior_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
+                 given: Mapping[str, Any]) -> Posterior:
+    """The posterior of a model all of whose latents but those `given` are integrated out."""
+    prior = Prior(model, args, dict(kwargs), dict(given), (), {})
+    execution = CollapsedModel(prior.fixed).execution(args, kwargs)
+    program, plan = execution.program, execution.plan
+    assert not plan.kept, f"with values of what was kept, {plan.kept} are kept"
+    origins: dict[str, np.ndarray] = {}
+    for elimination in execution.chosen.eliminations:
+        if isinstance(elimination, GaussianElimination):
+            origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
+        elif not isinstance(elimination, ElementwiseElimination):
+            site, rule = elimination.sites[0], elimination.rule
+            raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
+                            "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "
+                            "`recover`, `conditionals`.")
+    observed = [s for s in program.sites.values() if not s.latent and s.name not in given]
+    for statement in observed:
+        if statement.auxiliary and program.roots(statement.factor):
+            name, source = statement.name, statement.source
+            raise PlanError(f"`{name}` is a `factor` statement ({source}), which does not say whether it "
+                            "is data, to be added up, or prior, to count once. Write an observed site.")
+    names = tuple(s.name for s in observed if not s.auxiliary)
+    if not names:
+        raise ModelError("The model has no observed site with these arguments, so that there is nothing to add "
+                         "up. Give it data.")
+    prior = dataclasses.replace(prior, observed=names, latents={n: program.sites[n].shape
+                                                                for n in program.latents})
+    return Posterior(prior, (_read(prior, args, kwargs, program, origins),))
+
+
+def _read(prior: Prior, args: Any, kwargs: Any, program: Program, origins: Mapping[str, np.ndarray]) -> Part:
+    try:
+        cells = read_cells(prior.fixed, args, kwargs, program, origins, prior.observed)
+        part = Part(cells or {})
+        assert cells is None or part.total
+    except NoStatistic as problem:
+        raise PlanError(f"The data reach a latent through `{problem}`, which no posterior of a fixed number of "
+                        "parameters keeps.") from problem
+    if cells is None:
+        raise PlanError("Data that are added up have to be known, and these are traced (jit, vmap). Call this "
+                        "outside.")
+    return part

@@ -1,0 +1,165 @@
+"""A model's prior and what data say, put together as a model again.
+
+The sum of the observed sites' log densities is one polynomial in the latents, so that
+
+    the user's model, its observed sites hidden   +   statements with that polynomial as log density
+
+is an ordinary model, of which everything else in this package is true: it is collapsed as any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro import handlers
+from numpyro.primitives import Messenger
+
+from conjugate_ppl.additive.polynomial import Polynomial
+from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.algebra.walk import Walk
+from conjugate_ppl.densities import register_density
+from conjugate_ppl.errors import ModelError
+from conjugate_ppl.program import Program, trace_program
+
+__all__ = ["Prior"]
+
+class Likelihood(dist.Distribution):  # type: ignore[misc]
+    """Stands for observed sites: its log density is theirs, whatever the value."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = dist.constraints.real
+    pytree_data_fields = ("log_likelihood",)
+
+    def __init__(self, log_likelihood: Any) -> None:
+        self.log_likelihood = log_likelihood
+        super().__init__((), (), validate_args=False)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        return jnp.zeros(sample_shape)
+
+    def log_prob(self, value: Any) -> Any:
+        return self.log_likelihood
+
+
+@register_density(Likelihood)
+def _(d: Any, x: Any) -> Any:
+    return d.log_likelihood
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prior:
+    """What a model says without its data.
+
+    Attributes:
+        model: the user's model.
+        args, kwargs: the arguments that its prior is read with.
+        given: values of the sites that are not integrated out.
+        observed: the sites that are data.
+        latents: shape of each latent.
+    """
+
+    model: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    given: Mapping[str, Any]
+    observed: tuple[str, ...]
+    latents: Mapping[str, tuple[int, ...]]
+
+    def fixed(self, *args: Any, **kwargs: Any) -> None:
+        """The model with what is given as data."""
+        with _Given(self.given):
+            self.model(*args, **kwargs)
+
+    def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]]
+                        ) -> Callable[[], None]:
+        """The prior times a likelihood, as a model without arguments.
+
+        `together` are the sites that meet in some monomial of the data, be its weight 0: a statement for each.
+        Joined for no reason, sites could not be integrated out one after the other; apart, they would be other
+        blocks than those of the data.
+        """
+
+        def model() -> None:
+            with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
+                self.fixed(*self.args, **self.kwargs)
+            values = {n: s["value"] for n, s in trace.items() if n in self.latents}
+            for sites in ((), *together):
+                part = likelihood.on(sites)
+                total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
+                name = "the data on " + ", ".join(sites) if sites else "the data alone"
+                numpyro.sample(name, Likelihood(total), obs=jnp.zeros(()))
+
+        return model
+
+    def check_same(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], predicted: bool = False) -> Program:
+        """The program of other arguments; where they are to be predicted, observed sites may have no value.
+
+        Raises:
+            ModelError: if the model has another prior with them.
+        """
+        own, other = (trace_program(self.fixed, a, k)
+                      for a, k in ((self.args, self.kwargs), (args, kwargs)))
+        new = [n for n in other.latents if not (predicted and n in self.observed)]
+        shapes, before = {n: other.sites[n].shape for n in new}, dict(self.latents)
+        if shapes != before:
+            raise ModelError(f"With these arguments the latents are {shapes}, and those of the posterior "
+                             f"{before}. Contributions add up only where they are about the same "
+                             "latents: data for new groups need a model that has all groups from the start.")
+        rng = np.random.default_rng(0)
+        for _ in range(2):
+            point = {n: _inside(own.sites[n].support, s, rng) for n, s in self.latents.items()}
+            for name in self.latents:
+                if own.sites[name].support == "other":
+                    continue
+                a, b = (_at(p, p.sites[name].factor, point) for p in (own, other))
+                if a is None or b is None or not np.allclose(a, b, rtol=1e-6, atol=1e-6):
+                    source = other.sites[name].source
+                    raise ModelError(f"The prior of `{name}` is another one with these arguments ({source}). "
+                                     "Likely it is computed from the data: a prior counts once, and has to be "
+                                     "the same for all of them.")
+        return other
+
+
+class _Given(Messenger):  # type: ignore[misc]
+    """`param` sites become constants, other sites data."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(None)
+        self._given = given
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] not in ("sample", "param") or msg.get("name") not in self._given:
+            return
+        msg["value"] = self._given[msg["name"]]
+        if msg["type"] == "param":
+            msg["stop"] = True
+        else:
+            msg["is_observed"] = True
+
+
+def _inside(support: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A value in a support."""
+    x = np.asarray(rng.normal(size=shape))
+    if support == "positive":
+        x = np.exp(x)
+    elif support == "unit":
+        x = 1 / (1 + np.exp(-x))
+    elif support == "simplex":
+        x = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    return np.asarray(x)
+
+
+def _at(program: Program, number: int, sites: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """A number of a program at values of the latents, computed on the host."""
+    inputs = {program.inputs[n]: Value.known(v) for n, v in sites.items()}
+    walk = Walk(program.graph, inputs, ())
+    (value,) = walk.run([number])
+    if not all(is_known(a) for t in value.terms for a in t.arrays):
+        return None
+    return np.asarray(sum((t.coefficient() for t in value.terms), np.zeros(())))

@@ -1,0 +1,96 @@
+"""Eliminating components that meet few elements of the rest, by their links (`crossed`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
+from conjugate_ppl.gaussian.grouped import estimated, known_numbers, pattern_precision
+from conjugate_ppl.gaussian.products import look_up, segment_sums, times, transposed
+from conjugate_ppl.gaussian.shares import Components, Shares
+from conjugate_ppl.gaussian.small import read, small, take
+
+__all__ = ["crossed_shares"]
+
+
+def crossed_shares(block: GaussianBlock, parts: Crossed, values: Values, omega: Any, t: Any,
+                   moving: Any) -> Shares:
+    """The shares of components with one weight each, and few links."""
+    s, width = block.structure, block.structure.width
+    many = values.number(parts.many.astype(float))
+    weight = read(omega, parts.weight)
+    root = small(width, lambda i, j: known_numbers(values, parts.root[:, i, j]),
+                 lambda: values.number(parts.root))
+    scale = block.inner_scale(t, parts.scale)
+    precision, logdet = pattern_precision(root, weight, scale, many.shape)
+    own = take(precision, parts.pattern).entries()  # V of each component
+    links = _Links(parts.links, values, s.components.shape, s.blocks.shape)
+    shift = [values.number(x) for x in parts.shift.T]
+    if moving is not None:
+        shift = [a - moving[x] for a, x in zip(shift, s.components.T, strict=True)]
+    within = parts.within.evaluate(values, omega)
+    within_linear = parts.within_linear.evaluate(values, omega)
+    v = precision.entries().rows
+    entries = [v[i][j] for i, j in zip(*np.triu_indices(width), strict=True)]
+    rest = within + _sums(parts.products, values, jnp.concatenate(entries), within.shape)
+    linear = within_linear + links.back(own.times(shift))
+    adjustment = jnp.dot(values.number(parts.adjustment), omega[parts.adjustment_weight],
+                         precision="highest")
+
+    def quadratic(e: Any) -> Any:
+        gap = [a - b for a, b in zip(shift, links.apply(e), strict=True)]
+        squares = sum(jnp.sum(a * b) for a, b in zip(gap, own.times(gap), strict=True))
+        return squares + jnp.sum(e * (times(within, e) - 2 * within_linear)) - adjustment
+
+    def components() -> Components:
+        return estimated(block, values, root.scaled(jnp.sqrt(weight)), scale, parts.pattern,
+                         parts.estimate, moving, links.apply, lambda: (links.dense(), None))
+
+    return Shares(rest, linear, jnp.dot(many, logdet, precision="highest"), quadratic, components)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Links:
+    """K as a map between the rest, shape (blocks, rest), and vectors over the components."""
+
+    known: Links
+    values: Values
+    components: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+    @property
+    def _loadings(self) -> list[Any]:
+        return [self.values.number(x) for x in self.known.loading.T]
+
+    def apply(self, e: Any) -> list[Any]:
+        """K e"""
+        read = look_up(e.reshape(-1), self.known.column)
+        return [segment_sums(k * read, self.known.component, self.components[0])
+                for k in self._loadings]
+
+    def back(self, vectors: list[Any]) -> Any:
+        """K' x"""
+        total = sum(k * look_up(x, self.known.component)
+                    for k, x in zip(self._loadings, vectors, strict=True))
+        return segment_sums(total, self.known.column, int(np.prod(self.blocks))).reshape(self.blocks)
+
+    def dense(self) -> Any:
+        """K itself, by the columns of each component's own block, shape (rest, components, width)."""
+        out = jnp.zeros((self.blocks[1], *self.components), self.values.dtype)
+        where = self.known.column % self.blocks[1], self.known.component
+        return out.at[where].set(self.values.number(self.known.loading))
+
+
+def _sums(products: Products, values: Values, entries: Any, shape: tuple[int, ...]) -> Any:
+    """sum_c K_c' V_c K_c, shape (blocks, rest, rest), from the entries of V."""
+    numbers = values.number(products.coefficient) * look_up(entries, products.entry)
+    half = segment_sums(numbers, products.cell, int(np.prod(shape))).reshape(shape)
+    # one pass across a matrix of columns: it is not to be done again wherever the sum is read
+    return jax.lax.optimization_barrier(half + transposed(half))

@@ -1,0 +1,158 @@
+"""Which closed form a site's prediction has, if it has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import transforms
+
+from conjugate_ppl.additive.leverage import BlockLaw
+from conjugate_ppl.additive.removal import Fitted
+from conjugate_ppl.predictive.gaussian import location, normal, spread_of, student
+from conjugate_ppl.predictive.links import Link, Parameters, known, link
+from conjugate_ppl.predictive.rules import BETA, DIRICHLET, GAMMA
+
+__all__ = ["NoClosedForm", "gamma_of", "predict", "site_law"]
+
+
+class NoClosedForm(Exception):
+    """A prediction is in no closed form that is known here; the message says why."""
+
+
+def gamma_of(fitted: Fitted, site: str) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """(a, b, sign) where z**sign ~ Gamma(a, rate=b), elements flat."""
+    elimination, natural = fitted.naturals.get(site, (None, ()))
+    name = elimination.family.name if elimination is not None else ""
+    if name == "Gamma":
+        return natural[0], -natural[1], 1
+    if name == "InverseGamma":
+        return -natural[0], -natural[1], -1
+    return None
+
+
+def predict(fitted: Fitted, parameters: Parameters) -> Any:
+    """The distribution of an observation.
+
+    Raises:
+        NoClosedForm: if there is none here.
+    """
+    latents = {n for v in parameters.values.values() for n in v.roots}
+    if latents & fitted.laws.keys():
+        return _from_block(fitted, parameters)
+    if parameters.kind in DIRICHLET and "probs" in parameters.values:
+        return _from_dirichlet(fitted, parameters)
+    for rules in (GAMMA, BETA):
+        rule = rules.get(parameters.kind)
+        found = link(parameters.values[rule.parameter]) if rule is not None else None
+        if rule is None or found is None:
+            continue
+        others = _others(parameters, rule.parameter)
+        if rules is BETA:
+            a, b = _beta_of(fitted, found)
+            _check_apart(parameters, found)
+            return _joined(rule.law(_number(a), _number(b), None, others), parameters)
+        law = gamma_of(fitted, found.site)
+        if law is not None and found.form == "" and np.allclose(float(found.power) * law[2], rule.power(others),
+                                                                rtol=1e-6):
+            _check_apart(parameters, found)
+            a, b = (_number(x[found.selection]) for x in law[:2])
+            return _joined(rule.law(a, b, _number(found.coefficient), others), parameters)
+    raise NoClosedForm(f"no closed form is known here for a {parameters.kind.__name__} that depends so on "
+                       + ", ".join(f"`{n}`" for n in sorted(latents)))
+
+
+def _number(x: Any) -> Any:
+    return jnp.asarray(x, jnp.result_type(float))
+
+
+def _others(parameters: Parameters, *but: str) -> dict[str, Any]:
+    out = {}
+    for name, value in parameters.values.items():
+        if name not in but:
+            number = known(value)
+            if number is None:
+                raise NoClosedForm(f"its {name} depends on a latent as well")
+            out[name] = jnp.asarray(number) if name == "total_count" else _number(number)
+    return out
+
+
+def _check_apart(parameters: Parameters, found: Link) -> None:
+    """The elements of one event have latents of their own, or their joint law is no product."""
+    if not parameters.joined:
+        return
+    events = np.reshape(found.selection, (int(np.prod(parameters.batch_shape)), -1))
+    if any(len(np.unique(e)) < len(e) for e in events):
+        raise NoClosedForm(f"elements of one event share an element of `{found.site}`, and their joint law is none "
+                           "of NumPyro's. Without `to_event` each has its own")
+
+
+def _joined(law: Any, parameters: Parameters) -> Any:
+    return law.to_event(parameters.joined) if parameters.joined else law
+
+
+def _beta_of(fitted: Fitted, found: Link) -> tuple[np.ndarray, np.ndarray]:
+    elimination, natural = fitted.naturals[found.site]
+    if elimination.family.name != "Beta" or found.power != 1 or not (np.abs(found.coefficient) == 1).all():
+        raise NoClosedForm(f"`{found.site}` is no probability of it as it stands")
+    a, b = (n[found.selection] for n in natural)
+    turned = (found.coefficient < 0) if found.form == "log-odds" else np.full(a.shape, found.form == "complement")
+    return np.where(turned, b, a), np.where(turned, a, b)
+
+
+def _from_dirichlet(fitted: Fitted, parameters: Parameters) -> Any:
+    found = link(parameters.values["probs"])
+    if found is None or found.site not in fitted.naturals or parameters.joined:
+        raise NoClosedForm("its probabilities are not those of one Dirichlet latent, or several events are one")
+    _, natural = fitted.naturals[found.site]
+    return DIRICHLET[parameters.kind](_number(natural[0][found.selection]), _others(parameters, "probs"))
+
+
+def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
+    kind, values = parameters.kind, parameters.values
+    multivariate = kind is dist.MultivariateNormal
+    if kind not in (dist.Normal, dist.LogNormal, dist.MultivariateNormal):
+        raise NoClosedForm(f"no closed form is known here for a {kind.__name__} of a Gaussian latent")
+    found = location(values["loc"], fitted.laws)
+    if found is None:
+        raise NoClosedForm("its location is not affine in one block of Gaussian latents")
+    law, mean, through, own = found
+    joint = multivariate or parameters.joined > 0
+    if joint and (own.any() or parameters.joined > (0 if multivariate else 1)):
+        raise NoClosedForm("one event joins too many elements for their covariance")
+    scale = values["scale_tril" if multivariate else "scale"]
+    noise, gamma = known(scale), None
+    if law.scale is not None:
+        (_, site), power = law.scale
+        by = link(scale)
+        if by is None or by.site != site or by.power != -power / 2:
+            raise NoClosedForm(f"its scale is not that of its location, which goes with `{site}`")
+        noise, gamma = by.coefficient, gamma_of(fitted, site)
+    if noise is None:
+        raise NoClosedForm("its scale depends on a latent that its location does not scale with")
+    spread = _number(spread_of(through, own, np.tril(noise) if multivariate else noise, joint))
+    out = normal(_number(mean), spread, joint)
+    if gamma is not None:
+        out = student(_number(mean), spread, joint, *(_number(x[0]) for x in gamma[:2]))
+    return dist.TransformedDistribution(out, transforms.ExpTransform()) if kind is dist.LogNormal else out
+
+
+def site_law(fitted: Fitted, site: str, shape: tuple[int, ...]) -> Any:
+    """The marginal law of a latent whose block a variance scales, or None where it has another."""
+    law: BlockLaw | None = fitted.laws.get(site)
+    if law is None or law.scale is None or law.inner is not None:
+        return None
+    gamma = gamma_of(fitted, law.scale[0][1])
+    if gamma is None:
+        return None
+    size = int(np.prod(shape))
+    part = slice(law.first[site], law.first[site] + size)
+    mean, factor = (law.reference + law.mean)[part], law.factor[part]
+    a, b = (_number(x[0]) for x in gamma[:2])
+    if size == 1:
+        spread = np.sqrt((factor**2).sum(-1))
+        return student(_number(mean).reshape(shape), _number(spread).reshape(shape), False, a, b)
+    low = np.linalg.cholesky(factor @ factor.T)
+    return student(_number(mean), _number(low), True, a, b) if len(shape) == 1 else None

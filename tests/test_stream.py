@@ -1,0 +1,138 @@
+"""Data in batches, and data spread over devices: the posterior of the whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import plate, sample
+from numpyro.infer.util import log_density
+
+import conjugate_ppl as cj
+
+RNG = np.random.default_rng(0)
+N, G, BATCH = 60, 4, 20
+GROUP, X, Y = RNG.integers(0, G, N), RNG.normal(size=(N, 2)), RNG.normal(100.0, 1.0, N)
+COUNT = RNG.poisson(3.0, N)
+
+
+def regression(y, g, x):
+    t, s = sample("t", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(jnp.ones(G)).to_event(1))
+    b = sample("b", dist.Normal(jnp.zeros(2), 3.0).to_event(1))
+    with plate("groups", G):
+        a = sample("a", dist.Normal(100.0, t))
+    numpyro.deterministic("shift", b[0] + 1)
+    with plate("rows", len(y)):
+        sample("y", dist.Normal(a[g] + x @ b, s[g]), obs=y)
+
+
+def rates(y, g):
+    shape = sample("shape", dist.Exponential(1.0))
+    rate = sample("rate", dist.Gamma(shape, 1.0).expand([G]).to_event(1))
+    sample("y", dist.Poisson(rate[g]), obs=y)
+
+
+def split(*arrays):
+    for k in range(0, N, BATCH):
+        yield tuple(a[k : k + BATCH] for a in arrays)
+
+
+@pytest.mark.parametrize(("model", "data", "kept"), [
+    (regression, (Y, GROUP, X), {"t": np.array(0.7), "s": np.array([0.5, 1.0, 1.5, 2.0])}),
+    (rates, (COUNT, GROUP), {"shape": np.array(1.3)}),
+])
+def test_batches_are_the_whole(model, data, kept):
+    whole, stream = cj.collapse(model), cj.collapse(model).stream(split(*data))
+    assert set(stream.plan().collapsed) == set(whole.plan(*data).collapsed)
+    results = []
+    for collapsed, args in ((whole, data), (stream, ())):
+        value, slope = jax.jit(jax.value_and_grad(
+            lambda k, m=collapsed, a=args: log_density(m, a, {}, k)[0]))(kept)
+        found = collapsed.conditionals(kept, *args)
+        results.append((value, slope, {n: (d.mean, d.variance) for n, d in found.items()}))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), *results)
+
+
+def test_draws_have_the_names_of_the_model():
+    stream = cj.collapse(regression).stream({"y": y, "g": g, "x": x} for y, g, x in split(Y, GROUP, X))
+    mcmc = numpyro.infer.MCMC(cj.Collapsed(stream), num_warmup=20, num_samples=20, progress_bar=False)
+    mcmc.run(jax.random.key(0))
+    assert set(mcmc.get_samples()) == {"t", "s", "b", "a", "shift"}
+
+
+def weight_of_a_latent(y):
+    w = sample("w", dist.HalfNormal(1.0))
+    with numpyro.handlers.scale(scale=w):
+        sample("y", dist.Normal(sample("m", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+
+def covariate_in_a_rate(y):
+    sample("y", dist.Poisson(jnp.exp(sample("b", dist.Normal(0.0, 1.0)) * jnp.arange(len(y)))), obs=y)
+
+
+def with_factor(y):
+    m = sample("m", dist.Normal(0.0, 1.0))
+    numpyro.factor("tilt", -(m**2))
+    sample("y", dist.Normal(m, 1.0), obs=y)
+
+
+def nothing_observed(y):
+    sample("m", dist.Normal(0.0, 1.0))
+
+
+def other_site(y):
+    m = sample("m", dist.Normal(0.0, 1.0))
+    sample("y" if len(y) == BATCH else "z", dist.Normal(m, 1.0), obs=y)
+
+
+@pytest.mark.parametrize(("model", "batches", "error", "words"), [
+    (weight_of_a_latent, [Y], cj.PlanError, "do not add up to a few numbers"),
+    (covariate_in_a_rate, [COUNT], cj.PlanError, "The rows reach a latent through"),
+    (with_factor, [Y], cj.PlanError, "is a `factor` statement"),
+    (nothing_observed, [Y], cj.ModelError, "no observed site with this batch"),
+    (other_site, [Y[:BATCH], Y], cj.ModelError, "With this batch the observed sites are"),
+    (rates, [], cj.DataError, "has no batch"),
+])
+def test_refused(model, batches, error, words):
+    with pytest.raises(error, match=words):
+        cj.collapse(model).stream(batches)
+
+
+def test_traced_batches_are_refused():
+    with pytest.raises(cj.PlanError, match="this one is traced"):
+        jax.jit(lambda y: cj.collapse(rates).stream([(y, GROUP)]) and y)(COUNT)
+
+
+def test_data_spread_over_devices():
+    """Arrays sharded over a mesh of eight devices give the posterior of the same arrays on one."""
+    script = textwrap.dedent("""
+        import jax, jax.numpy as jnp, numpy as np
+        jax.config.update("jax_enable_x64", True)
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec
+        import conjugate_ppl as cj
+        from numpyro.infer.util import log_density
+        from test_stream import COUNT, GROUP, N, rates
+        mesh = Mesh(np.array(jax.devices()), ("rows",))
+        spread = [jax.device_put(a[:56], NamedSharding(mesh, PartitionSpec("rows"))) for a in (COUNT, GROUP)]
+        assert len(spread[0].sharding.device_set) == 8
+        collapsed, kept = cj.collapse(rates), {"shape": jnp.asarray(1.3)}
+        for args in (spread, (COUNT[:56], GROUP[:56])):
+            draws = collapsed.recover(jax.random.key(0), {"shape": jnp.ones(3)}, *args)["rate"]
+            print(float(log_density(collapsed, args, {}, kept)[0]), float(draws.sum()))
+    """)
+    tests = Path(__file__).parent
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={
+        **os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}).stdout
+    spread, one = np.array(re.findall(r"-?\d+\.\d+", out), float).reshape(2, 2)
+    np.testing.assert_allclose(spread, one, rtol=1e-10)
