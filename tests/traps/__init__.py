@@ -249,4 +249,8 @@ X21    factors in other clothes
        test_found::test_delta_with_a_density_of_its_own
 X22    forms that another reference point takes away
        test_found::test_monomials_that_are_none_about_another_point
+X23    data that are changed in place
+       test_found::test_data_that_are_changed_in_place
+X24    masks within an event
+       test_found::test_mask_within_an_event
 """

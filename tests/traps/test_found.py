@@ -13,7 +13,7 @@ from numpyro.infer import MCMC
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
-from conjugate_ppl.errors import InternalError
+from conjugate_ppl.errors import DataError, InternalError
 from traps.oracles import dense, marginal, schools
 
 KEY = jax.random.key(0)
@@ -262,3 +262,31 @@ def test_monomials_that_are_none_about_another_point(power, collapsed):
     assert ("z" in cj.explain(model, Y).collapsed) == collapsed
     if collapsed:
         cj.check(model, KEY, Y)
+
+
+def test_data_that_are_changed_in_place():
+    """In float32 JAX converts an array of NumPy once, and keeps the result for as long as the array lives."""
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    with jax.enable_x64(False):
+        y = np.arange(3.0)
+        collapsed = cj.collapse(model)
+        before = float(collapsed.log_evidence(y))
+        y[0] = 10.0
+        after = float(collapsed.log_evidence(y))
+        assert after == pytest.approx(float(collapsed.log_evidence(y.copy()))) != before
+
+
+def test_mask_within_an_event():
+    """Its axes are those of the event, not of the batch."""
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0).expand([2]))
+        sample("y", dist.Normal(a, 1.0).mask(np.array([True, False])).to_event(1), obs=y)
+
+    y = np.array([[0.0, 1.0], [2.0, np.nan], [4.0, 5.0]])
+    found = cj.collapse(model).conditionals({}, y)["a"]
+    np.testing.assert_allclose(found.mean, [6 / 4, 0.0], atol=1e-12)
+    with pytest.raises(DataError, match=r"`y` at \(2, 0\)"):
+        cj.explain(model, np.where(y == 4.0, np.nan, y))
