@@ -29,7 +29,7 @@ from conjugate_ppl.densities import (
     support_parameters,
 )
 from conjugate_ppl.errors import DataError
-from conjugate_ppl.families import family_from_outside, prior_of
+from conjugate_ppl.families import FAMILIES, family_from_outside, priors_of
 from conjugate_ppl.graph import Graph
 
 __all__ = ["Program", "Site", "trace_program", "trace_sites"]
@@ -52,6 +52,7 @@ class Site:
         distribution: name of the innermost distribution type.
         family: name of the family its prior belongs to, or "".
         parameters: the prior's parameters, broadcast to the value where they are elementwise.
+        alternatives: other families that the prior may be taken for, with its parameters there.
         factor: its summed, masked and scaled log density.
         known_density: whether the factor was written from the table of densities.
         support_numbers: parameters that its support depends on.
@@ -84,6 +85,7 @@ class Site:
     distribution: str
     family: str
     parameters: Mapping[str, int]
+    alternatives: Mapping[str, Mapping[str, int]]
     factor: int
     known_density: bool
     support_numbers: tuple[int, ...]
@@ -352,7 +354,9 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
                         f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
                         "an array.")
     factor, known = _summed(fn, value, site["scale"])
-    found = prior_of(fn, jnp.shape(value)) if latent else None
+    families = priors_of(fn, jnp.shape(value)) if latent else {}
+    family = next((n for n in families if not FAMILIES[n].if_fits), "")
+    parameters = families.pop(family, {})
     mask, within = _mask_of(fn)
     inner = _innermost(fn)
     notes[name] = {
@@ -364,16 +368,17 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "discrete": bool(fn.support is not None and fn.support.is_discrete),
         "support": _support(fn),
         "distribution": type(inner).__name__,
-        "family": found[0] if found else "",
+        "family": family,
         "known_density": known,
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,
         "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) in (
             dist.Unit, dist.Delta),
-        "from_outside": registered_outside(inner) or bool(found and family_from_outside(found[0])),
+        "from_outside": registered_outside(inner) or any(
+            map(family_from_outside, [family] if family else families)),
         "source": lines.lines.get(name, ""),
     }
-    record: dict[str, Any] = {"factor": factor, "parameters": found[1] if found else {},
+    record: dict[str, Any] = {"factor": factor, "parameters": parameters, "alternatives": families,
                               "support_numbers": list(support_parameters(fn)),
                               "simplex_numbers": list(simplex_parameters(fn))}
     if mask is not None and mask is not True:
@@ -413,6 +418,7 @@ def _site(graph: Graph, name: str, numbers: dict[str, Any], note: dict[str, Any]
     states, possible = _states(graph, numbers.get("low"), numbers.get("high"))
     return Site(
         name=name, factor=numbers["factor"], parameters=numbers["parameters"],
+        alternatives=numbers["alternatives"],
         support_numbers=tuple(numbers["support_numbers"]),
         simplex_numbers=tuple(numbers["simplex_numbers"]), mask=numbers.get("mask"),
         scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"),

@@ -54,7 +54,7 @@ REMEDIES = {
 }
 """Part of the package -> what its reasons are about, and what can be done."""
 
-_REASON = {"Declined": 1, "Unknown": 0, "Unreadable": 0}  # which argument is the reason
+_REASON = {"Declined": 1, "_not_in": 3, "Unknown": 0, "Unreadable": 0}  # which argument is the reason
 _JUDGES = ("_own_obstacle", "_child_obstacle", "_discrete_obstacle", "_obstacle_to_sum", "describe")  # functions that return reasons
 _PASSED_ON = re.compile(r"|<[\w.]+>|<reason> in .*")  # what another place has said
 
@@ -76,6 +76,8 @@ def entries() -> list[Entry]:
     for file, function, node in _nodes():
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             kind = _class(file, ast.unparse(node.exc.func))
+            if not isinstance(kind, type):  # a function makes it: no error, but a reason
+                continue
             own = kind.__module__.startswith("conjugate_ppl")
             if not own or issubclass(kind, conjugate_ppl.ConjugatePPLError):
                 lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)

@@ -29,8 +29,10 @@ def _double(on: bool) -> contextlib.AbstractContextManager[None]:
     # the context manager, not the global switch: compiled code of one type is never met by the other
     enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
     if on is not _DOUBLE[-1]:
-        # JAX keeps what a NumPy array that a model closes over was rounded to, and would use it again
+        # JAX keeps what a NumPy array that a model closes over was rounded to, and would use it again,
+        # for as long as anything compiled from it is there
         jax.clear_caches()
+        gc.collect()
     _DOUBLE[:] = [on]
     return enable_x64(on)  # type: ignore[no-any-return]
 

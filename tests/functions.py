@@ -13,7 +13,15 @@ import pytest
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.algebra.variables import Complement, Latent, Log, Variable, Variables
+from conjugate_ppl.algebra.variables import (
+    Complement,
+    Elementwise,
+    Exponential,
+    Latent,
+    Log,
+    Variable,
+    Variables,
+)
 from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.graph import Graph
 
@@ -92,5 +100,9 @@ def variables(value: Value) -> set[Variable]:
 
 
 def is_plain(v: Variable) -> bool:
-    """Whether a variable is made of latents, logarithms and complements alone."""
+    """Whether a variable is made of latents, logarithms, complements and the like alone."""
+    if isinstance(v, Exponential):
+        return all(map(is_plain, variables(v.inner)))
+    if isinstance(v, Elementwise):
+        return v.primitive in ("cos", "sin", "lgamma") and is_plain(v.base)
     return isinstance(v, Latent) or (isinstance(v, (Log, Complement)) and is_plain(v.base))

@@ -135,7 +135,6 @@ def caught_by(mutant: Mutant) -> str:
     """The first detector that the mutant sets off, "" if there is none."""
     for name, detect in detectors():
         if (id(mutant.table), mutant.key) in _used()[name]:
-            jax.clear_caches()
             with mutated(mutant):
                 try:
                     detect()

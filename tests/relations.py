@@ -107,7 +107,8 @@ ROWS = (
     Row("gamma-pareto", "Gamma", "Pareto", "exponent `c z`", "exponential of a Lomax", "Nb: commented out, K",
         ("Gamma > Pareto",)),
     Row("pareto-uniform", "Pareto", "Uniform", "upper bound `z`", "Pareto-like",
-        "Nb: commented out, J: MultiBUGS, K"),
+        "Nb: commented out, J: MultiBUGS, K", reason="the data move the edge of the posterior, which is no "
+        "statistic that adds up; stays with the sampler"),
     # precisions and variances
     Row("gamma-normal", "Gamma", "Normal", "precision `c z`", "StudentT", "O, Nb, J, R, B: in its NIG, S, K",
         ("Gamma > Normal",)),
@@ -246,7 +247,7 @@ def page() -> str:
             "\n".join(f"* **{k}**: {v}" for k, v in RIVALS.items()) + "\n",
             _table(("prior", "likelihood", "here", *RIVALS), (_theirs(r, found[r.key]) for r in ROWS))]
     families = ", ".join(sorted(FAMILIES))
-    densities = ", ".join(sorted({_name(t.__name__) for t in DENSITIES}))
+    densities = ", ".join(sorted({_name(t.__name__) for t in DENSITIES if t.__module__.startswith("numpyro")}))
     out += ["## The tables\n", f"Families of latents: {families}.\n",
             f"Distributions with a registered density: {densities}.\n",
             "Any other distribution may stand where only discrete latents are concerned; transformed, "

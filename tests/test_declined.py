@@ -29,6 +29,7 @@ BINARY = np.array([1, 0, 1, 1, 0, 0])
 POSITIVE = RNG.gamma(2.0, 1.0, N)
 OUTCOME = np.array([0, 2, 1, 1, 0, 2])
 GROUP = np.array([0, 1, 2, 0, 1, 2])
+X2 = np.stack([np.ones(N), np.arange(N)], 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -473,9 +474,91 @@ def unknown_distribution(y):
 
 
 @declines("a", "has no conjugate family", Y)
-def truncated_prior(y):
-    a = sample("a", dist.TruncatedNormal(0.0, 1.0, low=0.0))  # here
+def truncated_prior_of_another_shape(y):
+    a = sample("a", dist.TruncatedCauchy(0.0, 1.0, low=0.0))  # here
     sample("y", dist.Normal(a, 1.0), obs=y)
+
+
+@declines("a", "has no conjugate family", Y, X2)
+def truncated_slopes(y, x):
+    a = sample("a", dist.TruncatedNormal(jnp.zeros(2), 1.0, low=0.0))  # here
+    sample("y", dist.Normal(x @ a, 1.0), obs=y)
+
+
+@declines("s", "has no conjugate family", Y)
+def half_normal_deviation(y):
+    s = sample("s", dist.HalfNormal(1.0))  # here
+    sample("y", dist.Normal(0.0, s), obs=y)
+
+
+@declines("s", "has no conjugate family", Y, collapsed="mu")
+def uniform_deviation_of_a_mean(y):
+    s = sample("s", dist.Uniform(0.0, 5.0))  # here
+    mu = sample("mu", dist.Normal(0.0, 1.0 + s))
+    sample("y", dist.Normal(mu, s), obs=y)
+
+
+@declines("s", "the integral over `mu` depends on it in no closed form", Y, collapsed="mu")
+def uniform_deviation_of_the_data_alone(y):
+    s = sample("s", dist.Uniform(0.0, 5.0))  # here
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, s), obs=y)
+
+
+@declines("z", "the support of `y` depends on it", POSITIVE)
+def pareto_edge(y):
+    z = sample("z", dist.Pareto(9.0, 2.0))
+    sample("y", dist.Uniform(0.0, z), obs=y)  # here
+
+
+@declines("z", "goes through `cos`", np.clip(Y, -3, 3))
+def twice_a_direction(y):
+    z = sample("z", dist.VonMises(0.0, 1.0))
+    sample("y", dist.VonMises(2 * z, 3.0), obs=y)  # here
+
+
+@declines("k", "", np.clip(Y, -3, 3))
+def concentration_of_directions(y):
+    k = sample("k", dist.Gamma(2.0, 1.0))
+    sample("y", dist.VonMises(0.0, k), obs=y)  # here
+
+
+@declines("t", "to the power", POSITIVE)
+def weibull_of_another_power(y):
+    t = sample("t", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Weibull(t ** (-1 / 1.7), 1.8), obs=y)  # here
+
+
+@declines("lam", "", COUNT)
+def log_linear_rate_that_is_not_linear(y):
+    lam = sample("lam", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(jnp.exp(jnp.log(lam) * jnp.arange(1.0, 7.0))), obs=y)  # here
+
+
+@declines("p", "a logarithm of a sum", COUNT)
+def rate_with_a_background(y):
+    p = sample("p", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(p * (jnp.arange(N) > 2) + 0.5), obs=y)  # here
+
+
+@declines("v", "not proved to sum to one", OUTCOME)
+def sticks_with_a_piece_missing(y):
+    v = sample("v", dist.Beta(1.0, 1.5).expand([2]))
+    left = jnp.cumprod(1 - v)
+    p = jnp.stack([v[0], v[1] * left[0], left[0]])
+    sample("y", dist.Categorical(p), obs=y)  # here
+
+
+@declines("phi", "", OUTCOME)
+def half_the_logits(y):
+    phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
+    sample("y", dist.Categorical(logits=0.5 * jnp.log(phi)), obs=y)  # here
+
+
+@declines("v", "", np.stack([Y, Y, Y], 1))
+def variance_beside_a_known_one(y):
+    v = sample("v", dist.InverseGamma(2.0, 1.0))
+    sample("y", dist.MultivariateNormal(0.0, covariance_matrix=v * jnp.eye(3) + 0.5), obs=y)  # here
 
 
 @declines("mu", "also depends on the discrete latent `z`", Y, collapsed="z")

@@ -13,6 +13,7 @@ import pytest
 from numpyro.distributions import constraints, transforms
 from scipy import stats
 
+from conjugate_ppl.additive.prior import Likelihood
 from conjugate_ppl.densities import (
     DENSITIES,
     UnknownDensity,
@@ -31,6 +32,7 @@ TRIL = np.array([[[1.0, 0.0, 0.0], [-0.4, 0.7, 0.0], [0.3, 2.0, 1.9]],
                  [[0.2, 0.0, 0.0], [0.1, 3.0, 0.0], [-5.0, 0.5, 0.6]]])
 
 EXAMPLES: dict[type, Callable[[], Any]] = {
+    Likelihood: lambda: Likelihood(jnp.asarray(-1.5)),
     dist.Normal: lambda: dist.Normal(LOC, POSITIVE),
     dist.HalfNormal: lambda: dist.HalfNormal(POSITIVE),
     dist.Cauchy: lambda: dist.Cauchy(LOC, POSITIVE),
@@ -66,6 +68,12 @@ EXAMPLES: dict[type, Callable[[], Any]] = {
     dist.MultinomialLogits: lambda: dist.MultinomialLogits(3 * SIMPLEX, np.array([4, 9])),
     dist.MultivariateNormal: lambda: dist.MultivariateNormal(LOC, scale_tril=TRIL),
     dist.Dirichlet: lambda: dist.Dirichlet(10 * SIMPLEX),
+    dist.VonMises: lambda: dist.VonMises(LOC, POSITIVE),
+    dist.Gumbel: lambda: dist.Gumbel(LOC, POSITIVE),
+    dist.Levy: lambda: dist.Levy(LOC, POSITIVE),
+    dist.Kumaraswamy: lambda: dist.Kumaraswamy(OTHER, POSITIVE),
+    dist.Gompertz: lambda: dist.Gompertz(OTHER, POSITIVE),
+    dist.LogUniform: lambda: dist.LogUniform(POSITIVE, POSITIVE + OTHER),
     dist.LKJCholesky: lambda: dist.LKJCholesky(3, POSITIVE),
 }
 # NumPyro writes these with betaln, which is good to six digits only; so do we, digit for digit, but for
@@ -202,7 +210,7 @@ class Louder(dist.Normal):
     lambda: Louder(LOC, 1.0).to_event(1),
     lambda: Louder(0.0, 1.0).expand((2, 3)).mask(True),
     lambda: dist.TransformedDistribution(Louder(0.0, 1.0), transforms.ExpTransform()),
-    lambda: dist.VonMises(0.0, 1.0),
+    lambda: dist.Logistic(0.0, 1.0),
     lambda: dist.OrderedLogistic(0.0, jnp.array([-1.0, 1.0])),
     lambda: dist.TransformedDistribution(dist.Normal(0.0, 1.0), transforms.SoftplusTransform()),
     lambda: dist.TransformedDistribution(

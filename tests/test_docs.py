@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def blocks():
-    """(source, expected output or None) of the README's Python blocks.
+def blocks(page="README.md"):
+    """(source, expected output or None) of a page's Python blocks.
 
     A `text` block right behind a Python block is what that block prints.
     """
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / page).read_text()
     pattern = r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?"
     return [m.groups() for m in re.finditer(pattern, text, re.DOTALL)]
 
@@ -38,9 +38,10 @@ def examples(name):
     return [t for t in found if t.examples]
 
 
-def test_readme():
-    found = blocks()
-    assert len(found) >= 6
+@pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("docs/extending.md", 2)])
+def test_pages(page, least):
+    found = blocks(page)
+    assert len(found) >= least
     space = {"__name__": "readme"}
     for source, expected in found:
         # a first line `# schools.py` is the file that `explain` should name

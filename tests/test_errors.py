@@ -489,7 +489,7 @@ def no_statistic():
 
 @raises(cj.InternalError, "belongs to no family")
 def statistic_of_no_family():
-    statistic_name(("cos", ("latent", "z"), 1.0, 1.0), 1)
+    statistic_name(("cos", ("latent", "z"), 2.0, 1.0), 1)
 
 
 @raises(cj.PlanError, "no observed site of this posterior; those are `y`", lambda p: p.loo("rate"),
@@ -534,6 +534,24 @@ def update_with_another_prior():
         sample("y", dist.Poisson(sample("rate", dist.Gamma(jnp.mean(y), 1.0))), obs=y)
 
     posterior((1, 2), model).update(jnp.array([4, 2]))
+
+
+def half_and_whole(y, x=None):
+    z = sample("z", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(z), obs=y)
+    if x is not None:
+        sample("x", dist.Poisson(z + x), obs=1) if x > 1 else sample("x", dist.Poisson(z), obs=1)
+
+
+@raises(cj.ModelError, "those of the posterior .'y',", lambda p, x: p.update(1, 0.0),
+        lambda p, x: p.merge(cj.collapse(half_and_whole).posterior(1, 0.0)))
+def data_of_other_sites(add):
+    add(cj.collapse(half_and_whole).posterior(1), 0.0)
+
+
+@raises(cj.PlanError, "With these arguments there is no posterior in closed form of `z`")
+def update_that_is_not_conjugate():
+    cj.collapse(half_and_whole).posterior(1).update(1, 2.0)
 
 
 @raises(cj.PlanError, "gives no posterior of `z`")

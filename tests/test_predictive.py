@@ -15,6 +15,7 @@ from scipy import stats
 
 import conjugate_ppl as cj
 from conjugate_ppl.marginals import BurrXII, CompoundGamma, DoubleLomax, GeneralizedBetaPrime, Lomax
+from conjugate_ppl.predictive import rules
 
 RATES = np.linspace(0.5, 2.0, N)  # exposures
 PAIRS = np.stack([Y, Y[::-1]], 1)
@@ -149,3 +150,11 @@ def test_new_rows_and_prior():
     np.testing.assert_allclose(laws["b"].log_prob(jnp.ones(2)), stats.multivariate_t(
         mean[:2], covariance[:2, :2], df=2 * a).logpdf(np.ones(2)), rtol=1e-9)
     np.testing.assert_allclose(laws["level"].mean, mean[2], rtol=1e-9)
+
+
+def test_every_rule_is_used():
+    for model, table in ((gamma, rules.GAMMA), (inverse_gamma, rules.GAMMA), (beta, rules.BETA),
+                         (dirichlet, rules.DIRICHLET)):
+        with seed(rng_seed=0), trace() as run:
+            model()
+        assert {type(s["fn"]) for s in run.values() if s["is_observed"]} == table.keys()

@@ -18,13 +18,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable
 
-__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "key_of", "site_of", "statistic"]
+__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "connected", "key_of", "site_of", "statistic"]
 
 Key = tuple[Any, ...]
 Signature = tuple[tuple[Key, Fraction], ...]
@@ -119,6 +120,11 @@ class Polynomial:
         return Polynomial(self.origins, own)
 
     @property
+    def together(self) -> list[tuple[str, ...]]:
+        """Its sites, those that meet in a monomial with each other."""
+        return connected([site_of(key) for key, _ in signature] for signature in self.groups)
+
+    @property
     def sites(self) -> frozenset[str]:
         """The sites that it is about."""
         return frozenset(site_of(key) for signature in self.groups for key, _ in signature)
@@ -137,6 +143,14 @@ class Polynomial:
                                      else x ** float(power))
             total = total + jnp.sum(product)
         return total
+
+
+def connected(groups: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
+    """The connected components of sites of which some are said to meet, each in alphabetical order."""
+    graph = nx.Graph()
+    for names in groups:
+        nx.add_path(graph, sorted(names))
+    return [tuple(sorted(part)) for part in nx.connected_components(graph)]
 
 
 def _digits(numbers: np.ndarray) -> Any:

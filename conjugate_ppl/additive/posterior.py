@@ -18,12 +18,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
-import networkx as nx
 import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.cells import Cells, read_cells
-from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
+from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial, connected
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
 from conjugate_ppl.collapse import CollapsedModel
@@ -99,9 +98,11 @@ class Posterior:
             ModelError: if the model has other latents, or another prior, with these arguments.
             DataError: if an observed value lies outside its support.
         """
-        program = self.prior.check_same(args, kwargs)
+        self.prior.check_same(args, kwargs)
+        execution = _fit(self.prior.proper, args, kwargs)
+        _check_observed(self.prior, _observed(execution.program, self.prior.given))
         return dataclasses.replace(self, parts=(
-            *self.parts, _read(self.prior, args, kwargs, program, self.parts[0].total.origins)))
+            *self.parts, _read(self.prior, args, kwargs, execution.program, self.parts[0].total.origins)))
 
     @_compat.one_thread
     def merge(self, *others: Posterior) -> Posterior:
@@ -119,6 +120,7 @@ class Posterior:
                 raise ModelError(f"The posteriors to merge were made for different values of {names}, so that "
                                  "they are about different things. Give all of them the same `kept=`.")
             self.prior.check_same(other.prior.args, other.prior.kwargs)
+            _check_observed(self.prior, other.prior.observed)
         return dataclasses.replace(self, parts=sum((o.parts for o in others), self.parts))
 
     def temper(self, power: float) -> Posterior:
@@ -163,12 +165,7 @@ class Posterior:
     def collapsed(self) -> CollapsedModel:
         """The prior times the sum of all contributions: a model without arguments, collapsed."""
         likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
-        graph = nx.Graph()
-        for p in self.parts:
-            for c in p.cells.values():
-                for term in c.value.terms:
-                    nx.add_path(graph, sorted(term.roots))
-        together = [tuple(n for n in self.prior.latents if n in part) for part in nx.connected_components(graph)]
+        together = connected(t.roots for p in self.parts for c in p.cells.values() for t in c.value.terms)
         return CollapsedModel(self.prior.with_likelihood(likelihood, together))
 
     @property
@@ -331,18 +328,36 @@ def posterior_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
                  given: Mapping[str, Any]) -> Posterior:
     """The posterior of a model all of whose latents but those `given` are integrated out."""
     prior = Prior(model, args, dict(kwargs), dict(given), (), {})
-    execution = CollapsedModel(prior.fixed).execution(args, kwargs)
-    program, plan = execution.program, execution.plan
-    assert not plan.kept, f"with values of what was kept, {plan.kept} are kept"
+    execution = _fit(prior.fixed, args, kwargs)
+    program = execution.program
     origins: dict[str, np.ndarray] = {}
     for elimination in execution.chosen.eliminations:
         if isinstance(elimination, GaussianElimination):
             origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
-        elif not isinstance(elimination, ElementwiseElimination):
+    prior = dataclasses.replace(prior, observed=_observed(program, given),
+                                latents={n: program.sites[n].shape for n in program.latents})
+    return Posterior(prior, (_read(prior, args, kwargs, program, origins),))
+
+
+def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
+    """The analysis of a model with data, all of whose latents must be integrated out by additive rules."""
+    execution = CollapsedModel(model).execution(args, kwargs)
+    plan = execution.plan
+    if plan.kept:
+        reasons = ", ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
+        raise PlanError(f"With these arguments there is no posterior in closed form of {reasons}. Change the model "
+                        "or the arguments there.")
+    for elimination in execution.chosen.eliminations:
+        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination)):
             site, rule = elimination.sites[0], elimination.rule
             raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
                             "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "
                             "`recover`, `conditionals`.")
+    return execution
+
+
+def _observed(program: Program, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sites that are data."""
     observed = [s for s in program.sites.values() if not s.latent and s.name not in given]
     for statement in observed:
         if statement.auxiliary and program.roots(statement.factor):
@@ -353,9 +368,14 @@ def posterior_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     if not names:
         raise ModelError("The model has no observed site with these arguments, so that there is nothing to add "
                          "up. Give it data.")
-    prior = dataclasses.replace(prior, observed=names, latents={n: program.sites[n].shape
-                                                                for n in program.latents})
-    return Posterior(prior, (_read(prior, args, kwargs, program, origins),))
+    return names
+
+
+def _check_observed(prior: Prior, found: tuple[str, ...]) -> None:
+    if set(found) != set(prior.observed):
+        before = prior.observed
+        raise ModelError(f"The observed sites of these data are {found}, and those of the posterior {before}. Give "
+                         "the model the same arguments, with other values.")
 
 
 def _read(prior: Prior, args: Any, kwargs: Any, program: Program, origins: Mapping[str, np.ndarray]) -> Part:

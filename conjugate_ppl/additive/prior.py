@@ -10,6 +10,7 @@ is an ordinary model, of which everything else in this package is true: it is co
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
@@ -23,11 +24,11 @@ from numpyro.primitives import Messenger
 from conjugate_ppl.additive.polynomial import Polynomial
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.densities import register_density
+from conjugate_ppl.densities import base_of, register_density
 from conjugate_ppl.errors import ModelError
 from conjugate_ppl.program import Program, trace_program
 
-__all__ = ["Prior"]
+__all__ = ["Likelihood", "Prior"]
 
 class Likelihood(dist.Distribution):  # type: ignore[misc]
     """Stands for observed sites: its log density is theirs, whatever the value."""
@@ -44,12 +45,12 @@ class Likelihood(dist.Distribution):  # type: ignore[misc]
         return jnp.zeros(sample_shape)
 
     def log_prob(self, value: Any) -> Any:
-        return self.log_likelihood
+        return jnp.broadcast_to(self.log_likelihood, jnp.shape(value))
 
 
 @register_density(Likelihood)
 def _(d: Any, x: Any) -> Any:
-    return d.log_likelihood
+    return jnp.broadcast_to(d.log_likelihood, jnp.shape(x))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,20 +77,22 @@ class Prior:
         with _Given(self.given):
             self.model(*args, **kwargs)
 
-    def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]]
+    def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]] | None = None
                         ) -> Callable[[], None]:
         """The prior times a likelihood, as a model without arguments.
 
-        `together` are the sites that meet in some monomial of the data, be its weight 0: a statement for each.
+        `together` are the sites that meet in some monomial of the data, be its weight 0 (default: those of the
+        likelihood): a statement for each.
         Joined for no reason, sites could not be integrated out one after the other; apart, they would be other
         blocks than those of the data.
         """
+        blocks = ((), *(likelihood.together if together is None else together))
 
         def model() -> None:
             with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = {n: s["value"] for n, s in trace.items() if n in self.latents}
-            for sites in ((), *together):
+            for sites in blocks:
                 part = likelihood.on(sites)
                 total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
                 name = "the data on " + ", ".join(sites) if sites else "the data alone"
@@ -114,16 +117,22 @@ class Prior:
         rng = np.random.default_rng(0)
         for _ in range(2):
             point = {n: _inside(own.sites[n].support, s, rng) for n, s in self.latents.items()}
-            for name in self.latents:
-                if own.sites[name].support == "other":
-                    continue
-                a, b = (_at(p, p.sites[name].factor, point) for p in (own, other))
-                if a is None or b is None or not np.allclose(a, b, rtol=1e-6, atol=1e-6):
+            for name in [n for n in own.sites if n in self.latents or n in self.given]:
+                a, b = (_facts(p, name, point) for p in (own, other))
+                if a is None or b is None or not all(
+                        np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=1e-6, atol=1e-6)
+                        for x, y in itertools.zip_longest(a, b, fillvalue=np.nan)):
                     source = other.sites[name].source
                     raise ModelError(f"The prior of `{name}` is another one with these arguments ({source}). "
                                      "Likely it is computed from the data: a prior counts once, and has to be "
                                      "the same for all of them.")
         return other
+
+    def proper(self, *args: Any, **kwargs: Any) -> None:
+        """The model with what is given as data, and proper priors in place of flat ones: data that are added
+        need not determine by themselves what has a flat prior."""
+        with _Proper():
+            self.fixed(*args, **kwargs)
 
 
 class _Given(Messenger):  # type: ignore[misc]
@@ -143,6 +152,15 @@ class _Given(Messenger):  # type: ignore[misc]
             msg["is_observed"] = True
 
 
+class _Proper(Messenger):  # type: ignore[misc]
+    """Flat priors become normal."""
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "sample" and type(base_of(msg["fn"])) is dist.ImproperUniform:
+            fn = msg["fn"]
+            msg["fn"] = dist.Normal(0.0, 1.0).expand(fn.batch_shape + fn.event_shape).to_event(fn.event_dim)
+
+
 def _inside(support: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A value in a support."""
     x = np.asarray(rng.normal(size=shape))
@@ -155,11 +173,16 @@ def _inside(support: str, shape: tuple[int, ...], rng: np.random.Generator) -> n
     return np.asarray(x)
 
 
-def _at(program: Program, number: int, sites: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """A number of a program at values of the latents, computed on the host."""
+def _facts(program: Program, name: str, sites: Mapping[str, np.ndarray]) -> list[np.ndarray] | None:
+    """What says what a site's prior is, at values of the latents, computed on the host; None if not known."""
+    if name not in program.sites:  # a `param` site
+        return []
+    site = program.sites[name]
+    numbers = [*site.parameters.values(), *site.support_numbers]
+    if site.support != "other" or not site.latent:  # the values are inside the support
+        numbers.append(site.factor)
     inputs = {program.inputs[n]: Value.known(v) for n, v in sites.items()}
-    walk = Walk(program.graph, inputs, ())
-    (value,) = walk.run([number])
-    if not all(is_known(a) for t in value.terms for a in t.arrays):
+    values = Walk(program.graph, inputs, ()).run(numbers)
+    if not all(is_known(a) for v in values for t in v.terms for a in t.arrays):
         return None
-    return np.asarray(sum((t.coefficient() for t in value.terms), np.zeros(())))
+    return [np.asarray(sum((t.coefficient() for t in v.terms), np.zeros(()))) for v in values]

@@ -18,6 +18,7 @@ are known, they are added and solved on the host, in double precision.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -31,7 +32,7 @@ from conjugate_ppl.additive.leverage import BlockLaw, Touch, block_law, expectat
 from conjugate_ppl.additive.monomials import written
 from conjugate_ppl.additive.polynomial import Key, site_of
 from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.elimination.elementwise import ElementwiseElimination
+from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.errors import InternalError
 from conjugate_ppl.planning.execute import Execution
@@ -42,14 +43,13 @@ _MONOMIALS = 1 << 22  # held at once
 
 
 def statistic_name(key: Key, power: Fraction) -> str:
-    """What a family calls a statistic ("z", "1/z", "log z", "log(1-z)")."""
-    if key[0] == "latent" and power in (1, -1):
-        return "z" if power == 1 else "1/z"
-    if key[0] == "log" and power == 1:
-        if key[1][0] == "latent":
-            return "log z"
-        if key[1][0] == "complement" and key[1][1][0] == "latent":
-            return "log(1-z)"
+    """What a family calls a statistic ("z", "1/z", "log z", "log(1-z)", "cos z", ...)."""
+    if key[0] == "latent":
+        return named("z", power)
+    if key[1][0] == "latent" and (key[0] == "log" or key[2:] == (1.0, 1.0)):
+        return named(f"{key[0]} z", power)
+    if key[0] == "log" and key[1][0] == "complement" and key[1][1][0] == "latent":
+        return named("log(1-z)", power)
     raise InternalError(f"The statistic {key} to the power {power} belongs to no family.")
 
 
@@ -85,7 +85,7 @@ class Fitted:
             known = [c.known for c in elimination.contributions]  # all digits, where no block is left in them
             naturals[name] = elimination, tuple(
                 np.asarray(p, float).reshape(-1) + (np.asarray(a, float).reshape(-1) if k is None else k)
-                for p, a, k in zip(*found[name], known, strict=True))
+                for p, a, k in itertools.zip_longest(*found[name], known))
         return cls(laws, naturals)
 
 
@@ -163,7 +163,7 @@ def _ratios(elimination: ElementwiseElimination, natural: tuple[np.ndarray, ...]
     rows, elements = (np.concatenate([p[k] for ps in added.values() for p in ps]) for k in (0, 1))
     events = max(len(natural[0]) // width, 1)
     pairs, index = np.unique(rows * events + elements // width, return_inverse=True)
-    both = np.zeros((len(family.statistics), 2, len(pairs), width))
+    both = np.zeros((len(natural), 2, len(pairs), width))  # those of constants stay zero
     start = 0
     for name, pieces in added.items():
         k = family.statistics.index(name)

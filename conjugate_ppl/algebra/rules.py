@@ -14,6 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conjugate_ppl.algebra import movement
+from conjugate_ppl.algebra.matrices import cholesky
+from conjugate_ppl.algebra.monomial import (
+    PIECES,
+    Unknown,
+    by_pieces,
+    by_rows,
+    exact_power,
+    known_log,
+    power,
+    simplify,
+)
+from conjugate_ppl.algebra.scatter import scatter, scatter_add
+from conjugate_ppl.algebra.simplex import sum_of_events
 from conjugate_ppl.algebra.term import (
     Atom,
     Term,
@@ -21,7 +34,6 @@ from conjugate_ppl.algebra.term import (
     array_module,
     is_known,
     merge_atoms,
-    same_selection,
 )
 from conjugate_ppl.algebra.value import (
     add,
@@ -33,9 +45,8 @@ from conjugate_ppl.algebra.value import (
     reshape,
     spread,
     where,
-    write_out,
 )
-from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Opaque
+from conjugate_ppl.algebra.variables import Elementwise, Exponential, Log, Opaque
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -46,10 +57,6 @@ __all__ = ["RULES", "Unknown"]
 Rule = Callable[..., Any]
 
 _FEW = 64  # monomials of a scalar whose exponentials are multiplied
-
-
-class Unknown(Exception):
-    """The algebra cannot say what a primitive does to these operands; the message says why."""
 
 
 def value_of(x: Any) -> Value:
@@ -108,79 +115,6 @@ def _as_one(walk: Walk, number: int, x: Value) -> Value:
         f"sum#{number}", int(np.prod(x.shape)), positive, x.roots, number)), x.shape)
 
 
-def _monomial(walk: Walk, x: Value, what: str) -> Term:
-    """The single term of `x`, simplified by the relations that are known (1 - p of a probability)."""
-    x = simplify(walk, x)
-    term = x.single
-    if term is None:
-        raise Unknown(f"{what} of a sum")
-    return term
-
-
-def simplify(walk: Walk, x: Value) -> Value:
-    """`1 - p` as the variable it is, `1/p - 1` as `(1-p)/p`, `1 + p/(1-p)` as `1/(1-p)`, and back.
-
-    Terms that are 0 go.
-    """
-    terms = tuple(t for t in x.terms if t.hidden or not _is_constant(t, 0.0))
-    if 0 < len(terms) < len(x.terms):
-        x = Value(x.shape, terms)
-    if len(x.terms) != 2 or any(t.hidden for t in x.terms):
-        return x
-    one = [t for t in x.terms if not t.atoms]
-    other = [t for t in x.terms if t.atoms]
-    if len(one) != 1:
-        return x
-    term = other[0]
-    if len(term.atoms) == 1:
-        atom = term.atoms[0]
-        plain = atom.power == 1 and _is_constant(one[0], 1.0) and _is_constant(term, -1.0)
-        odds = atom.power == -1 and _is_constant(one[0], -1.0) and _is_constant(term, 1.0)
-        if plain or odds:
-            base = atom.variable
-            if isinstance(base, Complement) or (isinstance(base, Latent)
-                                                and base.support in ("unit", "simplex")):
-                flipped = Atom(walk.variables.complement(base), Fraction(1), atom.selection)
-                atoms = (flipped,) if atom.power == 1 else merge_atoms((atom, flipped))
-                unit = np.ones((1,) * term.rank)
-                return Value(x.shape, (Term(term.rank, (), (unit,), atoms),))
-    if not _is_constant(one[0], 1.0):
-        return x
-    if len(term.atoms) == 2 and _is_constant(term, 1.0):
-        up = next((a for a in term.atoms if a.power == 1), None)
-        down = next((a for a in term.atoms if a.power == -1), None)
-        if up and down and walk.variables.complement(up.variable) is down.variable and (
-                same_selection(up.selection, down.selection)):
-            return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
-    return x
-
-
-def _is_constant(term: Term, number: float) -> bool:
-    c = term.coefficient()
-    return is_known(c) and bool(np.all(c == number))
-
-
-def power(walk: Walk, x: Value, p: Fraction) -> Value:
-    """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
-    if p in (0, 1):
-        return x if p else Value.known(np.ones(x.shape))
-    term = _monomial(walk, x, "a power")
-    c = term.coefficient()
-    if p.denominator != 1 and not all(a.variable.positive for a in term.atoms):
-        raise Unknown("a root of what is not proved positive")
-    # of traced data nothing is known, and nothing need be: (c v)**p = c**p v**p for positive v,
-    # NaN for NaN
-    if is_known(c):
-        if p.denominator != 1 and not (c > 0).all():
-            raise Unknown("a root of data that are not positive")
-        if p < 0 and not (c != 0).all():
-            raise Unknown("a division by data that hold a zero")
-    exponent = int(p) if p.denominator == 1 and p >= 0 else float(p)
-    atoms = tuple(Atom(a.variable, a.power * p, a.selection) for a in term.atoms)
-    coefficient = 1.0 / c if p == -1 else c**exponent
-    return Value(x.shape, (Term(term.rank, (), (coefficient,), atoms),))
-
-
 def _integer_pow(walk: Walk, eqn: Equation, x: Value) -> Value:
     y = eqn.params["y"]
     if y == 2:
@@ -209,11 +143,11 @@ def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
 
 
 def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
-    term = _monomial(walk, x, "a logarithm")
-    c = term.coefficient()
-    if is_known(c) and not (c > 0).all():
-        raise Unknown("a logarithm of data that are not positive")
-    out = [Term(term.rank, (), (array_module(c).log(c),), ())]
+    return by_pieces(walk, x, "a logarithm", lambda term: _log_of(walk, x.shape, term))
+
+
+def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
+    out = [Term(term.rank, (), (known_log(term.coefficient()),), ())]
     for atom in term.atoms:
         factor = np.full((1,) * term.rank, float(atom.power))
         base = atom.variable
@@ -226,7 +160,7 @@ def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
         else:
             raise Unknown("a logarithm of what is not proved positive")
         out.append(Term(term.rank, (), (factor,), (Atom(inner, Fraction(1), atom.selection),)))
-    return collect(x.shape, out)
+    return collect(shape, out)
 
 
 def _log1p(walk: Walk, eqn: Equation, x: Value) -> Value:
@@ -234,40 +168,109 @@ def _log1p(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
-    """exp of a sum of logarithms (with one exponent each) is a monomial."""
+    """exp of a sum of logarithms is a monomial, times the exponential of what else is in the sum."""
     coefficient: Any = np.ones((1,) * len(x.shape))
-    atoms: list[Atom] = []
-    for term in _unlisted(x):
+    logs: list[Term] = []
+    rest: list[Term] = []
+    for term in x.terms:
         if not term.atoms and not term.hidden:
             c = term.coefficient()
             coefficient = coefficient * array_module(c).exp(c)
             continue
-        if term.hidden or len(term.atoms) != 1 or term.atoms[0].power != 1:
-            raise Unknown("an exponential")
-        variable = term.atoms[0].variable
-        if not isinstance(variable, Log):
-            raise Unknown("an exponential")
-        c = term.coefficient()
-        if not is_known(c) or np.unique(c).size != 1:
-            raise Unknown("an exponential whose exponent differs from element to element")
-        atoms.append(Atom(variable.base, Fraction(float(c.flat[0])), term.atoms[0].selection))
-    return Value(x.shape, (Term(len(x.shape), (), (coefficient,), merge_atoms(atoms)),))
+        listed = _unlisted(term)
+        (logs if all(map(_is_log, listed)) else rest).extend(
+            listed if all(map(_is_log, listed)) else [term])
+    if rest and not logs:
+        raise Unknown("an exponential")
+    bases = [(t.atoms[0].variable, t.atoms[0].selection) for t in logs]
+
+    def monomial(exponents: list[float]) -> Value:
+        atoms = [Atom(log.base, exact_power(Fraction(p)), at)  # type: ignore[attr-defined]
+                 for (log, at), p in zip(bases, exponents, strict=True) if p]
+        one = np.ones((1,) * len(x.shape))
+        return Value(x.shape, (Term(len(x.shape), (), (one,), merge_atoms(atoms)),))
+
+    out = by_rows(x.shape, [t.coefficient() for t in logs], monomial)
+    if rest:
+        other = Exponential(f"exp#{eqn.outputs[0]}", int(np.prod(x.shape)), True,
+                            frozenset().union(*(t.roots for t in rest)), collect(x.shape, rest), eqn)
+        out = multiply(out, Value.of(walk.variables.keep(("exp", eqn.outputs[0]), other), x.shape))
+    return multiply(Value(x.shape, (Term(len(x.shape), (), (coefficient,), ()),)), out)
 
 
-def _unlisted(x: Value) -> list[Term]:
-    """The terms of a value, those of a scalar that list a few monomials as one term each."""
-    out: list[Term] = []
-    for term in x.terms:
-        few = int(np.prod(term.hidden)) <= _FEW and all(is_known(a) for a in term.arrays)
-        if not (term.hidden and x.shape == () and few):
-            out.append(term)
-            continue
-        numbers, columns = write_out(term)
-        for k, number in enumerate(numbers):
-            atoms = tuple(Atom(a.variable, a.power, column[k])
-                          for a, column in zip(term.atoms, columns, strict=True))
-            out.append(Term(0, (), (np.asarray(number),), atoms))
+def _is_log(term: Term) -> bool:
+    return len(term.atoms) == 1 and not term.hidden and term.atoms[0].power == 1 and isinstance(
+        term.atoms[0].variable, Log) and is_known(term.coefficient())
+
+
+def _unlisted(term: Term) -> list[Term]:
+    """A sum of a few monomials as one term each."""
+    if not term.hidden or int(np.prod(term.hidden)) > _FEW or not all(is_known(a) for a in term.arrays):
+        return [term]
+    out = []
+    for place in np.ndindex(term.hidden):
+        def pick(x: np.ndarray, place: tuple[int, ...] = place) -> np.ndarray:
+            own = x.shape[: term.rank]
+            return x[(slice(None),) * term.rank + tuple(
+                min(k, n - 1) for k, n in zip(place, x.shape[term.rank:], strict=True))].reshape(own)
+
+        one = term.map(pick, hidden=())
+        if one.coefficient().any():
+            out.append(one)
     return out
+
+
+def _lgamma(walk: Walk, eqn: Equation, x: Value) -> Value:
+    """lgamma(1 + v) = lgamma(v) + log v"""
+    constant = [t for t in x.terms if not t.atoms and not t.hidden]
+    others = [t for t in x.terms if t.atoms]
+    if len(constant) != 1 or len(others) != 1 or not (
+            is_known(constant[0].coefficient()) and (constant[0].coefficient() == 1).all()):
+        raise Unknown("`lgamma`")
+    v = Value(x.shape, (others[0],))
+    return add(elementwise(walk, eqn, v), _log(walk, eqn, v))
+
+
+def _turn(sine: bool) -> Rule:
+    """Sines and cosines of sums of angles."""
+
+    def rule(walk: Walk, eqn: Equation, x: Value) -> Value:
+        return _angles(walk, eqn, x)[sine]
+
+    return rule
+
+
+def _angles(walk: Walk, eqn: Equation, x: Value) -> tuple[Value, Value]:
+    """(cos, sin) of a value, term by term: cos(a + b) = cos a cos b - sin a sin b."""
+    cosine: Value | None = None
+    sine: Value | None = None
+    for term in x.terms:
+        c, s = _angle(walk, eqn, Value(x.shape, (term,)))
+        if cosine is None or sine is None:
+            cosine, sine = c, s
+        else:
+            cosine, sine = (add(multiply(cosine, c), multiply(sine, s), -1),
+                            add(multiply(sine, c), multiply(cosine, s)))
+    if cosine is None or sine is None:
+        return Value.known(np.ones(x.shape)), Value.known(np.zeros(x.shape))
+    return cosine, sine
+
+
+def _angle(walk: Walk, eqn: Equation, x: Value) -> tuple[Value, Value]:
+    term = x.terms[0]
+    if term.hidden or len(term.atoms) > 1:
+        raise Unknown(f"`{eqn.primitive}` of a product or a sum over elements")
+    c = term.coefficient()
+    xp = array_module(c)
+    if not term.atoms:
+        return (Value(x.shape, (Term(term.rank, (), (xp.cos(c),), ()),)),
+                Value(x.shape, (Term(term.rank, (), (xp.sin(c),), ()),)))
+    if not is_known(c) or np.unique(np.abs(c)).size != 1:
+        raise Unknown(f"`{eqn.primitive}` of a latent times data")
+    positive = Value(x.shape, (Term(term.rank, (), (np.abs(c),), term.atoms),))
+    sign = Value(x.shape, (Term(term.rank, (), (np.sign(c),), ()),))
+    return (elementwise(walk, eqn, positive, "cos"),
+            multiply(sign, elementwise(walk, eqn, positive, "sin")))
 
 
 def _logistic(walk: Walk, eqn: Equation, x: Value) -> Value:
@@ -280,7 +283,40 @@ def _logistic(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _reduce_sum(walk: Walk, eqn: Equation, x: Value) -> Value:
-    return reduce_sum(x, eqn.params["axes"])
+    return sum_of_events(x, eqn.params["axes"])
+
+
+def _cumprod(walk: Walk, eqn: Equation, x: Value) -> Value:
+    axis = eqn.params["axis"]
+    steps = _running_products(walk, x, axis, eqn.params["reverse"])
+    terms: list[Term] = []
+    for k, product in enumerate(steps):
+        here = np.full(x.shape, -1)
+        at = (slice(None),) * axis + (x.shape[axis] - 1 - k if eqn.params["reverse"] else k,)
+        here[at] = movement.numbered(product.shape)
+        terms += move(product, here).terms
+    return collect(x.shape, terms)
+
+
+def _reduce_prod(walk: Walk, eqn: Equation, x: Value) -> Value:
+    for axis in sorted(eqn.params["axes"], reverse=True):
+        x = _running_products(walk, x, axis, False)[-1]
+    return x
+
+
+def _running_products(walk: Walk, x: Value, axis: int, reverse: bool) -> list[Value]:
+    """The products of the first k elements along an axis, k = 1, 2, ...; one monomial each."""
+    n = x.shape[axis]
+    if not 0 < n <= PIECES:
+        raise Unknown("a product of many elements")
+    numbers = movement.numbered(x.shape)
+    out: list[Value] = []
+    for k in range(n):
+        element = simplify(walk, move(x, np.take(numbers, n - 1 - k if reverse else k, axis)))
+        if element.single is None:
+            raise Unknown("a product of sums")
+        out.append(multiply(out[-1], element) if out else element)
+    return out
 
 
 def _dot_general(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
@@ -444,8 +480,10 @@ def _dynamic_update_slice(walk: Walk, eqn: Equation, x: Any, update: Any, *start
     return collect(x.shape, [*where(keep, x).terms, *move(update, source).terms])
 
 
-def elementwise(walk: Walk, eqn: Equation, x: Any) -> Value:
+def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value:
     """A function of one monomial in one variable, element by element: a new variable.
+
+    The function is that of the equation, or `primitive`.
 
     f(v[selection]) = f(v)[selection], so rows that read the same element share one value.
     """
@@ -457,12 +495,12 @@ def elementwise(walk: Walk, eqn: Equation, x: Any) -> Value:
     if not is_known(c) or np.unique(c).size != 1:
         raise Unknown("")
     number, p = float(c.flat[0]), float(atom.power)
-    key = (eqn.primitive, tuple(sorted((k, repr(v)) for k, v in eqn.params.items())),
-           atom.variable, number, p)
-    name = f"{eqn.primitive}({atom.variable.name})"
+    own = primitive or eqn.primitive
+    key = (own, tuple(sorted((k, repr(v)) for k, v in eqn.params.items())), atom.variable, number, p)
+    name = f"{own}({atom.variable.name})"
     variable = walk.variables.once(key, lambda: Elementwise(
-        name, atom.variable.size, eqn.primitive in ("exp", "logistic"), atom.variable.roots,
-        eqn.primitive, atom.variable, number, p, eqn))
+        name, atom.variable.size, own in ("exp", "logistic"), atom.variable.roots,
+        own, atom.variable, number, p, eqn))
     one = np.ones((1,) * term.rank)
     return Value(x.shape, (Term(term.rank, (), (one,), (Atom(variable, Fraction(1),
                                                              atom.selection),)),))
@@ -481,7 +519,9 @@ RULES: dict[str, Rule] = {
     "sqrt": _root(Fraction(1, 2)), "rsqrt": _root(Fraction(-1, 2)),
     "log": _log, "log1p": _log1p, "exp": _exp, "logistic": _logistic,
     "reduce_sum": _reduce_sum, "dot_general": _dot_general, "cumsum": _cumsum,
-    "triangular_solve": _triangular_solve,
+    "triangular_solve": _triangular_solve, "cholesky": cholesky,
+    "cumprod": _cumprod, "reduce_prod": _reduce_prod, "lgamma": _lgamma,
+    "cos": _turn(False), "sin": _turn(True), "scatter": scatter, "scatter-add": scatter_add,
     "broadcast_in_dim": _broadcast_in_dim, "reshape": _reshape, "squeeze": _axes_of_one,
     "expand_dims": _axes_of_one, "transpose": _transpose, "copy": _copy, "copy_p": _copy,
     "convert_element_type": _convert, "pad": _pad, "tile": _tile,

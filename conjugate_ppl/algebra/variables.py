@@ -16,8 +16,9 @@ from conjugate_ppl.errors import InternalError
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
+    from conjugate_ppl.algebra.term import Value
 
-__all__ = ["Complement", "Elementwise", "Latent", "Log", "Opaque", "Variable"]
+__all__ = ["Complement", "Elementwise", "Exponential", "Latent", "Log", "Opaque", "Variable"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,10 +40,14 @@ class Variable:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Latent(Variable):
-    """The elements of one latent site, less a constant `origin` (zero unless it was moved)."""
+    """The elements of one latent site, less a constant `origin` (zero unless it was moved).
+
+    `cells` is the length of the site's last axis.
+    """
 
     support: str = "real"
     origin: np.ndarray | None = None
+    cells: int = 1
 
     @property
     def site(self) -> str:
@@ -92,7 +97,20 @@ class Elementwise(Variable):
     def elements(self, values: Values) -> Any:
         x = values.variable(self.base)
         x = self.coefficient * (x if self.power == 1 else x**self.power)
+        if self.primitive != self.equation.primitive:
+            return getattr(values.xp, self.primitive)(x)
         return self.equation.raw.primitive.bind(x, **self.equation.params)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exponential(Variable):
+    """exp of a sum of monomials, in the sum's own order."""
+
+    inner: Value
+    equation: Any
+
+    def elements(self, values: Values) -> Any:
+        return values.xp.exp(values.value(self.inner)).reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,8 +17,10 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.distinct import distinct
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
+from conjugate_ppl.algebra.matrices import inverse_of_scaled
+from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
-from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, Unknown, elementwise
+from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, elementwise
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
@@ -164,15 +166,21 @@ class Walk:
         """The inverse of the triangular operand of an equation, known or as a variable."""
         p = equation.params
         lower, unit = p["lower"], p["unit_diagonal"]
-        if isinstance(matrix, np.ndarray):
-            part = np.tril(matrix) if lower else np.triu(matrix)
+
+        def inverse(array: np.ndarray) -> np.ndarray:
+            part = np.tril(array) if lower else np.triu(array)
             if unit:
                 part = part - part * np.eye(part.shape[-1]) + np.eye(part.shape[-1])
-            return Value.known(np.linalg.inv(part))
+            return np.linalg.inv(part)
+
+        if isinstance(matrix, np.ndarray):
+            return Value.known(inverse(matrix))
         if not isinstance(matrix, Value):
             raise Unknown("solving with a traced matrix")
         if matrix.roots & self.candidates:
-            raise Unknown("solving with a matrix that depends on the latent")
+            if unit:
+                raise Unknown("solving with a matrix that depends on the latent")
+            return inverse_of_scaled(self, matrix, inverse)
         number = equation.inputs[0]
 
         def compute(values: Any) -> Any:
@@ -199,7 +207,7 @@ def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Var
     """A site as a value: its elements, each less an origin where one is given."""
     variable = variables.once(("latent", site), lambda: Latent(
         site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
-        support, None if origin is None else origin.reshape(-1)))
+        support, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
     value = Value.of(variable, shape)
     if origin is None:
         return value

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax.scipy.special import gammaln
+from jax.scipy.special import gammaln, i0e
 
 from conjugate_ppl.densities.registry import register_density
 
@@ -102,3 +102,38 @@ def delta(d: Any, x: Any) -> Any:
 def unit(d: Any, x: Any) -> Any:
     shape = jnp.broadcast_shapes(d.batch_shape, jnp.shape(x)[:-1])
     return jnp.broadcast_to(d.log_factor, shape)
+
+
+@register_density(dist.VonMises)
+def von_mises(d: Any, x: Any) -> Any:
+    k = d.concentration
+    return k * (jnp.cos(x - d.loc) - 1) - jnp.log(i0e(k)) - math.log(2 * math.pi)
+
+
+@register_density(dist.Gumbel)
+def gumbel(d: Any, x: Any) -> Any:
+    y = (x - d.loc) / d.scale
+    return -y - jnp.exp(-y) - jnp.log(d.scale)
+
+
+@register_density(dist.Levy, support=("loc",))
+def levy(d: Any, x: Any) -> Any:
+    y = x - d.loc
+    return 0.5 * jnp.log(d.scale) - 0.5 * d.scale / y - 1.5 * jnp.log(y) - _HALF_LOG_2PI
+
+
+@register_density(dist.Kumaraswamy)
+def kumaraswamy(d: Any, x: Any) -> Any:
+    a, b = d.concentration1, d.concentration0
+    return jnp.log(a) + jnp.log(b) + (a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x**a)
+
+
+@register_density(dist.Gompertz)
+def gompertz(d: Any, x: Any) -> Any:
+    a, b = d.concentration, d.rate
+    return jnp.log(a) + jnp.log(b) + b * x - a * jnp.expm1(b * x)
+
+
+@register_density(dist.LogUniform, support=("low", "high"))
+def log_uniform(d: Any, x: Any) -> Any:
+    return -jnp.log(x) - jnp.log(jnp.log(d.high) - jnp.log(d.low))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
+
+import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.variables import (
     Complement,
     Elementwise,
+    Exponential,
     Latent,
     Log,
     Opaque,
     Variable,
 )
+from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["MARGINAL", "Declined", "Elimination", "Pool", "check_coordinates", "describe"]
+__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "check_coordinates", "describe"]
 
 MARGINAL = "\0"
 """Ends the names of what eliminations leave; no site has such a name."""
@@ -55,20 +59,40 @@ class Elimination(Protocol):
         """The exact conditional of each site, a NumPyro distribution, by its `laws`."""
 
 
+class Beside(Declined):
+    """A site is no part of a chain, but can be integrated out after it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Remnant:
+    """What an elimination left, for one that goes on with other coordinates.
+
+    Attributes:
+        write: the same terms with the values that a walk has for the sites.
+        points: values of sites near which the terms have most digits.
+    """
+
+    write: Callable[[Walk], tuple[Term, ...]]
+    points: Mapping[str, np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """Log density still to be accounted for: scalar terms, by the factor that they come from."""
 
     factors: Mapping[str, tuple[Term, ...]]
+    remnants: Mapping[str, Remnant] = dataclasses.field(default_factory=dict)
 
     def touching(self, site: str) -> dict[str, tuple[Term, ...]]:
         """The factors with a term that depends on `site`."""
         return {n: ts for n, ts in self.factors.items() if any(site in t.roots for t in ts)}
 
-    def replaced(self, names: Iterable[str], new: Mapping[str, tuple[Term, ...]]) -> Pool:
+    def replaced(self, names: Iterable[str], new: Mapping[str, tuple[Term, ...]],
+                 remnants: Mapping[str, Remnant] | None = None) -> Pool:
         """The pool without some factors and with others."""
         gone = set(names)
-        return Pool({**{n: t for n, t in self.factors.items() if n not in gone}, **new})
+        return Pool({**{n: t for n, t in self.factors.items() if n not in gone}, **new},
+                    {**{n: r for n, r in self.remnants.items() if n not in gone}, **(remnants or {})})
 
 
 def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
@@ -76,6 +100,8 @@ def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
     if isinstance(variable, Opaque):
         what = variable.reason or f"`{variable.equation.primitive}`"
         return f"`{site}` goes through {what}", variable.equation.source
+    if isinstance(variable, Exponential):
+        return f"`{site}` goes through `exp`", variable.equation.source
     if isinstance(variable, Elementwise):
         return (f"`{site}` goes through `{variable.primitive}`", variable.equation.source)
     if isinstance(variable, Log):

@@ -14,7 +14,7 @@ from conjugate_ppl.algebra.variables import Latent
 from conjugate_ppl.elimination.base import Declined, describe
 from conjugate_ppl.program import Program
 
-__all__ = ["conflicts"]
+__all__ = ["block_degree", "conflicts"]
 
 
 def block_degree(term: Term, sites: frozenset[str]) -> tuple[int, Atom | None]:

@@ -10,6 +10,7 @@ them. Their coefficients, added up per element, are the contribution c; then
 from __future__ import annotations
 
 import dataclasses
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -19,28 +20,51 @@ import numpy as np
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
-from conjugate_ppl.algebra.variables import Complement, Computed, Latent, Log, Variable
+from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
 from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, describe
 from conjugate_ppl.families import FAMILIES, Family
 from conjugate_ppl.program import Program
 
-__all__ = ["ElementwiseElimination", "eliminate_elementwise", "statistic_of"]
+__all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
 
 
 def statistic_of(atom: Atom, site: str) -> str:
-    """The statistic of `site` that an atom is ("z", "1/z", "log z", "log(1-z)"), or ""."""
+    """The statistic of `site` that an atom is ("z", "1/z", "z^2", "log z", "log(1-z)", ...), or ""."""
     variable, power = atom.variable, atom.power
-    if isinstance(variable, Latent) and variable.site == site:
-        return "z" if power == 1 else "1/z" if power == -1 else ""
-    if isinstance(variable, Log) and power == 1:
-        base = variable.base
-        if isinstance(base, Latent) and base.site == site:
-            return "log z"
-        if isinstance(base, Complement) and isinstance(base.base, Latent) and (
-                base.base.site == site):
-            return "log(1-z)"
-    return ""
+    base, form = variable, "z"
+    if isinstance(variable, Log):
+        base, form = variable.base, "log z"
+        if isinstance(base, Complement):
+            base, form = base.base, "log(1-z)"
+    elif isinstance(variable, Elementwise) and (variable.coefficient, variable.power) == (1.0, 1.0):
+        base, form = variable.base, f"{variable.primitive} z"
+    if not (isinstance(base, Latent) and base.site == site):
+        return ""
+    return named(form, power)
+
+
+def named(form: str, power: Fraction) -> str:
+    """The name of a power of "z" or of a function of it."""
+    if power == 1:
+        return form
+    if form == "z":
+        return "1/z" if power == -1 else f"z^{power}"
+    return f"({form})^{power}"
+
+
+def choose_family(program: Program, site: str, pool: Pool) -> tuple[str, bool]:
+    """(the family that the prior of a site is to be taken for, whether all that enters is a statistic of it).
+
+    The first choice if it fits, else the one with most of the statistics that enter.
+    """
+    record = program.sites[site]
+    terms = [t for ts in pool.touching(site).values() for t in ts]
+    entering = {statistic_of(a, site) for t in terms for a in t.atoms if site in a.variable.roots}
+    alone = all(sum(site in a.variable.roots for a in t.atoms) < 2 for t in terms)
+    candidates = [n for n in (record.family, *record.alternatives) if n]
+    best = max(candidates, key=lambda n: len(entering & set(FAMILIES[n].statistics)))
+    return best, alone and entering <= set(FAMILIES[best].statistics)
 
 
 class Contribution:
@@ -86,7 +110,8 @@ class ElementwiseElimination:
                  for k, n in self.parameters.items()}
         prior = tuple(jnp.broadcast_to(p, self.shape) for p in self.family.natural(given))
         added = tuple(c.evaluate(values).reshape(self.shape) for c in self.contributions)
-        return prior, added
+        constant = tuple(jnp.zeros(self.shape, values.dtype) for _ in self.family.constants)
+        return prior, added + constant
 
     def log_marginal(self, values: Values) -> Any:
         """log_partition(posterior) - log_partition(prior), summed over elements."""
@@ -112,7 +137,8 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
                           ) -> tuple[ElementwiseElimination, Pool]:
     """Integrate `site` out of `pool`, or raise `Declined`."""
     record = program.sites[site]
-    family = FAMILIES[record.family]
+    family = FAMILIES[choose_family(program, site, pool)[0]]
+    parameters = record.parameters if family.name == record.family else record.alternatives[family.name]
     touched = pool.touching(site)
     chosen: dict[str, list[Term]] = {s: [] for s in family.statistics}
     rest: list[Term] = []
@@ -139,7 +165,8 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
                     raise Declined(site, reason, source or record.source)
                 if owner is not None:
                     reason += f" in `{name}`"
-                forms = " or ".join(f"`{s}`" for s in family.statistics).replace("z", site)
+                forms = " or ".join(f"`{s}`" for s in family.statistics)
+                forms = re.sub(r"\bz\b", site, forms)
                 raise Declined(site, f"{reason}; a {family.name} latent may enter only as {forms}",
                                source or (owner.source if owner else ""))
             atoms = list(term.atoms)
@@ -151,9 +178,9 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
         for s in family.statistics
     )
     elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
-                                         dict(record.parameters), contributions)
+                                         dict(parameters), contributions)
     roots = frozenset().union(*(t.roots for ts in touched.values() for t in ts))
-    roots |= program.roots(*record.parameters.values())
+    roots |= program.roots(*parameters.values())
     marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
                         elimination.log_marginal)
     left = Value.of(marginal, ()).terms

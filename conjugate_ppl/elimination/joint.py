@@ -15,9 +15,9 @@ from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
-from conjugate_ppl.algebra.variables import Latent, Variable, Variables
+from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, check_coordinates
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, Remnant, check_coordinates
 from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
@@ -102,15 +102,17 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     symbolic because they may be eliminated next.
     """
     touched = list(touched)
-    written = _write(program, sites, touched, visible)
+    remnants = [r for n, r in pool.remnants.items() if n in touched]
+    written = _write(program, sites, touched, remnants, visible)
     if concrete:
         point, numbers = _reference(program, written)
         origin = {s: point[first : first + program.sites[s].size] for s, first in numbers.items()}
         for s in written.sites:  # a site follows those that its location is linear in
             origin[s.name] = _single(origin[s.name] + _level(s, point))
+        origin.update({s: p for r in remnants for s, p in r.points.items() if s in sites})
         # only what enters quadratically is moved: elsewhere an origin would hide a latent's form
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
-        written = _write(program, sites, touched, visible, {s: origin[s] for s in sites}, kept)
+        written = _write(program, sites, touched, remnants, visible, {s: origin[s] for s in sites}, kept)
     inside = frozenset(sites)
     free = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
@@ -140,8 +142,8 @@ class _Written:
     variables: Variables
 
 
-def _write(program: Program, sites: Sequence[str], touched: Sequence[str], visible: frozenset[str],
-           origin: Mapping[str, np.ndarray] | None = None,
+def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remnants: Sequence[Remnant],
+           visible: frozenset[str], origin: Mapping[str, np.ndarray] | None = None,
            kept_origin: Mapping[str, np.ndarray] | None = None) -> _Written:
     """Walk the touched factors in the block's coordinates, about `origin` (default: zero)."""
     inside = frozenset(sites)
@@ -163,7 +165,9 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], visib
             own = add(own, Value.known(at.reshape(record.shape)))
         walk.set(program.inputs[name], own)
         first += record.size
-    terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
+    terms = [t for v in walk.run([program.sites[n].factor for n in touched if n in program.sites])
+             for t in v.terms]
+    terms += [t for r in remnants for t in r.write(walk)]
     locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
     check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
     return _Written(tuple(out), elements, terms, walk.variables)
@@ -274,6 +278,6 @@ def _is_quadratic(term: Term, real: frozenset[str]) -> bool:
             if atom.power.denominator != 1 or atom.power < 1:
                 return False
             degree += int(atom.power)
-        elif v.roots & real and not v.positive:
+        elif isinstance(v, Computed) or (v.roots & real and not v.positive):
             return False
     return 1 <= degree <= 2 and all(is_known(a) for a in term.arrays)

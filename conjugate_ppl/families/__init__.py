@@ -1,13 +1,23 @@
 """Exponential families: one file each."""
 
-from conjugate_ppl.families import beta, dirichlet, gamma, inverse_gamma, normal
+from conjugate_ppl.families import (
+    beta,
+    dirichlet,
+    gamma,
+    inverse_gamma,
+    lognormal,
+    normal,
+    truncated,
+    von_mises,
+)
 from conjugate_ppl.families.registry import (
     FAMILIES,
     Family,
     family_from_outside,
     prior_of,
+    priors_of,
     register_family,
 )
 
 __all__ = ["FAMILIES", "Family", "beta", "dirichlet", "family_from_outside", "gamma", "inverse_gamma",
-           "normal", "prior_of", "register_family"]
+           "lognormal", "normal", "prior_of", "priors_of", "register_family", "truncated", "von_mises"]

@@ -23,7 +23,7 @@ from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 
 __all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
-           "register_family"]
+           "priors_of", "register_family"]
 
 Natural = tuple[Any, ...]
 
@@ -36,13 +36,18 @@ class Family:
         name: what `explain` calls it.
         parameters: from a distribution (no wrapper around it) to its parameters by name; elementwise
             ones are broadcast to the site's shape.
-        statistics: the statistics, each one of "z", "1/z", "log z", "log(1-z)".
-        natural: from the parameters to the natural parameter, one array a statistic.
+        statistics: the statistics, each one of `STATISTICS`.
+        natural: from the parameters to the natural parameter, one array a statistic, and then one for
+            each of `constants`.
         log_partition: from the natural parameter to the log-partition, one number per event.
         distribution: from the natural parameter to the NumPyro distribution, batch shape per event.
         log_ratio: from (prior natural, contribution) to the log-partition of their sum less that of
             the prior; by default the plain difference. Give it where that loses digits.
         event_dim: how many of the site's rightmost axes make one event.
+        constants: names of numbers, such as bounds, that are handed on with the natural parameter and
+            that no data change.
+        if_fits: whether a prior is taken for one of this family only where the likelihood is seen to be
+            conjugate: for types of priors that mostly stand at scales of something else.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Family:
     distribution: Callable[[Natural], Any] | None = None
     log_ratio: Callable[[Natural, Natural], Any] | None = None
     event_dim: int = 0
+    constants: tuple[str, ...] = ()
+    if_fits: bool = False
 
     def ratio(self, prior: Natural, contribution: Natural) -> Any:
         """log_partition(prior + contribution) - log_partition(prior)"""
@@ -71,17 +78,19 @@ class Family:
         assert self.distribution is not None
         axes = tuple(range(-self.event_dim, 0))
         natural = tuple(p + c for p, c in zip(prior, contribution, strict=True))
-        size: Any = sum(jnp.sum(jnp.abs(n), axes) for n in natural)
+        size: Any = sum(jnp.sum(jnp.abs(n), axes) for n in natural[: len(self.statistics)])
         large = size > 0.1 / math.sqrt(jnp.finfo(size.dtype).eps)
         likelihood = sum(jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)), axes)
-                         for c, s in zip(contribution, self.statistics, strict=True))
+                         for c, s in zip(contribution, self.statistics, strict=False))
         joint = self.distribution(prior).log_prob(z) + likelihood
         return jnp.sum(jnp.where(large & jnp.isfinite(joint), joint - self.ratio(prior, contribution),
                                  self.distribution(natural).log_prob(z)))
 
 
 STATISTICS: dict[str, Callable[[Any], Any]] = {
-    "z": lambda z: z, "1/z": lambda z: 1 / z, "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z),
+    "z": lambda z: z, "1/z": lambda z: 1 / z, "z^2": lambda z: z**2, "z^-2": lambda z: 1 / z**2,
+    "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z), "(log z)^2": lambda z: jnp.log(z) ** 2,
+    "cos z": jnp.cos, "sin z": jnp.sin,
 }
 """Name of a statistic -> what it is."""
 
@@ -93,7 +102,8 @@ GAUSSIAN = ("Normal", "MultivariateNormal", "Flat")
 
 _NEEDED = ("statistics", "natural", "log_partition", "distribution")
 
-_BY_TYPE: dict[type, tuple[str, Callable[[Any], bool]]] = {}
+_BY_TYPE: dict[type, tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
+"""Distribution type -> the families that it may belong to, and when; the first is the first choice."""
 
 
 def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
@@ -145,7 +155,9 @@ def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
                              f"algebra does not know. Write it in those of {known}.")
         FAMILIES[family.name] = family
         for t in types:
-            _BY_TYPE[t] = (family.name, when)
+            others = tuple(x for x in _BY_TYPE.get(t, ()) if x[0] != family.name)
+            own = (family.name, when)
+            _BY_TYPE[t] = (own, *others) if family_from_outside(family.name) else (*others, own)
         return family
 
     return register
@@ -157,13 +169,20 @@ def family_from_outside(name: str) -> bool:
 
 
 def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:
-    """The family of a prior and its parameters, or None. A masked prior has no family."""
+    """The family of a prior that is its first choice, and its parameters; or None."""
+    found = {n: p for n, p in priors_of(d, shape).items() if not FAMILIES[n].if_fits}
+    return next(iter(found.items()), None)
+
+
+def priors_of(d: Any, shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """The families that a prior may belong to, with its parameters. A masked prior has no family."""
     inner = base_of(d)
-    found = _BY_TYPE.get(type(inner))
-    if found is None or not found[1](inner):
-        return None
-    parameters = {}
-    for name, array in FAMILIES[found[0]].parameters(inner).items():
-        array = jnp.asarray(array, jnp.result_type(float))
-        parameters[name] = array if name == "scale_tril" else jnp.broadcast_to(array, shape)
-    return found[0], parameters
+    found: dict[str, dict[str, Any]] = {}
+    for family, when in _BY_TYPE.get(type(inner), ()):
+        if not when(inner):
+            continue
+        found[family] = {}
+        for name, array in FAMILIES[family].parameters(inner).items():
+            array = jnp.asarray(array, jnp.result_type(float))
+            found[family][name] = array if name == "scale_tril" else jnp.broadcast_to(array, shape)
+    return found

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from conjugate_ppl.finite.sums import Over, log_sum, moved, weights
+from conjugate_ppl.finite.sums import SUM, Over, log_sum, moved, weights
 
 __all__ = ["chain_draw", "chain_log_prob", "chain_total", "forward"]
 
@@ -53,24 +53,23 @@ def chain_total(own: Any, pair: Any) -> Any:
 def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     """The derivative with respect to a table is how probable its entries are (Baum and Welch)."""
     own, pair = primals
-    # from the front and from the back at once: half the steps, each of as many operations
-    turns = jnp.stack([own[1:], own[-2::-1]], 1)
-    both = jnp.stack([pair, jnp.swapaxes(pair[::-1], 1, 2)], 1)
     once = pair.shape[0] == 1
+    front = forward(own, pair, SUM)
 
-    def step(before: Any, x: Any) -> tuple[Any, Any]:
-        here, p = (x, both[0]) if once else x
-        message = log_sum(before[:, :, None] + p, 1)
-        return message + here, message
+    def step(after: Any, x: Any) -> tuple[Any, Any]:
+        here, p = (x, pair[0]) if once else x
+        before = log_sum(p + (after + here), 1)
+        return before, before
 
-    _, messages = lax.scan(step, jnp.stack([own[0], own[-1]]), turns if once else (turns, both))
-    nothing = jnp.zeros_like(own[:1])
-    front = own + jnp.concatenate([nothing, messages[:, 0]])
-    back = jnp.concatenate([messages[::-1, 1], nothing])
+    last = jnp.zeros_like(own[0])
+    _, back = lax.scan(step, last, own[1:] if once else (own[1:], pair), reverse=True)
+    back = jnp.concatenate([back, last[None]])
     total = log_sum(front[-1], 0)
     slope = jnp.sum(moved(weights(front + back, total), tangents[0]))
-    joint = front[:-1, :, None] + pair + (own + back)[1:, None, :]
-    slope += jnp.sum(moved(weights(joint, total), jnp.broadcast_to(tangents[1], joint.shape)))
+    joint = weights(front[:-1, :, None] + pair + (own + back)[1:, None, :], total)
+    if once:  # before the tangent comes in: infinite ones have weight 0 in all steps
+        joint = jnp.sum(joint, 0, keepdims=True)
+    slope += jnp.sum(moved(joint, tangents[1]))
     return total, slope
 
 

@@ -36,6 +36,8 @@ def rule_of(equation: Equation) -> Rule:
 
 def _elementwise(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     shape = ev.graph.shapes[eqn.outputs[0]]
+    operands = [x if isinstance(x, Cases) else _without_repeats(x, ev.constant(n))
+                for n, x in zip(eqn.inputs, operands, strict=True)]
     readings, arrays = joined(operands, len(shape))
     # the primitive wants equal shapes
     return [Cases(shape, readings, ev.graph.apply(eqn, jnp.broadcast_arrays(*arrays))[0])]
@@ -168,9 +170,13 @@ def _reshape(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]
     if eqn.primitive == "reshape" and eqn.params.get("dimensions") is not None:
         return _movement("reshape")(ev, eqn, operands)
     readings = tuple(r.map(e.reshape(shape)) for r, e in zip(x.readings, x.elements(), strict=True))
-    own = (1,) * len(shape) if x.uniform else shape
-    return [Cases(shape, readings, jnp.reshape(x.array if x.uniform else x.full(), own + x.states),
-                  x.values)]
+    if x.uniform:
+        return [Cases(shape, readings, jnp.reshape(x.array, (1,) * len(shape) + x.states), x.values)]
+    stored = [k for k, n in zip(x.array.shape, x.shape, strict=False) if n > 1]
+    if [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:  # only axes of size 1 come or go
+        own = tuple(stored.pop(0) if n > 1 else 1 for n in shape)
+        return [Cases(shape, readings, jnp.reshape(x.array, own + x.states), x.values)]
+    return [Cases(shape, readings, jnp.reshape(x.full(), shape + x.states), x.values)]
 
 
 def _broadcast_in_dim(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -218,14 +224,29 @@ def _concatenate(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
         mine = next(found) if isinstance(x, Cases) else []
         if isinstance(x, Cases):
             states.update(zip(mine, x.states, strict=True))
-        arrays.append((x.full() if isinstance(x, Cases) else x, mine))
+        arrays.append((x.array if isinstance(x, Cases) else x, mine))
     tail = tuple(states[k] for k in range(len(readings)))
-    full = []
-    for x, (array, mine) in zip(operands, arrays, strict=True):
-        array = jnp.transpose(array, [*range(len(shape)), *(len(shape) + int(k) for k in np.argsort(mine))])
-        slim = tuple(n if k in mine else 1 for k, n in enumerate(tail))
-        full.append(jnp.broadcast_to(jnp.reshape(array, x.shape + slim), x.shape + tail))
-    return [Cases(shape, readings, jnp.concatenate(full, axis))]
+    slim = []
+    for number, x, (array, mine) in zip(eqn.inputs, operands, arrays, strict=True):
+        rank = len(shape)
+        if not isinstance(x, Cases):
+            array = _without_repeats(array, ev.constant(number), axis)
+        array = jnp.transpose(array, [*range(rank), *(rank + int(k) for k in np.argsort(mine))])
+        own = tuple(x.shape[axis] if i == axis else n for i, n in enumerate(array.shape[:rank]))
+        array = jnp.reshape(array, array.shape[:rank] + tuple(
+            n if k in mine else 1 for k, n in enumerate(tail)))
+        slim.append(jnp.broadcast_to(array, own + tail))
+    wide = [max(y.shape[i] for y in slim) for i in range(len(shape))]
+    return [Cases(shape, readings, jnp.concatenate([jnp.broadcast_to(
+        y, [y.shape[i] if i == axis else n for i, n in enumerate(wide)] + list(tail)) for y in slim], axis))]
+
+
+def _without_repeats(array: Any, known: np.ndarray | None, axis: int = -1) -> Any:
+    """A plain array with size 1 along the axes, `axis` left out, along which it is known to be constant."""
+    for i in range(np.ndim(array)):
+        if known is not None and i != axis and known.size and (known == np.take(known, [0], i)).all():
+            array = jax.lax.slice_in_dim(array, 0, 1, axis=i)
+    return array
 
 
 def _states_side_by_side(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> Cases | None:
@@ -264,16 +285,33 @@ def _pad(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
 def _as_vectors(index: Cases) -> Cases:
     """Indices along the last axis, which are used together, so that all of them read alike."""
     shape = index.shape[:-1]
-    numbers = movement.numbered(index.shape)
-    columns = [_moved(index, numbers[..., k]) for k in range(index.shape[-1])]
+    columns = []
+    for k in range(index.shape[-1]):
+        def column(x: Any, k: int = k) -> Any:
+            return x[(*(slice(None) for _ in shape), k if x.shape[len(shape)] > 1 else 0)]
+
+        columns.append(Cases(shape, tuple(r.map(column(r.element)) for r in index.readings),
+                             column(index.array)))
     readings, arrays = joined(columns, len(shape))
     return Cases(index.shape, tuple(r.map(r.element[..., None]) for r in readings),
                  jnp.stack(jnp.broadcast_arrays(*arrays), len(shape)))
 
 
-def _alike(index: Cases) -> bool:
-    """Whether all positions look up the same."""
-    return all(n == 1 for n in index.array.shape[: index.rank - 1])
+def _looked_up_alike(x: Any, index: Any, d: Any) -> tuple[Any, Any]:
+    """The operands with size 1 along the axes of the index along which the same is looked up."""
+    if not isinstance(index, Cases):
+        return x, index
+    beside = dict(zip(getattr(d, "start_indices_batching_dims", ()), getattr(d, "operand_batching_dims", ()),
+                      strict=True))
+    stored = x.array.shape[: x.rank] if isinstance(x, Cases) else np.shape(x)
+    alike = [i for i, n in enumerate(index.array.shape[: index.rank - 1])
+             if n == 1 and (i not in beside or stored[beside[i]] == 1)]
+    own = tuple(1 if i in alike else n for i, n in enumerate(index.shape))
+    index = Cases(own, index.readings, index.array)
+    if isinstance(x, Cases):
+        less = [beside[i] for i in alike if i in beside]
+        x = Cases(tuple(1 if i in less else n for i, n in enumerate(x.shape)), x.readings, x.array)
+    return x, index
 
 
 def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -282,10 +320,6 @@ def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     batch = [i for i in range(len(shape)) if i not in d.offset_dims]
     if isinstance(index, Cases):
         index = _as_vectors(index)
-    lean = not isinstance(x, Cases) and isinstance(index, Cases) and _alike(index) and not getattr(
-        d, "operand_batching_dims", ())
-    if lean:  # look up once what all positions look up
-        index = Cases(index.array.shape[: index.rank], index.readings, index.array)
     read: list[list[np.ndarray]] = [[], []]
     if isinstance(x, Cases):
         if not x.constant_along(d.start_index_map):
@@ -299,8 +333,7 @@ def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
             for axis, n in zip(batch, r.element.shape[:-1], strict=True):
                 own[axis] = n
             read[1].append(r.element.reshape(own))
-    (out,) = _followed(ev, eqn, [x, index], read)
-    return [out]
+    return _followed(ev, eqn, _looked_up_alike(x, index, d), read)
 
 
 def _dynamic_slice(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -335,9 +368,15 @@ def _along(axes_of: Callable[[Equation], Sequence[int]], drop: bool) -> Rule:
         if len(operands) > 1 or not all(x.shape):
             raise Mixed
         read = [e.squeeze(axes) if drop else e for e in _first(x, axes)]
-        return _followed(ev, eqn, operands, [read])
+        return _followed(ev, eqn, [_kept_small(x, [a for a in range(x.rank) if a not in axes])], [read])
 
     return rule
+
+
+def _kept_small(x: Cases, axes: Sequence[int]) -> Cases:
+    """With size 1 along those of some axes along which it is constant."""
+    return Cases(tuple(x.array.shape[i] if i in axes else n for i, n in enumerate(x.shape)),
+                 x.readings, x.array)
 
 
 def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -358,7 +397,8 @@ def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
                 e = e.reshape(e.shape[: len(b)] + (1,) * skip + e.shape[len(b):])
                 mine.append(e.reshape(e.shape + (1,) * (rank - e.ndim)))
         read.append(mine)
-    return _followed(ev, eqn, operands, read)
+    small = [_kept_small(x, f) if isinstance(x, Cases) else x for x, f in zip(operands, free, strict=True)]
+    return _followed(ev, eqn, small, read)
 
 
 def _first(x: Any, axes: Sequence[int]) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,27 +12,19 @@ import jax.numpy as jnp
 __all__ = ["LARGEST", "SUM", "Over", "log_sum", "moved", "weights"]
 
 
-def _log_sum(a: Any, axis: int) -> Any:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def log_sum(a: Any, axis: int) -> Any:
+    """log sum exp along an axis; terms of -inf have no derivative, and neither has a sum of nothing else."""
     top = jnp.max(a, axis, keepdims=True)
     top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
     return jnp.log(jnp.sum(jnp.exp(a - top), axis)) + jnp.squeeze(top, axis)
 
 
-@jax.custom_jvp
-def _log_sum_last(a: Any) -> Any:
-    return _log_sum(a, -1)
-
-
-@_log_sum_last.defjvp
-def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+@log_sum.defjvp
+def _(axis: int, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     (a,), (t,) = primals, tangents
-    out = _log_sum_last(a)
-    return out, jnp.sum(moved(weights(a, out[..., None]), t), -1)
-
-
-def log_sum(a: Any, axis: int) -> Any:
-    """log sum exp along an axis; terms of -inf have no derivative, and neither has a sum of nothing else."""
-    return _log_sum_last(jnp.moveaxis(a, axis, -1))
+    out = log_sum(a, axis)
+    return out, jnp.sum(moved(weights(a, jnp.expand_dims(out, axis)), t), axis)
 
 
 def weights(a: Any, total: Any) -> Any:

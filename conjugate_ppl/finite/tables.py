@@ -153,6 +153,8 @@ class ChainSum:
         pair = jnp.broadcast_to(pair, pair.shape[:4] + shape)
         for _ in shape:
             function = jax.vmap(function, in_axes=-1, out_axes=-1)
+        if own.shape[0] == 1:
+            return function(own[0], pair[0])[None]
         if pair.shape[0] == 1:
             return jax.vmap(lambda u: function(u, pair[0]))(own)
         return jax.vmap(function)(own, pair)

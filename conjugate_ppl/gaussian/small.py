@@ -1,9 +1,9 @@
 """Many small square matrices at once: entry by entry, or, where they are wider, stacked.
 
 An entry of all matrices is one vector, so that a compiler sees a few long loops where arrays of shape
-(many, n, n) would give it many short ones (a hundred times slower on some). What is zero in every
-matrix is the integer 0 and costs nothing; what is the same in every matrix is a scalar. Vectors are
-lists of their elements, each for the whole batch.
+(many, n, n) would give it many short ones (a hundred times slower on some). What is the same whole number
+in every matrix is a Python integer, of which 0 and 1 cost nothing; what else is the same in every matrix is
+a scalar. Vectors are lists of their elements, each for the whole batch, or matrices of one column.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ def read(numbers: Any, index: np.ndarray, last_is_zero: bool = False) -> Any:
     return 0 if last_is_zero and index[0] == len(numbers) - 1 else numbers[int(index[0])]
 
 
-def small(width: int, entry: Callable[[int, int], Any], stacked: Callable[[], Any]) -> Small:
-    """Matrices from their entries, or, where they are wide, from an array of shape (many, n, n)."""
+def small(width: int, entry: Callable[[int, int], Any], stacked: Callable[[], Any],
+          columns: int | None = None) -> Small:
+    """Matrices from their entries, or, where they are wide, from an array of shape (many, n, n), or
+    (many, n, columns)."""
     if width > _WIDEST:
         return Stacked(stacked())
-    return Entries(tuple(tuple(entry(i, j) for j in range(width)) for i in range(width)))
+    return Entries(tuple(tuple(entry(i, j) for j in range(width if columns is None else columns))
+                         for i in range(width)))
 
 
 def of_array(matrices: Any) -> Small:
@@ -62,12 +65,21 @@ def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
     for x, y in zip(a, b, strict=True):
         if _zero(x) or _zero(y):
             continue
-        total = x * y if _zero(total) else total + x * y
+        term = y if _one(x) else x if _one(y) else x * y
+        total = term if _zero(total) else total + term
     return total
 
 
 def _zero(x: Any) -> bool:
     return isinstance(x, int) and x == 0
+
+
+def _one(x: Any) -> bool:
+    return isinstance(x, int) and x == 1
+
+
+def _minus(x: Any) -> Any:
+    return -x
 
 
 class Small(abc.ABC):
@@ -94,6 +106,25 @@ class Small(abc.ABC):
     @abc.abstractmethod
     def gram(self) -> Small:
         """A A'"""
+
+    @abc.abstractmethod
+    def around(self, other: Any) -> Small:
+        """A B A' for symmetric B"""
+
+    @abc.abstractmethod
+    def swept(self) -> tuple[Small, Any]:
+        """(inverse, log-determinant) of symmetric matrices no less than I."""
+
+    @abc.abstractmethod
+    def root(self) -> Small:
+        """A lower triangular R with R R' = A, for positive semidefinite A.
+
+        A pivot that is not more than rounding counts as 0, and so does its column.
+        """
+
+    @abc.abstractmethod
+    def series(self, other: Any) -> Small:
+        """(I - A)^-1 B, for A that is 0 on and above the diagonal."""
 
     @abc.abstractmethod
     def plus_transposed(self) -> Small:
@@ -144,6 +175,19 @@ class Small(abc.ABC):
         """These matrices, entry by entry."""
 
     @abc.abstractmethod
+    def as_change(self) -> Small:
+        """A tangent, 0 in place of whole numbers, which are no variables."""
+
+    @abc.abstractmethod
+    def lower_half(self) -> Any:
+        """Symmetric matrices without what is above the diagonal."""
+
+    @classmethod
+    @abc.abstractmethod
+    def of_half(cls, half: Any) -> Small:
+        """The inverse of `lower_half`."""
+
+    @abc.abstractmethod
     def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
         """As an array, shape (*many, n, n)."""
 
@@ -169,6 +213,50 @@ class Entries(Small):
 
     def gram(self) -> Entries:
         return self._symmetric(lambda i, j: _dot(self.rows[i], self.rows[j]))
+
+    def around(self, other: Any) -> Entries:
+        left = (self @ other).rows
+        return self._symmetric(lambda i, j: _dot(left[i], self.rows[j]))
+
+    def swept(self) -> tuple[Entries, Any]:
+        m: list[list[Any]] = [list(r) for r in self.rows]
+        logdet: Any = 0
+        for j in range(self.width):
+            others = [i for i in range(self.width) if i != j]
+            column, pivot = [r[j] for r in m], m[j][j]
+            if _one(pivot) and all(_zero(column[i]) for i in others):
+                m[j][j] = -1
+                continue
+            share = [0 if _zero(c) else c / pivot for c in column]
+            for i in others:
+                for k in others:
+                    m[i][k] = m[k][i] if k < i else _dot((m[i][k], column[i]), (1, _minus(share[k])))
+                m[i][j] = m[j][i] = share[i]
+            m[j][j] = -1 / pivot
+            logdet = logdet + jnp.log(pivot)
+        return self._symmetric(lambda i, j: _minus(m[i][j])), logdet
+
+    def root(self) -> Entries:
+        n = self.width
+        low: list[list[Any]] = [[0] * n for _ in range(n)]
+        for j in range(n):
+            if _zero(self.rows[j][j]):
+                continue
+            left = [_dot((self.rows[i][j], *low[i][:j]), (1, *map(_minus, low[j][:j]))) for i in range(n)]
+            whole = jnp.asarray(self.rows[j][j], jnp.result_type(self.rows[j][j], jnp.float32))
+            full = left[j] > 4 * n * jnp.finfo(whole.dtype).eps * whole
+            diagonal = jnp.sqrt(jnp.where(full, left[j], 1.0))
+            low[j][j] = jnp.where(full, diagonal, 0.0)
+            for i in range(j + 1, n):
+                low[i][j] = 0 if _zero(left[i]) else jnp.where(full, left[i] / diagonal, 0.0)
+        return Entries(tuple(map(tuple, low)))
+
+    def series(self, other: Any) -> Entries:
+        out: list[tuple[Any, ...]] = []
+        for i, r in enumerate(other.rows):
+            out.append(tuple(_dot((x, *self.rows[i][:i]), (1, *(o[j] for o in out)))
+                             for j, x in enumerate(r)))
+        return Entries(tuple(out))
 
     def plus_transposed(self) -> Entries:
         return self._symmetric(lambda i, j: _dot((self.rows[i][j], self.rows[j][i]), (1, 1)))
@@ -232,6 +320,17 @@ class Entries(Small):
     def entries(self) -> Entries:
         return self
 
+    def as_change(self) -> Entries:
+        return self._map(lambda i, j, x: 0 if isinstance(x, int) else x)
+
+    def lower_half(self) -> Any:
+        return [[self.rows[i][j] for j in range(i + 1)] for i in range(self.width)]
+
+    @classmethod
+    def of_half(cls, half: Any) -> Entries:
+        n = range(len(half))
+        return cls(tuple(tuple(half[max(i, j)][min(i, j)] for j in n) for i in n))
+
     def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
         return jnp.stack([jnp.stack(r, -1) for r in self.filled(many, dtype).rows], -2)
 
@@ -244,16 +343,16 @@ class Entries(Small):
         return Entries(tuple(tuple(half[max(i, j)][min(i, j)] for j in range(self.width))
                              for i in range(self.width)))
 
-    def tree_flatten(self) -> tuple[list[Any], tuple[tuple[bool, ...], ...]]:
-        """For JAX: entries that are 0 are structure."""
-        zero = tuple(tuple(_zero(x) for x in r) for r in self.rows)
-        return [x for r in self.rows for x in r if not _zero(x)], zero
+    def tree_flatten(self) -> tuple[list[Any], tuple[tuple[int | None, ...], ...]]:
+        """For JAX: entries that are Python integers are structure."""
+        whole = tuple(tuple(x if isinstance(x, int) else None for x in r) for r in self.rows)
+        return [x for r in self.rows for x in r if not isinstance(x, int)], whole
 
     @classmethod
-    def tree_unflatten(cls, zero: tuple[tuple[bool, ...], ...], leaves: Sequence[Any]) -> Entries:
+    def tree_unflatten(cls, whole: tuple[tuple[int | None, ...], ...], leaves: Sequence[Any]) -> Entries:
         """For JAX."""
         rest = iter(leaves)
-        return cls(tuple(tuple(0 if z else next(rest) for z in r) for r in zero))
+        return cls(tuple(tuple(next(rest) if x is None else x for x in r) for r in whole))
 
 
 @jax.tree_util.register_pytree_node_class
@@ -276,6 +375,31 @@ class Stacked(Small):
 
     def gram(self) -> Stacked:
         return self @ self.T
+
+    def around(self, other: Any) -> Stacked:
+        return Stacked(matmul(matmul(self.array, other.array), transposed(self.array)))
+
+    def swept(self) -> tuple[Stacked, Any]:
+        low = self.lower()
+        return low.inverse_lower().T.gram(), 2 * low.log_diagonal()
+
+    def root(self) -> Stacked:
+        d, n = self.array, self.width
+        columns: list[Any] = []
+        for j in range(n):
+            left = d[..., :, j] - sum((c * c[..., j, None] for c in columns), jnp.zeros_like(d[..., j]))
+            pivot = left[..., j, None]
+            full = pivot > 4 * n * jnp.finfo(d.dtype).eps * d[..., j, j, None]
+            left = jnp.where(full & (jnp.arange(n) >= j), left, 0.0)
+            columns.append(left / jnp.sqrt(jnp.where(full, pivot, 1.0)))
+        return Stacked(jnp.stack(columns, -1))
+
+    def series(self, other: Any) -> Stacked:
+        a, b = self.array, other.array
+        rows: list[Any] = []
+        for i in range(self.width):
+            rows.append(b[..., i, :] + sum((a[..., i, k, None] * r for k, r in enumerate(rows)), 0.0))
+        return Stacked(jnp.stack(rows, -2))
 
     def plus_transposed(self) -> Stacked:
         return self + self.T
@@ -326,6 +450,16 @@ class Stacked(Small):
         parts = [x[0] for x in jax.lax.split(flat, [1] * (n * n))]  # its derivative is one array again
         return Entries(tuple(tuple(parts[i * n:(i + 1) * n]) for i in range(n)))
 
+    def as_change(self) -> Stacked:
+        return self
+
+    def lower_half(self) -> Any:
+        return self.array
+
+    @classmethod
+    def of_half(cls, half: Any) -> Stacked:
+        return cls(half)
+
     def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
         return jnp.broadcast_to(self.array, (*many, *self.array.shape[-2:])).astype(dtype)
 
@@ -355,7 +489,7 @@ def inverse_logdet(m: Small) -> tuple[Small, Any]:
 @inverse_logdet.defjvp
 def _(primals: tuple[Small], tangents: tuple[Small]) -> tuple[tuple[Small, Any], tuple[Small, Any]]:
     inverse, logdet = inverse_logdet(primals[0])
-    (dm,) = tangents
+    dm = tangents[0].as_change()
     return (inverse, logdet), ((inverse @ dm @ inverse).scaled(-1), inverse.inner(dm))
 
 

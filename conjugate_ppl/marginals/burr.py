@@ -26,8 +26,8 @@ class BurrXII(GeneralizedBetaPrime):
 
     Example:
         >>> from conjugate_ppl.marginals import BurrXII
-        >>> print(BurrXII(1.0, 2.0, 3.0).cdf(3.0))
-        0.5
+        >>> print(f"{BurrXII(1.0, 2.0, 3.0).cdf(3.0):.3f}")
+        0.500
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"concentration": constraints.positive,

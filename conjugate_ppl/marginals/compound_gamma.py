@@ -26,8 +26,8 @@ class CompoundGamma(GeneralizedBetaPrime):
 
     Example:
         >>> from conjugate_ppl.marginals import CompoundGamma
-        >>> print(CompoundGamma(2.0, 3.0, 5.0).mean)
-        5.0
+        >>> print(f"{CompoundGamma(2.0, 3.0, 5.0).mean:.3f}")
+        5.000
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"concentration1": constraints.positive,

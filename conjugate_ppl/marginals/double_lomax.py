@@ -26,8 +26,8 @@ class DoubleLomax(dist.Distribution):  # type: ignore[misc]
 
     Example:
         >>> from conjugate_ppl.marginals import DoubleLomax
-        >>> print(DoubleLomax(3.0, 0.5).variance)
-        1.0
+        >>> print(f"{DoubleLomax(3.0, 1.0).variance:.3f}")
+        1.000
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"concentration": constraints.positive,

@@ -35,7 +35,7 @@ class GeneralizedBetaPrime(dist.Distribution):  # type: ignore[misc]
         >>> import jax.numpy as jnp
         >>> from conjugate_ppl.marginals import GeneralizedBetaPrime
         >>> d = GeneralizedBetaPrime(2.0, 3.0, 1.0, scale=jnp.array([1.0, 10.0]))
-        >>> print(d.batch_shape, d.mean)
+        >>> print(d.batch_shape, d.mean.round(3))
         (2,) [ 1. 10.]
     """
 

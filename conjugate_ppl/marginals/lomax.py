@@ -23,8 +23,8 @@ class Lomax(GeneralizedBetaPrime):
 
     Example:
         >>> from conjugate_ppl.marginals import Lomax
-        >>> print(Lomax(3.0, 2.0).mean)
-        1.0
+        >>> print(f"{Lomax(3.0, 2.0).mean:.3f}")
+        1.000
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"concentration": constraints.positive,

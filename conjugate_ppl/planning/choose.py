@@ -16,20 +16,21 @@ from collections.abc import Callable, Collection, Mapping
 import networkx as nx
 import numpy as np
 
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.variables import Latent
+from conjugate_ppl.algebra.simplex import sums_to_one
+from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (
     Declined,
     Elimination,
     Pool,
+    choose_family,
     eliminate_elementwise,
     eliminate_finite,
     eliminate_gaussian,
     eliminate_statespace,
 )
-from conjugate_ppl.elimination.base import MARGINAL
-from conjugate_ppl.elimination.conflicts import conflicts
+from conjugate_ppl.elimination.base import MARGINAL, Beside
+from conjugate_ppl.elimination.conflicts import block_degree, conflicts
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.planning.decision import Decision, Plan
@@ -84,16 +85,21 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
                 forward.append(name)
                 found = True
 
-    candidates = []
+    candidates, perhaps = [], []
     for name in free:
         if name in forward:
             continue
         problem = obstacle(program, deps, name, frozenset(forward))
-        if problem is None:
+        if problem is not None:
+            declined[name] = problem
+        elif program.sites[name].family or program.sites[name].discrete:
             candidates.append(name)
         else:
-            declined[name] = problem
+            perhaps.append(name)
 
+    fitting, others = _fitting(program, deps, candidates, perhaps, forward)
+    candidates = [n for n in free if n in (*candidates, *fitting)]
+    declined.update(others)
     attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete)
                 for _ in range(2)]
     kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
@@ -115,7 +121,8 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
         else:
             rule, why = "sampled", declined[name].reason
         source = (declined[name].source if name not in order else "") or site.source
-        decisions[name] = Decision(name, name in order, rule, site.family or site.distribution,
+        family = best.family.get(name) or site.family or site.distribution
+        decisions[name] = Decision(name, name in order, rule, family,
                                    site.size, why, source)
     plan = Plan(decisions, order, tuple(n for n in program.latents if n not in order),
                 _graph(program, deps, order))
@@ -134,21 +141,29 @@ def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> 
     return graph
 
 
-def _is_simplex(program: Program, value: Value) -> bool:
-    """Whether a value is made of whole events of a simplex latent, cells in order."""
-    term = value.single
-    if term is None or len(term.atoms) != 1 or not value.shape:
-        return False
-    atom = term.atoms[0]
-    if not (isinstance(atom.variable, Latent) and atom.variable.support == "simplex"
-            and atom.power == 1 and is_known(atom.selection) and is_known(term.coefficient())):
-        return False
-    cells = value.shape[-1]
-    if program.sites[atom.variable.site].shape[-1] != cells:
-        return False
-    rows = np.broadcast_to(atom.selection, value.shape).reshape(-1, cells)
-    return bool(np.all(term.coefficient() == 1) and np.all(rows % cells == np.arange(cells))
-                and np.all(rows // cells == rows[:, :1] // cells))
+def _fitting(program: Program, deps: Dependencies, candidates: list[str], perhaps: list[str],
+             forward: Collection[str]) -> tuple[list[str], dict[str, Declined]]:
+    """Of sites whose priors may be of several families, those that all enters in the form of one of them.
+
+    The others are no candidates, so that what is computed from them counts as known.
+    """
+    walk = start_walk(program, [n for n in (*candidates, *perhaps) if not program.sites[n].discrete])
+    fitting, declined = [], {}
+    for name in perhaps:
+        pool = Pool({})
+        fits = True
+        for factor in deps.touching([name]):
+            if fits and factor != name and factor not in forward:
+                (value,) = walk.run([program.sites[factor].factor])
+                pool = pool.replaced((), {factor: value.terms})
+                fits = choose_family(program, name, pool)[1]
+        if fits:
+            fitting.append(name)
+        else:
+            site = program.sites[name]
+            declined[name] = Declined(name, f"its prior, {site.distribution}, has no conjugate family here",
+                                      site.source)
+    return fitting, declined
 
 
 class _Attempt:
@@ -160,6 +175,7 @@ class _Attempt:
         self.forward = forward
         self.left = [n for n in candidates if not program.sites[n].discrete]
         self.discrete = [n for n in candidates if program.sites[n].discrete]
+        self.family: dict[str, str] = {}
         self.declined: dict[str, Declined] = {}
         self.eliminations: list[Elimination] = []
         self.collapsed: list[str] = []
@@ -208,7 +224,7 @@ class _Attempt:
             site = self.program.sites[factor]
             for number in site.simplex_numbers:
                 (value,) = self.walk.run([number])
-                if not _is_simplex(self.program, value):
+                if not sums_to_one(self.walk, value):
                     for name in sorted(value.roots & frozenset(self.left)):
                         self._decline(Declined(name, f"the probabilities of `{factor}` depend on it and "
                                                "are not proved to sum to one", site.source))
@@ -281,15 +297,39 @@ class _Attempt:
             blocks = self._independent(sites)
             try:
                 for block in blocks:
+                    if self._in_steps(block):
+                        self._chain(block)
+                        continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
-                    eliminate = eliminate_statespace if self._in_steps(block) else eliminate_gaussian
-                    elimination, self.pool = eliminate(
+                    elimination, self.pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete)
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
                 self._decline(problem)
                 continue
+
+    def _chain(self, block: list[str]) -> None:
+        """Integrate out a chain of steps; sites that all steps share wait for the next round."""
+        beside: list[str] = []
+        while True:
+            parts = self._independent([n for n in block if n not in beside])
+            chains = [n for part in parts if self._in_steps(part) for n in part]
+            sites = [n for n in block if n in chains]
+            touched, visible = self._touched(sites), frozenset(self.left) - frozenset(sites)
+            try:
+                elimination, pool = eliminate_statespace(
+                    self.program, sites, self.pool, touched, visible, self.concrete, beside)
+            except Beside as problem:
+                beside.append(problem.site)
+                continue
+            for name in beside:
+                if self.deps.factor[name] & frozenset(sites):
+                    raise Declined(name, "all steps of a chain share it, and its own prior depends on the "
+                                   "chain", self.program.sites[name].source)
+            self.pool = pool
+            self._accept(elimination, sites, touched, self._form(sites, touched))
+            return
 
     def _in_steps(self, block: list[str]) -> bool:
         """Whether elements of a site depend on other elements of it, as the steps of a loop do."""
@@ -298,7 +338,11 @@ class _Attempt:
 
     def _touched(self, block: list[str]) -> list[str]:
         """Factors that depend on a block, the priors of the block itself left out."""
-        return [n for n in self.deps.touching(block) if n not in block and n not in self.forward]
+        inside = frozenset(block)
+        remnants = [n for n, terms in self.pool.factors.items() if n not in self.program.sites
+                    and any(t.roots & inside for t in terms)]
+        return [n for n in self.deps.touching(block) if n not in block and n not in self.forward
+                and n not in self.consumed] + remnants
 
     def _problems(self, inside: frozenset[str]) -> list[Declined]:
         program = self.program
@@ -307,10 +351,13 @@ class _Attempt:
                 continue
             first = name.removesuffix(MARGINAL)
             for term in terms:
+                degree, odd = block_degree(term, inside)
+                if name in self.pool.remnants and odd is None and degree <= 2:
+                    continue
                 for site in sorted(term.roots & inside):
                     return [Declined(site, f"{first} was integrated out first, and what is left is in "
                                      "no closed form in it")]
-        values = {n: self.values[n] for n in self._touched(sorted(inside))}
+        values = {n: self.values[n] for n in self._touched(sorted(inside)) if n in self.values}
         locations: dict[str, Value] = {}
         scales: dict[str, Value] = {}
         for name in inside:
@@ -329,6 +376,9 @@ class _Attempt:
                 continue
             group = sorted(self.deps.factor[name] & frozenset(sites))
             graph.add_edges_from(itertools.pairwise(group))
+        for name in self.pool.remnants:
+            roots = frozenset().union(*(t.roots for t in self.pool.factors[name]))
+            graph.add_edges_from(itertools.pairwise(sorted(roots & frozenset(sites))))
         parts = [[s for s in sites if s in part] for part in nx.connected_components(graph)]
         return sorted(parts, key=lambda part: sites.index(part[0]))
 
@@ -346,6 +396,7 @@ class _Attempt:
                 self._decline(problem)
                 continue
             self.pool = pool
+            self.family[name] = elimination.family.name
             self._accept(elimination, [name], touched, self._form([name], touched))
 
     def _accept(self, elimination: Elimination, block: list[str], touched: list[str],
@@ -366,7 +417,7 @@ class _Attempt:
                  for n in touched]
         found = {}
         for name in block:
-            family = self.program.sites[name].family
+            family = self.family.get(name) or self.program.sites[name].family
             with_others = [f"`{b}`" for b in block if b != name]
             joint = f", together with {_listed(with_others)}" if with_others else ""
             what = "quadratic" if family in GAUSSIAN else f"affine in the statistics of a {family}"

@@ -20,6 +20,7 @@ from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.elimination.finite import FiniteElimination
+from conjugate_ppl.elimination.statespace import StateSpaceElimination
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
@@ -174,8 +175,13 @@ class Execution:
             values, found = self.values(sites), {}
             later: frozenset[str] = frozenset()  # eliminated later, so not known here
             for k, elimination in reversed(list(enumerate(self.chosen.eliminations))):
-                if not later & self.reads(elimination.sites):
+                unknown = later & self.reads(elimination.sites)
+                if not unknown:
                     found[k] = elimination.laws(values)
+                elif isinstance(elimination, StateSpaceElimination):
+                    holders = [j for j in found if unknown <= set(self.chosen.eliminations[j].sites)]
+                    if holders and elimination.beside:
+                        found[k] = elimination.laws_over(values, self.chosen.eliminations[holders[0]])
                 later |= frozenset(elimination.sites)
             return found
 

@@ -70,11 +70,12 @@ def _own_obstacle(program: Program, site: Site) -> str:
         return _discrete_obstacle(program, site)
     if site.mask is not None:
         return "its prior is masked"
-    if site.family not in FAMILIES:
+    if site.family not in FAMILIES and not site.alternatives:
         return f"its prior, {site.distribution}, has no conjugate family here"
     if site.scale is not None:
         return "its prior is weighted by `scale` or a subsampled plate"
-    if site.family not in GAUSSIAN and site.name in program.roots(*site.parameters.values()):
+    numbers = [n for p in (site.parameters, *site.alternatives.values()) for n in p.values()]
+    if site.family not in GAUSSIAN and site.name in program.roots(*numbers):
         return "its elements depend on each other, as the steps of a loop do"
     return ""
 

@@ -1,7 +1,16 @@
 """Ordinary NumPyro models, each with data and the names of its latents that are to be collapsed."""
 
-from models import composition, elementwise, finite, gaussian, gaussian_blocks, handlers, statespace
+from models import (
+    composition,
+    elementwise,
+    finite,
+    gaussian,
+    gaussian_blocks,
+    handlers,
+    relations,
+    statespace,
+)
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "composition", "elementwise", "finite", "gaussian", "gaussian_blocks",
-           "handlers", "statespace"]
+           "handlers", "relations", "statespace"]

@@ -233,3 +233,50 @@ def chain_beside_other_latents(y, count):
         return x, None
 
     scan(step, 0.0, (y, count))
+
+
+@case("x b", Y, X)
+def coefficients_that_all_steps_share(y, design):
+    """The chain leaves a quadratic in them, far from zero."""
+    walk = sample("walk", dist.HalfNormal(1.0))
+    b = sample("b", dist.Normal(jnp.array([900.0, -900.0]), 300.0).to_event(1))
+
+    def step(x, row):
+        seen, now = row
+        x = sample("x", dist.Normal(x, walk))
+        sample("y", dist.Normal(x + now @ b, 0.6), obs=seen + 1e3 * now[0] - 1e3 * now[1])
+        return x, None
+
+    scan(step, 0.0, (y, design))
+
+
+@case("slope level drift b top", Y, X)
+def trend_with_a_drift_and_coefficients_with_a_mean(y, design):
+    scales = sample("scales", dist.HalfNormal(1.0).expand([4]))
+    top = sample("top", dist.Normal(0.0, 2.0))
+    drift = sample("drift", dist.Normal(0.0, 1.0))
+    b = sample("b", dist.Normal(top, scales[3]).expand([2]))
+    sample("other", dist.Normal(b, 1.0), obs=y[:2])
+
+    def step(carry, row):
+        level, slope = carry
+        seen, now = row
+        slope = sample("slope", dist.Normal(slope, scales[0]))
+        level = sample("level", dist.Normal(level + slope + drift, scales[1]))
+        sample("y", dist.Normal(level + jnp.sum(now * b), scales[2]), obs=seen)
+        return (level, slope), None
+
+    scan(step, (0.0, 0.0), (y, design))
+
+
+@case("x mean", 1e3 + Y)
+def autoregression_about_an_unknown_mean(y):
+    phi = sample("phi", dist.Uniform(-1.0, 1.0))
+    mean = sample("mean", dist.Normal(0.0, 1e3))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(mean + phi * (x - mean), 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, mean, y)

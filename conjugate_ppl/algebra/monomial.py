@@ -1,0 +1,202 @@
+"""Values that are one monomial at each position: what powers and logarithms may be taken of.
+
+`1 - p` of a probability is a monomial (of a variable of its own), and `where(seen, p, 0.5)` is one
+monomial where `seen` is true and another elsewhere: a piece each. Functions of monomials are taken piece by
+piece and put together again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.term import (
+    Atom,
+    Term,
+    Value,
+    array_module,
+    is_known,
+    merge_atoms,
+    same_selection,
+)
+from conjugate_ppl.algebra.value import collect, where
+from conjugate_ppl.algebra.variables import Complement, Latent
+
+if TYPE_CHECKING:
+    from conjugate_ppl.algebra.walk import Walk
+
+__all__ = ["Unknown", "by_pieces", "by_rows", "exact_power", "power", "simplify"]
+
+PIECES = 64  # regions with a monomial each, elements that are multiplied
+
+Monomials = list[tuple[Any, Term]]
+
+
+class Unknown(Exception):
+    """The algebra cannot say what a primitive does to these operands; the message says why."""
+
+
+def simplify(walk: Walk, x: Value) -> Value:
+    """`a - a p` as `a (1 - p)`, `1/p - 1` as `(1-p)/p`, `1 + p/(1-p)` as `1/(1-p)`, and back.
+
+    Terms that are 0 go.
+    """
+    terms = tuple(t for t in x.terms if t.hidden or not _is_constant(t, 0.0))
+    if 0 < len(terms) < len(x.terms):
+        x = Value(x.shape, terms)
+    if len(x.terms) != 2 or any(t.hidden for t in x.terms):
+        return x
+    for whole, part in (x.terms, x.terms[::-1]):
+        rest = _remainder(walk, whole, part)
+        if rest is not None:
+            return Value(x.shape, (rest,))
+    one = [t for t in x.terms if not t.atoms]
+    other = [t for t in x.terms if t.atoms]
+    if len(one) != 1:
+        return x
+    term = other[0]
+    if len(term.atoms) == 1:
+        atom = term.atoms[0]
+        odds = atom.power == -1 and _is_constant(one[0], -1.0) and _is_constant(term, 1.0)
+        if odds and _has_complement(atom):
+            flipped = Atom(walk.variables.complement(atom.variable), Fraction(1), atom.selection)
+            unit = np.ones((1,) * term.rank)
+            return Value(x.shape, (Term(term.rank, (), (unit,), merge_atoms((atom, flipped))),))
+    if not _is_constant(one[0], 1.0):
+        return x
+    if len(term.atoms) == 2 and _is_constant(term, 1.0):
+        up = next((a for a in term.atoms if a.power == 1), None)
+        down = next((a for a in term.atoms if a.power == -1), None)
+        if up and down and walk.variables.complement(up.variable) is down.variable and (
+                same_selection(up.selection, down.selection)):
+            return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
+    return x
+
+
+def _has_complement(atom: Atom) -> bool:
+    base = atom.variable
+    return isinstance(base, Complement) or (
+        isinstance(base, Latent) and base.support in ("unit", "simplex"))
+
+
+def _remainder(walk: Walk, whole: Term, part: Term) -> Term | None:
+    """`a (1 - p)`, if the two terms are `a` and `-a p`."""
+    if len(part.atoms) != len(whole.atoms) + 1:
+        return None
+    extra = [a for a in part.atoms if not any(
+        a.variable is b.variable and a.power == b.power and same_selection(a.selection, b.selection)
+        for b in whole.atoms)]
+    if len(extra) != 1 or extra[0].power != 1 or not _has_complement(extra[0]):
+        return None
+    c, d = whole.coefficient(), part.coefficient()
+    if not (is_known(c) and is_known(d) and bool(np.all(c == -d))):
+        return None
+    flipped = Atom(walk.variables.complement(extra[0].variable), Fraction(1), extra[0].selection)
+    return Term(whole.rank, (), (c,), merge_atoms((*whole.atoms, flipped)))
+
+
+def _is_constant(term: Term, number: float) -> bool:
+    c = term.coefficient()
+    return is_known(c) and bool(np.all(c == number))
+
+
+def by_pieces(walk: Walk, x: Value, what: str, function: Callable[[Term], Value]) -> Value:
+    """`function` of the monomial at each position of `x`; `what` names it in the reason."""
+    pieces = monomials(walk, x, what)
+    if len(pieces) == 1:
+        return function(pieces[0][1])
+    return collect(x.shape, [t for mask, m in pieces for t in where(mask, function(m)).terms])
+
+
+def monomials(walk: Walk, x: Value, what: str) -> Monomials:
+    """(where, monomial) for each region of `x`; of a monomial everywhere, one region."""
+    x = simplify(walk, x)
+    if x.single is not None:
+        return [(None, x.single)]
+    if any(t.hidden or not all(map(is_known, t.arrays)) for t in x.terms):
+        raise Unknown(f"{what} of a sum")
+    there = [np.broadcast_to(t.coefficient() != 0, x.shape).reshape(-1) for t in x.terms]
+    classes, first = equal_rows(there, int(np.prod(x.shape)))
+    if len(first) < 2 or len(first) > PIECES:
+        raise Unknown(f"{what} of a sum")
+    out: Monomials = []
+    for k, at in enumerate(first):
+        mask = (classes == k).reshape(x.shape)
+        terms = tuple(_alike_elsewhere(t, mask, int(at)) for t, on in zip(x.terms, there, strict=True) if on[at])
+        rank = len(x.shape)
+        part = simplify(walk, Value(x.shape, terms or (Term(rank, (), (np.zeros((1,) * rank),), ()),)))
+        if part.single is None:
+            raise Unknown(f"{what} of a sum")
+        out.append((mask, part.single))
+    return out
+
+
+def _alike_elsewhere(term: Term, mask: np.ndarray, at: int) -> Term:
+    """The term where `mask` is true; elsewhere what it is at position `at`, so that it stays one monomial."""
+    def fill(x: np.ndarray) -> np.ndarray:
+        if all(n == 1 for n in x.shape):
+            return x
+        full = np.broadcast_to(x, mask.shape)
+        full = np.where(mask, full, full.reshape(-1)[at])
+        return full[(slice(0, 1),) * full.ndim] if (full == full.reshape(-1)[0]).all() else full
+
+    return Term(term.rank, (), (fill(term.coefficient()),), tuple(a.map(fill) for a in term.atoms))
+
+
+def by_rows(shape: tuple[int, ...], rows: list[np.ndarray], function: Callable[[list[float]], Value]) -> Value:
+    """A value made region by region: `function` gets the numbers that `rows` have there."""
+    flat = [np.broadcast_to(r, shape).reshape(-1) for r in rows]
+    if all((r == r[:1]).all() for r in flat):
+        return function([float(r[0]) if r.size else 0.0 for r in flat])
+    classes, first = equal_rows(flat, int(np.prod(shape)))
+    if len(first) > PIECES:
+        raise Unknown("an exponential whose exponent differs from element to element")
+    parts = [function([float(r[at]) for r in flat]) for at in first]
+    return collect(shape, [t for k, v in enumerate(parts)
+                           for t in where((classes == k).reshape(shape), v).terms])
+
+
+def exact_power(p: Fraction) -> Fraction:
+    """A power that was computed in floats, as the fraction it is up to their rounding.
+
+    `(z ** (1 / 1.7)) ** 1.7` is z: the float nearest to 1 / 1.7, times 1.7, differs from 1 in the last digit.
+    """
+    near = p.limit_denominator(64)
+    rounding = 4 * float(jnp.finfo(jnp.result_type(float)).eps)
+    return near if abs(near - p) <= rounding * abs(near) else p
+
+
+def power(walk: Walk, x: Value, p: Fraction) -> Value:
+    """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
+    if p in (0, 1):
+        return x if p else Value.known(np.ones(x.shape))
+    return by_pieces(walk, x, "a power", lambda term: _power(x.shape, term, p))
+
+
+def _power(shape: tuple[int, ...], term: Term, p: Fraction) -> Value:
+    c = term.coefficient()
+    if p.denominator != 1 and not all(a.variable.positive for a in term.atoms):
+        raise Unknown("a root of what is not proved positive")
+    # of traced data nothing is known, and nothing need be: (c v)**p = c**p v**p for positive v,
+    # NaN for NaN
+    if is_known(c):
+        if p.denominator != 1 and not (c > 0).all():
+            raise Unknown("a root of data that are not positive")
+        if p < 0 and not (c != 0).all():
+            raise Unknown("a division by data that hold a zero")
+    exponent = int(p) if p.denominator == 1 and p >= 0 else float(p)
+    atoms = tuple(Atom(a.variable, exact_power(a.power * p), a.selection) for a in term.atoms)
+    coefficient = 1.0 / c if p == -1 else c**exponent
+    return Value(shape, (Term(term.rank, (), (coefficient,), atoms),))
+
+
+def known_log(c: Any) -> Any:
+    """Logarithms of a coefficient, which must be positive where it is known."""
+    if is_known(c) and not (c > 0).all():
+        raise Unknown("a logarithm of data that are not positive")
+    return array_module(c).log(c)

@@ -1,0 +1,110 @@
+"""Probabilities that sum to one by proof: the cells of a simplex, and products of `v` and `1 - v`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conjugate_ppl.algebra.monomial import PIECES, Unknown, monomials
+from conjugate_ppl.algebra.movement import numbered
+from conjugate_ppl.algebra.term import Term, Value, is_known
+from conjugate_ppl.algebra.value import move, reduce_sum
+from conjugate_ppl.algebra.variables import Latent, Variable
+
+if TYPE_CHECKING:
+    from conjugate_ppl.algebra.walk import Walk
+
+__all__ = ["sum_of_events", "sums_to_one"]
+
+Key = frozenset[tuple[Variable, bytes]]
+
+
+def sums_to_one(walk: Walk, value: Value) -> bool:
+    """Whether the elements along a value's last axis are probabilities that always sum to one."""
+    if not value.shape:
+        return False
+    return _is_one(sum_of_events(value, [len(value.shape) - 1])) or _sticks(walk, value)
+
+
+def _is_one(value: Value) -> bool:
+    return all(not t.atoms and is_known(t.coefficient()) for t in value.terms) and bool(
+        np.all(sum((t.coefficient() for t in value.terms), np.zeros(())) == 1))
+
+
+def sum_of_events(value: Value, axes: Iterable[int]) -> Value:
+    """`reduce_sum`, where whole events of a simplex latent are summed to one."""
+    axes = sorted(axes)
+    left, done = [], []
+    for term in value.terms:
+        axis = next((a for a in axes if _whole_events(term, value.shape, a)), None)
+        if axis is None:
+            left.append(term)
+        else:
+            done.append((axis, Value(value.shape, (_without_event(term, axis),))))
+    terms = list(reduce_sum(Value(value.shape, tuple(left)), axes).terms)
+    for axis, event in done:
+        terms += reduce_sum(event, axes).terms
+        terms[-1] = terms[-1].scaled(1 / value.shape[axis])
+    return Value(tuple(n for i, n in enumerate(value.shape) if i not in axes), tuple(terms))
+
+
+def _whole_events(term: Term, shape: tuple[int, ...], axis: int) -> bool:
+    """Whether each row along an axis is one event of a simplex, cell by cell, times what is equal in it."""
+    varying = [a for a in term.atoms if np.shape(a.selection)[axis] > 1]
+    if term.hidden or len(varying) != 1 or any(np.shape(c)[axis] > 1 for c in term.coefficients):
+        return False
+    atom = varying[0]
+    if not (isinstance(atom.variable, Latent) and atom.variable.support == "simplex"
+            and atom.power == 1 and atom.variable.cells == shape[axis] and is_known(atom.selection)):
+        return False
+    rows = np.moveaxis(atom.selection, axis, -1)
+    cells = shape[axis]
+    return bool((rows % cells == np.arange(cells)).all() and (rows // cells == rows[..., :1] // cells).all())
+
+
+def _without_event(term: Term, axis: int) -> Term:
+    """The term without the atom that varies along an axis."""
+    return Term(term.rank, (), term.coefficients,
+                tuple(a for a in term.atoms if np.shape(a.selection)[axis] == 1))
+
+
+def _sticks(walk: Walk, value: Value) -> bool:
+    """Whether the sum shrinks to one by `a v + a (1 - v) = a`, as for the pieces of a broken stick."""
+    cells = value.shape[-1]
+    if not 1 < cells <= PIECES:
+        return False
+    sums: dict[Key, Any] = {}
+    for k in range(cells):
+        cell = move(value, numbered(value.shape)[..., k])
+        try:
+            pieces = monomials(walk, cell, "")
+        except Unknown:
+            return False
+        if len(pieces) != 1:
+            return False
+        term = pieces[0][1]
+        if not all(map(is_known, term.arrays)) or any(a.power != 1 or not a.variable.positive
+                                                      for a in term.atoms):
+            return False
+        key = frozenset((a.variable, np.broadcast_to(a.selection, cell.shape).tobytes()) for a in term.atoms)
+        if key in sums or len(key) != len(term.atoms) or (np.asarray(term.coefficient()) != 1).any():
+            return False
+        sums[key] = None
+    while len(sums) > 1:
+        merged = _merge(walk, set(sums))
+        if merged is None:
+            return False
+        sums = dict.fromkeys(merged)
+    return not next(iter(sums))
+
+
+def _merge(walk: Walk, keys: set[Key]) -> set[Key] | None:
+    for key in sorted(keys, key=len, reverse=True):
+        for variable, at in key:
+            rest = key - {(variable, at)}
+            other = rest | {(walk.variables.complement(variable), at)}
+            if other in keys and rest not in keys:
+                return (keys - {key, other}) | {rest}
+    return None
