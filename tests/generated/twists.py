@@ -69,11 +69,13 @@ def twist(w: Writer, target: Latent) -> None:
     w.note(f"twist {kind}")
     w.ranked = False
     name = w.name("twist")
+    # the sum of a simplex is a number
+    z = f"{target.name}[..., :1]" if target.kind == "simplex" else target.name
     if kind in _USES:
-        use = _USES[kind].format(z=target.name)
+        use = _USES[kind].format(z=z)
         w.line(f'numpyro.sample("{name}", dist.Normal({use}, 1.0), obs=jnp.array(0.3))')
     else:
-        w.line(_STATEMENTS[kind].format(z=target.name, name=name))
+        w.line(_STATEMENTS[kind].format(z=z, name=name))
     if kind in _HELPERS:
         w.help(_HELPERS[kind])
     w.decline(target.name)
