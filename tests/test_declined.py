@@ -215,7 +215,7 @@ def latent_in_a_scale(y):
     sample("y", dist.Normal(b, 1.0), obs=y)
 
 
-@declines("mu", "tau was integrated out first", Y, collapsed="tau")
+@declines("mu", "what is left of `tau` is in no closed form in it", Y, collapsed="tau")
 def semi_conjugate_precision(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))  # here
     with plate("rows", N):
@@ -353,9 +353,9 @@ def loop_that_runs_backwards(y):
     scan(step, 0.0, y, reverse=True)  # here
 
 
-@declines("b", "more than its own and the next step of a chain depend on its elements", Y, collapsed="x")
-def static_coefficient_of_the_steps(y):
-    b = sample("b", dist.Normal(0.0, 1.0))  # here
+@declines("b", "its prior is flat", Y, collapsed="x")
+def flat_coefficient_of_the_steps(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (), ()))  # here
 
     def step(x, seen):
         x = sample("x", dist.Normal(0.5 * x + b, 1.0))
@@ -365,14 +365,14 @@ def static_coefficient_of_the_steps(y):
     scan(step, 0.0, y)
 
 
-@declines("b", "would have to be carried from step to step", np.concatenate([Y, Y, Y]), collapsed="x")
-def static_coefficient_of_the_data(y):
-    b = sample("b", dist.Normal(0.0, 1.0))  # here
+@declines("b", "would have to be carried from step to step", Y, collapsed="x")
+def too_many_coefficients_that_all_steps_share(y):
+    b = sample("b", dist.Normal(0.0, 1.0).expand([70]))  # here
 
     def step(carry, seen):
         x, t = carry
         x = sample("x", dist.Normal(0.5 * x, 1.0))
-        sample("y", dist.Normal(x + b * t, 0.5), obs=seen)
+        sample("y", dist.Normal(x + jnp.sum(jnp.cos(t * jnp.arange(70.0)) * b), 0.5), obs=seen)
         return (x, t + 1.0), None
 
     scan(step, (0.0, 0.0), y)
@@ -555,6 +555,37 @@ def half_the_logits(y):
     sample("y", dist.Categorical(logits=0.5 * jnp.log(phi)), obs=y)  # here
 
 
+@declines("p", "it may enter only by its log-determinant", Y)
+def one_element_of_a_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.Normal(0.0, 1 / jnp.sqrt(p[0, 0])), obs=y)  # here
+
+
+@declines("p", "factor", np.stack([Y, Y], 1))
+def precision_with_a_ridge(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(0.0, precision_matrix=p + jnp.eye(2)), obs=y)  # here
+
+
+@declines("p", "", np.stack([Y, Y], 1))
+def precision_taken_for_a_covariance(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(0.0, covariance_matrix=p), obs=y)  # here
+
+
+@declines("l", "", np.stack([Y, Y], 1))
+def root_of_a_precision_taken_for_that_of_a_covariance(y):
+    l = sample("l", dist.WishartCholesky(4.0, rate_matrix=jnp.eye(2)))  # noqa: E741
+    sample("y", dist.MultivariateNormal(0.0, scale_tril=l), obs=y)  # here
+
+
+@declines("p", "the integral over `mu` depends on it", np.stack([Y, Y], 1), collapsed="mu")
+def mean_beside_a_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))  # here
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+
+
 @declines("v", "", np.stack([Y, Y, Y], 1))
 def variance_beside_a_known_one(y):
     v = sample("v", dist.InverseGamma(2.0, 1.0))
@@ -584,11 +615,18 @@ def discrete_without_a_largest_value(y):
         sample("y", dist.Poisson(k + 0.5), obs=y)
 
 
+@declines("rate", "a discrete latent is summed out already", COUNT)
+def mixture_that_numpyro_sums_out(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.ZeroInflatedPoisson(0.3, rate), obs=y)  # here
+
+
 @declines("k", "the support of `y` depends on it", np.minimum(COUNT, 2))
 def discrete_that_moves_a_support(y):
     with plate("rows", N):
         k = sample("k", dist.Categorical(jnp.ones(4) / 4))
-        sample("y", dist.Binomial(k + 2, 0.4), obs=y)  # here
+        # NumPyro's density of it is not 0 outside
+        sample("y", dist.DiscreteUniform(0, k + 2), obs=y)  # here
 
 
 @declines("z", "several of its elements go through `dot_general`", Y, np.stack([Y, Y**2], 1))

@@ -31,6 +31,8 @@ SIMPLEX = np.array([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
 TRIL = np.array([[[1.0, 0.0, 0.0], [-0.4, 0.7, 0.0], [0.3, 2.0, 1.9]],
                  [[0.2, 0.0, 0.0], [0.1, 3.0, 0.0], [-5.0, 0.5, 0.6]]])
 
+WIDE = np.stack([np.eye(3), np.tril(np.full((3, 3), 0.5)) + np.eye(3)])
+
 EXAMPLES: dict[type, Callable[[], Any]] = {
     Likelihood: lambda: Likelihood(jnp.asarray(-1.5)),
     dist.Normal: lambda: dist.Normal(LOC, POSITIVE),
@@ -67,6 +69,9 @@ EXAMPLES: dict[type, Callable[[], Any]] = {
     dist.MultinomialProbs: lambda: dist.MultinomialProbs(SIMPLEX, np.array([4, 9])),
     dist.MultinomialLogits: lambda: dist.MultinomialLogits(3 * SIMPLEX, np.array([4, 9])),
     dist.MultivariateNormal: lambda: dist.MultivariateNormal(LOC, scale_tril=TRIL),
+    dist.GaussianRandomWalk: lambda: dist.GaussianRandomWalk(POSITIVE, 4),
+    dist.GaussianStateSpace: lambda: dist.GaussianStateSpace(
+        4, TRIL[0].T, scale_tril=TRIL, initial_value=np.stack([LOC, OTHER])),
     dist.Dirichlet: lambda: dist.Dirichlet(10 * SIMPLEX),
     dist.VonMises: lambda: dist.VonMises(LOC, POSITIVE),
     dist.Gumbel: lambda: dist.Gumbel(LOC, POSITIVE),
@@ -74,6 +79,10 @@ EXAMPLES: dict[type, Callable[[], Any]] = {
     dist.Kumaraswamy: lambda: dist.Kumaraswamy(OTHER, POSITIVE),
     dist.Gompertz: lambda: dist.Gompertz(OTHER, POSITIVE),
     dist.LogUniform: lambda: dist.LogUniform(POSITIVE, POSITIVE + OTHER),
+    dist.Wishart: lambda: dist.Wishart(np.array([3.5, 4.0]), scale_tril=WIDE),
+    dist.WishartCholesky: lambda: dist.WishartCholesky(np.array([3.5, 4.0]), scale_tril=WIDE),
+    dist.InverseWishart: lambda: dist.InverseWishart(np.array([3.5, 4.0]), scale_tril=WIDE),
+    dist.InverseWishartCholesky: lambda: dist.InverseWishartCholesky(np.array([3.5, 4.0]), scale_tril=WIDE),
     dist.LKJCholesky: lambda: dist.LKJCholesky(3, POSITIVE),
 }
 # NumPyro writes these with betaln, which is good to six digits only; so do we, digit for digit, but for

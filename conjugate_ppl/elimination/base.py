@@ -21,7 +21,8 @@ from conjugate_ppl.algebra.variables import (
 )
 from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "check_coordinates", "describe"]
+__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "article", "check_coordinates",
+           "describe", "spoken"]
 
 MARGINAL = "\0"
 """Ends the names of what eliminations leave; no site has such a name."""
@@ -93,6 +94,19 @@ class Pool:
         gone = set(names)
         return Pool({**{n: t for n, t in self.factors.items() if n not in gone}, **new},
                     {**{n: r for n, r in self.remnants.items() if n not in gone}, **(remnants or {})})
+
+
+def spoken(factor: str) -> str:
+    """What a factor is called: a site, or what eliminations have left of some."""
+    if not factor.endswith(MARGINAL):
+        return f"`{factor}`"
+    sites = factor.removesuffix(MARGINAL).split(", ")
+    return "what is left of " + " and ".join(f"`{s}`" for s in sites)
+
+
+def article(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1] in 'AEIO' else 'a'} {noun}"
 
 
 def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:

@@ -9,6 +9,8 @@ from conjugate_ppl.families import (
     normal,
     truncated,
     von_mises,
+    walk,
+    wishart,
 )
 from conjugate_ppl.families.registry import (
     FAMILIES,
@@ -20,4 +22,5 @@ from conjugate_ppl.families.registry import (
 )
 
 __all__ = ["FAMILIES", "Family", "beta", "dirichlet", "family_from_outside", "gamma", "inverse_gamma",
-           "lognormal", "normal", "prior_of", "priors_of", "register_family", "truncated", "von_mises"]
+           "lognormal", "normal", "prior_of", "priors_of", "register_family", "truncated", "von_mises",
+           "walk", "wishart"]

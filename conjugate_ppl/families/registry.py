@@ -23,7 +23,7 @@ from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 
 __all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
-           "priors_of", "register_family"]
+           "priors_of", "register_family", "register_series"]
 
 Natural = tuple[Any, ...]
 
@@ -91,6 +91,10 @@ STATISTICS: dict[str, Callable[[Any], Any]] = {
     "z": lambda z: z, "1/z": lambda z: 1 / z, "z^2": lambda z: z**2, "z^-2": lambda z: 1 / z**2,
     "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z), "(log z)^2": lambda z: jnp.log(z) ** 2,
     "cos z": jnp.cos, "sin z": jnp.sin,
+    "log det z": lambda z: jnp.linalg.slogdet(z)[1][..., None, None],
+    "log det zz'": lambda z: jnp.linalg.slogdet(z)[1][..., None, None] * 2,
+    "inv z": jnp.linalg.inv, "zz'": lambda z: z @ jnp.swapaxes(z, -1, -2),
+    "inv zz'": lambda z: jnp.linalg.inv(z @ jnp.swapaxes(z, -1, -2)),
 }
 """Name of a statistic -> what it is."""
 
@@ -104,6 +108,9 @@ _NEEDED = ("statistics", "natural", "log_partition", "distribution")
 
 _BY_TYPE: dict[type, tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
 """Distribution type -> the families that it may belong to, and when; the first is the first choice."""
+
+SERIES: dict[type, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {}
+"""Distribution type of a series -> the family of its elements, and their parameters given the series."""
 
 
 def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
@@ -174,9 +181,22 @@ def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | Non
     return next(iter(found.items()), None)
 
 
-def priors_of(d: Any, shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    """The families that a prior may belong to, with its parameters. A masked prior has no family."""
+def register_series(kind: type, family: str) -> Callable[[Any], Any]:
+    """Register how a series of `kind` is a site of a family, its parameters computed from the series."""
+    def register(function: Any) -> Any:
+        SERIES[kind] = family, function
+        return function
+
+    return register
+
+
+def priors_of(d: Any, shape: tuple[int, ...], value: Any = None) -> dict[str, dict[str, Any]]:
+    """The families that a prior may belong to, with its parameters (those of a series depend on its value). A
+    masked prior has no family."""
     inner = base_of(d)
+    if type(inner) in SERIES and value is not None:
+        family, function = SERIES[type(inner)]
+        return {family: function(inner, value)}
     found: dict[str, dict[str, Any]] = {}
     for family, when in _BY_TYPE.get(type(inner), ()):
         if not when(inner):

@@ -86,6 +86,7 @@ def confined(site: Site) -> int | None:
 
 
 _MANY_STATES = 1 << 16
+_SUMMED = ("Mixture", "ZeroInflated", "Hurdle")
 
 
 def _discrete_obstacle(program: Program, site: Site) -> str:
@@ -111,6 +112,9 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
     if program.roots(confined(child)):
         return f"the value of `{child.name}` depends on a latent and may lie outside its support"
     if not child.known_density:
+        if child.distribution.startswith(_SUMMED):
+            return (f"`{child.name}` is {child.distribution}, in which a discrete latent is summed out already; "
+                    "with that latent as a site of its own it is summed out here")
         return (f"`{child.name}` is {child.distribution}, whose density is not registered; "
                 "`register_density` adds it")
     if child.subsampled:
@@ -137,7 +141,7 @@ def _obstacle_to_sum(program: Program, deps: Dependencies, name: str, child: Sit
         return f"`{child.name}` is in a subsampled plate"
     if deps.scale[child.name]:
         return f"the weight (`scale`) of `{child.name}` depends on a latent"
-    if name in deps.support[child.name]:
+    if name in deps.support[child.name] and not child.vanishes:
         return f"the support of `{child.name}` depends on it"
     if _draws_noise(program, child):
         return f"`{child.name}` depends on noise that the model draws outside any sample site"
