@@ -111,6 +111,8 @@ def article(noun: str) -> str:
 
 def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
     """Why an atom is not one that a family knows: words, and the user's line."""
+    if isinstance(variable, Log) and not isinstance(variable.base, Latent):
+        return describe(variable.base, power, site)
     if isinstance(variable, Opaque):
         what = variable.reason or f"`{variable.equation.primitive}`"
         return f"`{site}` goes through {what}", variable.equation.source

@@ -35,6 +35,7 @@ from conjugate_ppl.elimination.conflicts import block_degree, conflicts
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.families.wishart import WISHARTS
+from conjugate_ppl.planning.cost import too_dear
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
 from conjugate_ppl.planning.validate import check_finite
@@ -60,7 +61,7 @@ class Chosen:
 
 
 def choose(program: Program, keep: Collection[str], only: Collection[str] | None,
-           concrete: bool) -> Chosen:
+           concrete: bool, wanted: Collection[str] = ()) -> Chosen:
     """Find the plan for a program; deterministic."""
     deps = Dependencies(program)
     declined: dict[str, Declined] = {}
@@ -102,7 +103,8 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     fitting, others = _fitting(program, deps, candidates, perhaps, forward)
     candidates = [n for n in free if n in (*candidates, *fitting)]
     declined.update(others)
-    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete)
+    wanted = frozenset((*wanted, *(only or ())))  # at any price
+    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete, wanted)
                 for _ in range(2)]
     kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
     attempts[0].run(gaussian_first=True)
@@ -172,7 +174,8 @@ class _Attempt:
     """One order of eliminations."""
 
     def __init__(self, program: Program, deps: Dependencies, candidates: list[str],
-                 forward: frozenset[str], concrete: bool) -> None:
+                 forward: frozenset[str], concrete: bool, wanted: frozenset[str]) -> None:
+        self.wanted = wanted
         self.program, self.deps, self.concrete = program, deps, concrete
         self.forward = forward
         self.left = [n for n in candidates if not program.sites[n].discrete]
@@ -304,8 +307,12 @@ class _Attempt:
                         continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
-                    elimination, self.pool = eliminate_gaussian(
+                    elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete)
+                    dear = too_dear(self.program, elimination)
+                    if dear is not None and dear.site not in self.wanted:
+                        raise dear
+                    self.pool = pool
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
                 self._decline(problem)
