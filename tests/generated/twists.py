@@ -93,7 +93,8 @@ def harmless(w: Writer, target: Latent) -> None:
         w.line(f'numpyro.deterministic("{name}", jnp.tanh(jnp.sum({z}**2)) * jnp.ones(2))')
     elif kind == "linear factor":
         w.ranked = False
-        w.line(f'numpyro.factor("{name}", -0.3 * jnp.sum({z}))')
+        own = f"{z}[..., :1]" if target.kind == "simplex" else z  # their sum is a number
+        w.line(f'numpyro.factor("{name}", -0.3 * jnp.sum({own}))')
         if target.kind == "unit" or target.kind == "simplex":
             w.decline(z)  # z is no statistic of a beta
         elif target.kind == "positive":
