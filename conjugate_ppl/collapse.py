@@ -134,6 +134,8 @@ class CollapsedModel:
         if key is not None and key in self._prepared:
             return self._prepared[key]
         concrete = key is not None or not _has_tracer(args, kwargs)
+        # JAX takes an array of NumPy that was changed in place for the one that it has seen before
+        args, kwargs = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, (args, kwargs))
         out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
         sites = to_noncentre(out.program, out.chosen) if self.reparam else {}
         if sites:
