@@ -289,3 +289,22 @@ def wishart_covariances(y, g):
         sample("w", dist.MultivariateNormal(m, scale_tril=rows[g]), obs=y)
         sample("v", dist.MultivariateNormal(0.0, scale_tril=jnp.sqrt(m) * rows[g]), obs=y)
     sample("u", dist.MultivariateNormal(m, covariance_matrix=s[2:3] * m), obs=y)
+
+
+@case("tau", COUNT, relation="gamma-icar")
+def precision_of_a_field(y):
+    around = jnp.asarray(np.diag(np.ones(N - 1), 1) + np.diag(np.ones(N - 1), -1))
+    tau = sample("tau", dist.Gamma(2.0, 1.0))
+    rho = sample("rho", dist.Uniform(0.0, 0.9))
+    x = sample("x", dist.CAR(0.3, rho, 2 * tau, around))
+    sample("y", dist.Poisson(jnp.exp(x)), obs=y)
+
+
+@case("x mu", Y, relation="gaussian-field")
+def autoregression_in_space(y):
+    around = jnp.asarray(np.diag(np.ones(N - 1), 1) + np.diag(np.ones(N - 1), -1))
+    tau = sample("tau", dist.LogNormal(0.0, 0.5))
+    rho = sample("rho", dist.Uniform(0.0, 0.9))
+    mu = sample("mu", dist.Normal(0.0, 2.0))
+    x = sample("x", dist.CAR(mu * jnp.ones(N), rho, tau, around))
+    sample("y", dist.Normal(x, 0.7), obs=y)
