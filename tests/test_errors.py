@@ -483,7 +483,7 @@ def posterior_of_traced_data(make):
 
 @raises(cj.PlanError, "through `w`, which no posterior")
 def no_statistic():
-    with mock.patch("conjugate_ppl.additive.polynomial.key_of", side_effect=NoStatistic("w")):
+    with mock.patch("conjugate_ppl.additive.polynomial.key_of", side_effect=NoStatistic("`w`")):
         posterior()
 
 
@@ -582,3 +582,63 @@ def two_of_one_kind(y):
         lambda: posterior((1, 2), two_of_one_kind).predictive("y"))
 def no_closed_prediction(ask):
     ask()
+
+
+# -- data in batches --------------------------------------------------------------------------------
+
+
+def stream(*batches, model=one_rate):
+    return cj.collapse(model).stream(batches)
+
+
+@raises(cj.DataError, "no batch")
+def a_stream_of_nothing():
+    stream()
+
+
+@raises(cj.ModelError, "no observed site with this batch")
+def a_stream_without_data():
+    stream(Y, model=lambda y: sample("z", dist.Normal(0.0, 1.0)))
+
+
+@raises(cj.ModelError, r"the observed sites are \('y',\), and with the first \('x', 'y'\)")
+def batches_of_different_sites():
+    def model(y, x=None):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        if x is not None:
+            sample("x", dist.Normal(z, 1.0), obs=x)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    stream((Y, Y), Y, model=model)
+
+
+@raises(cj.PlanError, "one of its own or all together")
+def a_stream_with_a_factor_statement():
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        numpyro.factor("tilt", 2.0 * z)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    stream(Y, model=model)
+
+
+@raises(cj.PlanError, "this one is traced")
+def a_stream_of_traced_data():
+    jax.jit(lambda y: stream(y).log_evidence())(jnp.array([1, 2]))
+
+
+@raises(cj.PlanError, "rows of `y` do not add up")
+def a_stream_of_subsamples():
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        with numpyro.plate("rows", 100, subsample_size=len(y)):
+            sample("y", dist.Normal(z, 1.0), obs=y)
+
+    stream(Y, model=model)
+
+
+@raises(cj.PlanError, "reach a latent through `exp`")
+def a_stream_of_logits():
+    stream(np.array([0, 1]), model=lambda y: sample(
+        "y", dist.Bernoulli(logits=sample("a", dist.Normal(0.0, 1.0)) + sample("b", dist.Normal(0.0, 1.0))),
+        obs=y))

@@ -45,7 +45,8 @@ def key_of(variable: Variable) -> Key:
         return ("complement", key_of(variable.base))
     if isinstance(variable, Elementwise) and not variable.equation.params.keys() - {"accuracy"}:
         return (variable.primitive, key_of(variable.base), variable.coefficient, variable.power)
-    raise NoStatistic(variable.name)
+    equation = getattr(variable, "equation", None)
+    raise NoStatistic(f"`{variable.name if equation is None else equation.primitive}`")
 
 
 def site_of(key: Key) -> str:

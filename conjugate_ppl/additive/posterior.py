@@ -385,7 +385,7 @@ def _read(prior: Prior, args: Any, kwargs: Any, program: Program, origins: Mappi
         part = Part(cells or {})
         assert cells is None or part.total
     except NoStatistic as problem:
-        raise PlanError(f"The data reach a latent through `{problem}`, which no posterior of a fixed number of "
+        raise PlanError(f"The data reach a latent through {problem}, which no posterior of a fixed number of "
                         "parameters keeps.") from problem
     if cells is None:
         raise PlanError("Data that are added up have to be known, and these are traced (jit, vmap). Call this "

@@ -92,7 +92,7 @@ def _likelihood(program: Program, observed: tuple[str, ...], origins: Mapping[st
     try:
         return Polynomial.of_terms([t for v in values for t in v.terms], origins)
     except NoStatistic as problem:
-        raise PlanError(f"The rows reach a latent through `{problem}`, so that they do not add up to a few "
+        raise PlanError(f"The rows reach a latent through {problem}, so that they do not add up to a few "
                         "numbers. The data have to be in memory.") from problem
 
 
