@@ -26,7 +26,7 @@ def evidence(k):
     """Of each group a multivariate t: 2a degrees of freedom, shape b/a (I + 1/k)."""
     total = 0.0
     for j in range(3):
-        y = Y[GROUP == j]
+        y = Y[j == GROUP]
         shape = 1.5 / 2.0 * (np.eye(len(y)) + 1 / k)
         total += stats.multivariate_t(np.full(len(y), 0.3), shape, df=4.0).logpdf(y)
     return total
@@ -44,7 +44,7 @@ def test_evidence_and_gradient():
 def test_draws():
     draws = cj.collapse(model).recover(jax.random.key(0), {}, Y, GROUP, ratio=0.7, num_samples=4000)
     for j in range(4):
-        y = Y[GROUP == j]
+        y = Y[j == GROUP]
         n, k = len(y), 0.7
         mean = (k * 0.3 + y.sum()) / (k + n)
         rate = 1.5 + 0.5 * (np.sum((y - mean) ** 2) + k * (0.3 - mean) ** 2)
