@@ -23,7 +23,6 @@ from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variables
 from conjugate_ppl.elimination.owners import owners
 from conjugate_ppl.elimination.symbols import start_walk
-from conjugate_ppl.errors import InternalError
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.solve import Solution, log_integral
 from conjugate_ppl.program import Program
@@ -68,7 +67,8 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
             if program.sites[name].size > 1:
                 owned = owners(program, elimination.block, bound, name, visible)
                 if owned is not None:
-                    return _terms_by_element(elimination, name, *owned, roots, variables), None, True
+                    return _terms_by_element(elimination, name, program.sites[name].size, *owned, roots,
+                                             variables), None, True
                 continue
             q = _common_power(program, elimination.block, bound, name, visible)
             if q is not None:
@@ -149,9 +149,9 @@ def _scaled_terms(elimination: Solved, name: str, q: Fraction, roots: frozenset[
     return tuple(terms)
 
 
-def _terms_by_element(elimination: Solved, name: str, q: Fraction, owner: np.ndarray, roots: frozenset[str],
-                      variables: Variables) -> tuple[Term, ...]:
-    """The same for a vector; `owner` says which of its elements scales each element of the block."""
+def _terms_by_element(elimination: Solved, name: str, size: int, q: Fraction, owner: np.ndarray,
+                      roots: frozenset[str], variables: Variables) -> tuple[Term, ...]:
+    """The same for a vector of `size` elements; `owner` says which of its elements scales each element of the block."""
     def at_one(values: Values) -> Any:
         """[squares of each element ..., volume]"""
         one = jnp.ones(values.shape_of(name), values.dtype)
@@ -166,8 +166,7 @@ def _terms_by_element(elimination: Solved, name: str, q: Fraction, owner: np.nda
             solution, quadratic=jnp.zeros((), values.dtype)))
         return jnp.concatenate([-0.5 * each, volume[None]])
 
-    scale = variables.once(("latent", name), _missing)
-    size = scale.size
+    scale = variables.once(("latent", name), lambda: Latent(name, size, True, frozenset({name}), "positive"))
     parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in elimination.sites), size + 1, False,
                      roots - {name}, at_one)
     numbers, one = np.arange(size), (np.ones((1,)),)
@@ -179,7 +178,3 @@ def _terms_by_element(elimination: Solved, name: str, q: Fraction, owner: np.nda
         terms.append(Term(0, (size,), (-0.5 * float(q) * flats,),
                           (Atom(variables.log(scale), Fraction(1), numbers),)))
     return tuple(terms)
-
-
-def _missing() -> Latent:
-    raise InternalError("A scale of a Gaussian block is no symbol of the walk that wrote it.")
