@@ -27,6 +27,7 @@ from conjugate_ppl.densities import (
     registered_outside,
     simplex_parameters,
     support_parameters,
+    vanishes_outside,
 )
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.families import FAMILIES, family_from_outside, priors_of
@@ -71,6 +72,7 @@ class Site:
         looped: the value that its density is of, if it was written inside `scan`: the input's elements,
             though maybe in another order.
         auxiliary: whether it is a `factor` statement.
+        vanishes: whether its density is known to be 0 outside its support.
         from_outside: whether its density or its prior's family is registered outside this package.
         source: the line of the sample statement, "model.py:12".
     """
@@ -101,6 +103,7 @@ class Site:
     branched: bool
     looped: int | None
     auxiliary: bool
+    vanishes: bool
     from_outside: bool
     source: str
 
@@ -355,7 +358,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
                         f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
                         "an array.")
     factor, known = _summed(fn, value, site["scale"])
-    families = priors_of(fn, jnp.shape(value)) if latent else {}
+    families = priors_of(fn, jnp.shape(value), value) if latent else {}
     family = next((n for n in families if not FAMILIES[n].if_fits), "")
     parameters = families.pop(family, {})
     mask = _mask_of(fn)
@@ -373,6 +376,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,
         "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) is dist.Unit,
+        "vanishes": vanishes_outside(inner),
         "from_outside": registered_outside(inner) or any(
             map(family_from_outside, [family] if family else families)),
         "source": lines.lines.get(name, ""),

@@ -30,6 +30,7 @@ from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import multiply
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES
+from conjugate_ppl.families.registry import SERIES
 
 __all__ = ["MUTANTS", "Mutant", "caught_by", "in_use", "mutated"]
 
@@ -96,6 +97,7 @@ MUTANTS: dict[str, Mutant] = {m.name: m for m in (
     *(Mutant(f"movement {n}", MOVES, n, _after(f, _shuffled)) for n, f in MOVES.items()),
     *(Mutant(f"density {t.__name__}", DENSITIES, t,
              dataclasses.replace(d, function=_after(d.function, _off))) for t, d in DENSITIES.items()),
+    *(Mutant(f"series {t.__name__}", SERIES, t, (n, _after(f, _off))) for t, (n, f) in SERIES.items()),
     *(Mutant(f"family {n}.{m}", FAMILIES, n, _wrong_family(f, m)) for n, f in FAMILIES.items()
       for m in _METHODS if getattr(f, m) is not None and n != "Flat"),
 )}
@@ -138,7 +140,7 @@ def caught_by(mutant: Mutant) -> str:
 @functools.cache
 def _used() -> dict[str, frozenset[tuple[int, Any]]]:
     """For each detector the entries of tables that it uses."""
-    tables: list[dict[Any, Any]] = [RULES, HOST, MOVES, FAMILIES]
+    tables: list[dict[Any, Any]] = [RULES, HOST, MOVES, FAMILIES, SERIES]
     saved, now = [dict(t) for t in tables], set[tuple[int, Any]]()
 
     def noting(entry: tuple[int, Any], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,7 +154,8 @@ def _used() -> dict[str, frozenset[tuple[int, Any]]]:
         for key, value in table.items():
             entry = (id(table), key)
             table[key] = (dataclasses.replace(value, parameters=noting(entry, value.parameters))
-                          if isinstance(value, cj.Family) else noting(entry, value))
+                          if isinstance(value, cj.Family) else (value[0], noting(entry, value[1]))
+                          if table is SERIES else noting(entry, value))
     found = {}
     try:
         for name, detect in detectors():

@@ -215,7 +215,7 @@ def latent_in_a_scale(y):
     sample("y", dist.Normal(b, 1.0), obs=y)
 
 
-@declines("mu", "tau was integrated out first", Y, collapsed="tau")
+@declines("mu", "what is left of `tau` is in no closed form in it", Y, collapsed="tau")
 def semi_conjugate_precision(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))  # here
     with plate("rows", N):
@@ -353,9 +353,9 @@ def loop_that_runs_backwards(y):
     scan(step, 0.0, y, reverse=True)  # here
 
 
-@declines("b", "more than its own and the next step of a chain depend on its elements", Y, collapsed="x")
-def static_coefficient_of_the_steps(y):
-    b = sample("b", dist.Normal(0.0, 1.0))  # here
+@declines("b", "its prior is flat", Y, collapsed="x")
+def flat_coefficient_of_the_steps(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (), ()))  # here
 
     def step(x, seen):
         x = sample("x", dist.Normal(0.5 * x + b, 1.0))
@@ -365,14 +365,14 @@ def static_coefficient_of_the_steps(y):
     scan(step, 0.0, y)
 
 
-@declines("b", "would have to be carried from step to step", np.concatenate([Y, Y, Y]), collapsed="x")
-def static_coefficient_of_the_data(y):
-    b = sample("b", dist.Normal(0.0, 1.0))  # here
+@declines("b", "would have to be carried from step to step", Y, collapsed="x")
+def too_many_coefficients_that_all_steps_share(y):
+    b = sample("b", dist.Normal(0.0, 1.0).expand([70]))  # here
 
     def step(carry, seen):
         x, t = carry
         x = sample("x", dist.Normal(0.5 * x, 1.0))
-        sample("y", dist.Normal(x + b * t, 0.5), obs=seen)
+        sample("y", dist.Normal(x + jnp.sum(jnp.cos(t * jnp.arange(70.0)) * b), 0.5), obs=seen)
         return (x, t + 1.0), None
 
     scan(step, (0.0, 0.0), y)
@@ -615,11 +615,18 @@ def discrete_without_a_largest_value(y):
         sample("y", dist.Poisson(k + 0.5), obs=y)
 
 
+@declines("rate", "a discrete latent is summed out already", COUNT)
+def mixture_that_numpyro_sums_out(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.ZeroInflatedPoisson(0.3, rate), obs=y)  # here
+
+
 @declines("k", "the support of `y` depends on it", np.minimum(COUNT, 2))
 def discrete_that_moves_a_support(y):
     with plate("rows", N):
         k = sample("k", dist.Categorical(jnp.ones(4) / 4))
-        sample("y", dist.Binomial(k + 2, 0.4), obs=y)  # here
+        # NumPyro's density of it is not 0 outside
+        sample("y", dist.DiscreteUniform(0, k + 2), obs=y)  # here
 
 
 @declines("z", "several of its elements go through `dot_general`", Y, np.stack([Y, Y**2], 1))

@@ -32,6 +32,11 @@ CASES = [
     ("regression", "nig", "nig", {"beta", "s2"}, set()),
     ("regression", "logistic", "logistic", set(), {"beta"}),
     ("pumps", "model", None, {"theta"}, {"alpha", "beta"}),
+    ("time_series", "nile", "nile_missing", {"first", "level"}, {"noise", "drift"}),
+    ("time_series", "co2", "co2", {"level_0", "slope_0", "season_0", "slope", "level", "season"}, {"scales"}),
+    ("time_series", "sunspots", "sunspots", {"mean", "beta"}, {"sigma"}),
+    ("hidden_states", "basketball", "basketball", {"state"}, {"steps", "mean"}),
+    ("hidden_states", "galaxies", "galaxies", {"cluster"}, {"weight", "mean", "scale"}),
 ]
 
 

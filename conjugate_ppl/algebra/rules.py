@@ -39,6 +39,7 @@ from conjugate_ppl.algebra.term import (
 from conjugate_ppl.algebra.value import (
     add,
     collect,
+    joined,
     move,
     multiply,
     permute,
@@ -437,16 +438,16 @@ def _convert(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _join(function: Callable[..., np.ndarray]) -> Rule:
-    """Several operands become one: each is moved to its places, and the results added."""
+    """Several operands become one: each is moved to its places."""
 
     def rule(walk: Walk, eqn: Equation, *xs: Any) -> Value:
         values = [value_of(x) for x in xs]
-        terms: list[Term] = []
+        parts = []
         for k, v in enumerate(values):
-            blocks = [movement.numbered(x.shape) if j == k else np.full(x.shape, -1)
-                      for j, x in enumerate(values)]
-            terms += move(v, function(eqn.params, blocks)).terms
-        return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
+            source = function(eqn.params, [movement.numbered(x.shape) if j == k else np.full(x.shape, -1)
+                                           for j, x in enumerate(values)])
+            parts.append((source >= 0, move(v, source)))
+        return joined(tuple(walk.graph.shapes[eqn.outputs[0]]), parts)
 
     return rule
 

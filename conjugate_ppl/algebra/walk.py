@@ -123,7 +123,7 @@ class Walk:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
         rule = RULES.get(equation.primitive)
-        reason = f"`{equation.primitive}` has no rule"
+        reason = f"`{equation.primitive}`, for which there is no rule"
         if rule is not None:
             try:
                 out = rule(self, equation, *operands)

@@ -31,6 +31,23 @@ def multivariate_normal(d: Any, x: Any) -> Any:
     return -0.5 * jnp.sum(white**2, -1) - log_det - 0.5 * n * math.log(2 * math.pi)
 
 
+@register_density(dist.GaussianRandomWalk)
+def gaussian_random_walk(d: Any, x: Any) -> Any:
+    scale = jnp.expand_dims(d.scale, -1)
+    step = jnp.concatenate([x[..., :1], x[..., 1:] - x[..., :-1]], -1)
+    each = -0.5 * (step / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
+    return jnp.sum(each, -1)
+
+
+@register_density(dist.GaussianStateSpace)
+def gaussian_state_space(d: Any, x: Any) -> Any:
+    first = jnp.broadcast_to(jnp.expand_dims(d.initial_value, -2), jnp.shape(x[..., :1, :]))
+    before = jnp.concatenate([first.astype(x.dtype), x[..., :-1, :]], -2)
+    mean = before @ jnp.swapaxes(d.transition_matrix, -1, -2)
+    return jnp.sum(multivariate_normal(dist.MultivariateNormal(
+        mean, scale_tril=jnp.expand_dims(d.scale_tril, -3)), x), -1)
+
+
 @register_density(dist.Dirichlet)
 def dirichlet(d: Any, x: Any) -> Any:
     a = d.concentration

@@ -23,7 +23,7 @@ from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 
 __all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
-           "priors_of", "register_family"]
+           "priors_of", "register_family", "register_series"]
 
 Natural = tuple[Any, ...]
 
@@ -109,6 +109,9 @@ _NEEDED = ("statistics", "natural", "log_partition", "distribution")
 _BY_TYPE: dict[type, tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
 """Distribution type -> the families that it may belong to, and when; the first is the first choice."""
 
+SERIES: dict[type, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {}
+"""Distribution type of a series -> the family of its elements, and their parameters given the series."""
+
 
 def register_family(*types: type, when: Callable[[Any], bool] = lambda d: True
                     ) -> Callable[[Family], Family]:
@@ -178,9 +181,22 @@ def prior_of(d: Any, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]] | Non
     return next(iter(found.items()), None)
 
 
-def priors_of(d: Any, shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    """The families that a prior may belong to, with its parameters. A masked prior has no family."""
+def register_series(kind: type, family: str) -> Callable[[Any], Any]:
+    """Register how a series of `kind` is a site of a family, its parameters computed from the series."""
+    def register(function: Any) -> Any:
+        SERIES[kind] = family, function
+        return function
+
+    return register
+
+
+def priors_of(d: Any, shape: tuple[int, ...], value: Any = None) -> dict[str, dict[str, Any]]:
+    """The families that a prior may belong to, with its parameters (those of a series depend on its value). A
+    masked prior has no family."""
     inner = base_of(d)
+    if type(inner) in SERIES and value is not None:
+        family, function = SERIES[type(inner)]
+        return {family: function(inner, value)}
     found: dict[str, dict[str, Any]] = {}
     for family, when in _BY_TYPE.get(type(inner), ()):
         if not when(inner):

@@ -1,8 +1,8 @@
 """Which elements of a Gaussian block make up one step of a chain.
 
 Elements that meet in a monomial of the likelihood, or have a joint prior, belong to one cluster. Clusters whose
-elements read each other in their prior's location are neighbours; a step is what is equally far from the
-elements that read nothing of their own site.
+elements read each other in their prior's location are neighbours: a cluster's step is that of the one it reads,
+or the next. The steps are as many as that allows, from the elements that read nothing of their own site.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def find_layers(size: int, together: tuple[np.ndarray, np.ndarray], child: np.nd
     """Sort `size` elements into steps.
 
     `together` are pairs that must share a step; the location of `child` reads `parent`; chains begin at the
-    elements `first`. What reads nothing itself goes to the step before the first that reads it.
+    elements `first`. What reads nothing itself goes to the step before the last that reads it.
 
     Raises:
-        NoChain: if some element reads one that is further away than the step before.
+        NoChain: if elements of more than two steps read one that reads nothing itself.
     """
     cluster = _components(size, *together)
     count = int(cluster.max(initial=-1)) + 1
@@ -78,15 +78,17 @@ def find_layers(size: int, together: tuple[np.ndarray, np.ndarray], child: np.nd
     lost = np.setdiff1d(whole[~root], whole[starts])
     starts = np.concatenate([starts, [np.flatnonzero((whole == w) & ~root)[0] for w in lost]]).astype(int)
     inner = ~(root[a] | root[b])
-    graph = coo_array((np.ones(inner.sum()), (a[inner], b[inner])), shape=(count, count))
-    far = dijkstra(graph, directed=False, indices=starts, unweighted=True, min_only=True)
-    far[root] = np.inf
-    np.minimum.at(far, b[root[b]], far[a[root[b]]] - 1)
-    step = (far - far.min(initial=0)).astype(int)[cluster]
-    gap = step[child] - step[parent]
-    odd = np.flatnonzero((gap < 0) | (gap > 1))
+    far = _steps(count, b[inner], a[inner], starts)
+    last, soonest = np.full(count, -count), np.full(count, count)
+    own = root[b]
+    np.maximum.at(last, b[own], far[a[own]])
+    np.minimum.at(soonest, b[own], far[a[own]])
+    odd = np.flatnonzero(own & (last[b] > soonest[b] + 1))
     if len(odd):
         raise NoChain(int(parent[odd[-1]]))
+    far[root] = last[root] - 1
+    step = (far - far.min(initial=0))[cluster]
+    gap = step[child] - step[parent]
     chain = whole[cluster]
     depth = np.zeros(size, int)
     near = gap == 0
@@ -104,6 +106,19 @@ def find_layers(size: int, together: tuple[np.ndarray, np.ndarray], child: np.nd
     place[order] = np.arange(size) - np.repeat(begins, sizes)
     return Layers(chain, step, place, int(chain.max(initial=-1)) + 1, int(step.max(initial=-1)) + 1,
                   int(sizes.max(initial=0)))
+
+
+def _steps(count: int, parent: np.ndarray, child: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The largest numbers with parent <= child <= parent + 1, 0 at the starts: shortest paths."""
+    edges = np.stack([np.append(parent, child), np.append(child, parent)])
+    # steps back cost next to nothing (of two edges between the same ends the cheaper counts)
+    cost = np.repeat([1.0, 1e-9], len(parent))
+    order = np.lexsort((cost, *edges))
+    edges, cost = edges[:, order], cost[order]
+    new = np.append(True, (np.diff(edges) != 0).any(0)) if len(cost) else np.zeros(0, bool)
+    graph = coo_array((cost[new], tuple(edges[:, new])), shape=(count, count))
+    far = dijkstra(graph, indices=starts, min_only=True)
+    return np.where(np.isfinite(far), far, 0.0).astype(int)
 
 
 def _components(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -280,3 +280,19 @@ def autoregression_about_an_unknown_mean(y):
         return x, None
 
     scan(step, mean, y)
+
+
+@case("walks b", np.stack([Y, 2.0 * Y]), X)
+def random_walks_as_sites(y, design):
+    """Two walks, and coefficients that all their steps share."""
+    scale = sample("scale", dist.HalfNormal(1.0).expand([2]))
+    b = sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    walks = sample("walks", dist.GaussianRandomWalk(scale, len(design)))
+    sample("y", dist.Normal(walks + design @ b, 0.7), obs=y)
+
+
+@case("x", Y)
+def state_space_as_a_site(y):
+    turn = sample("turn", dist.Uniform(0.1, 0.9))
+    x = sample("x", dist.GaussianStateSpace(len(y), jnp.asarray(STEP) * turn, scale_tril=jnp.asarray(ROOT)))
+    sample("y", dist.Normal(x[:, 0] - x[:, 1], 1.0), obs=y)
