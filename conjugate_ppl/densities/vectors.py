@@ -55,6 +55,23 @@ def dirichlet(d: Any, x: Any) -> Any:
     return jnp.sum((a - 1) * jnp.log(x), -1) + constant
 
 
+@register_density(dist.CAR)
+def conditional_autoregression(d: Any, x: Any) -> Any:
+    """A field whose precision is tau (D - rho A), A the table of neighbours and D their numbers."""
+    if d.is_sparse:
+        return d.log_prob(x)
+    a = jnp.asarray(d.adj_matrix, jnp.result_type(float))
+    counts, y = jnp.sum(a, -1), x - d.loc
+    root = counts**-0.5
+    roots = jnp.linalg.eigvalsh(a * root[..., None, :] * root[..., None])
+    log_det = jnp.sum(jnp.log1p(-d.correlation[..., None] * roots), -1) + jnp.sum(jnp.log(counts), -1)
+    neighbours = jnp.sum(a * y[..., None, :], -1)
+    squares = jnp.sum(counts * y**2, -1) - d.correlation * jnp.sum(y * neighbours, -1)
+    n = jnp.shape(a)[-1]
+    return 0.5 * (n * jnp.log(d.conditional_precision) + log_det - n * math.log(2 * math.pi)
+                  - d.conditional_precision * squares)
+
+
 @register_density(dist.Wishart, dist.WishartCholesky, dist.InverseWishart, dist.InverseWishartCholesky)
 def wishart(d: Any, x: Any) -> Any:
     return d.log_prob(x)

@@ -3,7 +3,8 @@
 If one remaining candidate v scales the whole block (every monomial of the likelihood carries v**q, every
 prior scale v**(-q/2)), then in coordinates whitened by the prior nothing depends on v but the quadratic,
 which is v**q times its value at v = 1: an inverse gamma or a gamma prior of v is conjugate to that, with
-no rule of its own.
+no rule of its own. Where each element of the block goes with one element of a vector v (a mean and a variance
+for each group), the quadratic is sum_k v_k**q Q_k, and the Q_k are its derivatives.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variables
+from conjugate_ppl.elimination.owners import owners
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.solve import Solution, log_integral
@@ -49,8 +52,9 @@ class Solved(Protocol):
 
 def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
                  visible: frozenset[str], variables: Variables
-                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None]:
-    """The block's log integral, as terms, and what scales it (v, q), if anything does.
+                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, bool]:
+    """The block's log integral, as terms; what scales it (v, q), if anything does; and whether instead
+    a vector does, each element of which has its own part of the block.
 
     `bound` are the monomials that held the block.
     """
@@ -60,12 +64,18 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
     roots -= frozenset(elimination.sites)
     for name in program.latents:
         if name in visible and name in roots:
+            if program.sites[name].size > 1:
+                owned = owners(program, elimination.block, bound, name, visible)
+                if owned is not None:
+                    return _terms_by_element(elimination, name, program.sites[name].size, *owned, roots,
+                                             variables), None, True
+                continue
             q = _common_power(program, elimination.block, bound, name, visible)
             if q is not None:
-                return _scaled_terms(elimination, name, q, roots, variables), (name, q)
+                return _scaled_terms(elimination, name, q, roots, variables), (name, q), False
     whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
                      False, roots, elimination.log_integral)
-    return Value.of(whole, ()).terms, None
+    return Value.of(whole, ()).terms, None, False
 
 
 def _power_in(term: Term, name: str) -> Fraction | None:
@@ -136,4 +146,35 @@ def _scaled_terms(elimination: Solved, name: str, q: Fraction, roots: frozenset[
         assert isinstance(log, Log)
         terms.append(Term(0, (), (np.asarray(-0.5 * float(q) * flats),),
                           (Atom(log, Fraction(1), zero),)))
+    return tuple(terms)
+
+
+def _terms_by_element(elimination: Solved, name: str, size: int, q: Fraction, owner: np.ndarray,
+                      roots: frozenset[str], variables: Variables) -> tuple[Term, ...]:
+    """The same for a vector of `size` elements; `owner` says which of its elements scales each element of the block."""
+    def at_one(values: Values) -> Any:
+        """[squares of each element ..., volume]"""
+        one = jnp.ones(values.shape_of(name), values.dtype)
+
+        def squares(v: Any) -> Any:
+            return elimination.solution(values.with_sites({name: v})).quadratic
+
+        each = jax.grad(squares)(one).reshape(-1) / float(q)
+        each = jnp.where(jnp.isnan(each), jnp.inf, each)
+        solution = elimination.solution(values.with_sites({name: one}))
+        volume = log_integral(elimination.block, dataclasses.replace(
+            solution, quadratic=jnp.zeros((), values.dtype)))
+        return jnp.concatenate([-0.5 * each, volume[None]])
+
+    scale = variables.once(("latent", name), lambda: Latent(name, size, True, frozenset({name}), "positive"))
+    parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in elimination.sites), size + 1, False,
+                     roots - {name}, at_one)
+    numbers, one = np.arange(size), (np.ones((1,)),)
+    flat = [s.elements for s in elimination.block.sites if s.scale is None]
+    flats = np.bincount(owner[np.concatenate([np.zeros(0, int), *flat])], minlength=size)
+    terms = [Term(0, (size,), one, (Atom(parts, Fraction(1), numbers), Atom(scale, q, numbers))),
+             Term(0, (), (np.ones(()),), (Atom(parts, Fraction(1), np.full((), size)),))]
+    if flats.any():
+        terms.append(Term(0, (size,), (-0.5 * float(q) * flats,),
+                          (Atom(variables.log(scale), Fraction(1), numbers),)))
     return tuple(terms)

@@ -39,7 +39,7 @@ class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
     `scale` is the latent v that scales all of it, to be integrated out next, and the power of v that the quadratic
-    carries; or None.
+    carries; or None. `by_element`: whether a vector does, each element of it its part of the block.
     """
 
     sites: tuple[str, ...]
@@ -47,6 +47,7 @@ class GaussianElimination:
     block: GaussianBlock
     elements: Variable
     scale: tuple[str, Fraction] | None = None
+    by_element: bool = False
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -127,8 +128,8 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                        f"{widest} rows", program.sites[big.name].source)
     check_proper(program, block, concrete)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
-    left, scale = what_is_left(program, elimination, bound, visible, written.variables)
-    elimination = dataclasses.replace(elimination, scale=scale)
+    left, scale, by_element = what_is_left(program, elimination, bound, visible, written.variables)
+    elimination = dataclasses.replace(elimination, scale=scale, by_element=by_element)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 

@@ -1,4 +1,4 @@
-"""The Gaussian family: Normal and multivariate normal priors, and flat priors on the reals.
+"""The Gaussian family: Normal, multivariate normal and CAR priors, and flat priors on the reals.
 
 Gaussian latents are taken jointly, whatever their number and shapes; `conjugate_ppl.gaussian` has the
 algorithms. A prior here is a location that may be affine in other Gaussian latents, and a scale.
@@ -6,7 +6,12 @@ algorithms. A prior here is a location that may be affine in other Gaussian late
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
 import numpyro.distributions as dist
+from numpyro.distributions.util import cholesky_of_inverse
 
 from conjugate_ppl.densities import fills_the_reals
 from conjugate_ppl.families.registry import GAUSSIAN, Family, register_family
@@ -16,8 +21,24 @@ __all__ = ["FLAT", "GAUSSIAN", "MULTIVARIATE", "NORMAL"]
 NORMAL = register_family(dist.Normal)(
     Family("Normal", lambda d: {"loc": d.loc, "scale": d.scale})
 )
-MULTIVARIATE = register_family(dist.MultivariateNormal)(
-    Family("MultivariateNormal", lambda d: {"loc": d.loc, "scale_tril": d.scale_tril}, event_dim=1)
+
+
+def _dense(d: Any) -> bool:
+    return not getattr(d, "is_sparse", False)
+
+
+def _multivariate(d: Any) -> Mapping[str, Any]:
+    if type(d) is not dist.CAR:
+        return {"loc": d.loc, "scale_tril": d.scale_tril}
+    a = jnp.asarray(d.adj_matrix, jnp.result_type(float))
+    counts = jnp.sum(a, -1)[..., None] * jnp.eye(a.shape[-1], dtype=a.dtype)
+    wide = (slice(None),) * jnp.ndim(d.correlation) + (None, None)
+    precision = d.conditional_precision[wide] * (counts - d.correlation[wide] * a)
+    return {"loc": d.loc, "scale_tril": cholesky_of_inverse(precision)}
+
+
+MULTIVARIATE = register_family(dist.MultivariateNormal, dist.CAR, when=_dense)(
+    Family("MultivariateNormal", _multivariate, event_dim=1)
 )
 
 

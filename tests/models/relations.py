@@ -289,3 +289,42 @@ def wishart_covariances(y, g):
         sample("w", dist.MultivariateNormal(m, scale_tril=rows[g]), obs=y)
         sample("v", dist.MultivariateNormal(0.0, scale_tril=jnp.sqrt(m) * rows[g]), obs=y)
     sample("u", dist.MultivariateNormal(m, covariance_matrix=s[2:3] * m), obs=y)
+
+
+@case("tau", COUNT, relation="gamma-icar")
+def precision_of_a_field(y):
+    around = jnp.asarray(np.diag(np.ones(N - 1), 1) + np.diag(np.ones(N - 1), -1))
+    tau = sample("tau", dist.Gamma(2.0, 1.0))
+    rho = sample("rho", dist.Uniform(0.0, 0.9))
+    x = sample("x", dist.CAR(0.3, rho, 2 * tau, around))
+    sample("y", dist.Poisson(jnp.exp(x)), obs=y)
+
+
+@case("x mu", Y, relation="gaussian-field")
+def autoregression_in_space(y):
+    around = jnp.asarray(np.diag(np.ones(N - 1), 1) + np.diag(np.ones(N - 1), -1))
+    tau = sample("tau", dist.LogNormal(0.0, 0.5))
+    rho = sample("rho", dist.Uniform(0.0, 0.9))
+    mu = sample("mu", dist.Normal(0.0, 2.0))
+    x = sample("x", dist.CAR(mu * jnp.ones(N), rho, tau, around))
+    sample("y", dist.Normal(x, 0.7), obs=y)
+
+
+@case("mu tau", Y, GROUP, relation="normal-gamma")
+def normal_gamma_of_each_group(y, g):
+    k = sample("k", dist.LogNormal(0.0, 0.5))
+    with plate("g", G):
+        tau = sample("tau", dist.Gamma(2.0, 1.0))
+        mu = sample("mu", dist.Normal(0.5, 1 / jnp.sqrt(k * tau)))
+    sample("y", dist.Normal(mu[g], 1 / jnp.sqrt(tau)[g]), obs=y)
+
+
+@case("b d v", Y, X, GROUP, relation="conjugate-regression")
+def normal_inverse_gamma_of_each_group(y, x, g):
+    k = sample("k", dist.LogNormal(0.0, 0.5))
+    with plate("g", G):
+        v = sample("v", dist.InverseGamma(2.0, 1.0))
+        d = sample("d", dist.Normal(0.0, jnp.sqrt(v)))
+        covariance = v[:, None, None] * jnp.asarray(MATRIX[:P, :P])
+        b = sample("b", dist.MultivariateNormal(k * d[:, None] * jnp.ones(P), covariance_matrix=covariance))
+    sample("y", dist.Normal(jnp.sum(x * b[g], -1) + d[g], jnp.sqrt(v)[g]), obs=y)
