@@ -121,7 +121,7 @@ def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
              args: Any, kwargs: Any) -> Certificate:
     def at(key: Any) -> tuple[Any, Any, Any]:
         key_kept, key_one, key_two = jax.random.split(key, 3)
-        kept = _kept_values(collapsed.model, execution, key_kept, args, kwargs)
+        kept = _kept_values(execution.model, execution, key_kept, args, kwargs)
         marginal = log_density(_OneNoise(collapsed), args, kwargs, kept)[0]
 
         def draw(key: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
 
         def compare(numbered: tuple[Any, dict[str, Any]]) -> tuple[Any, Any, Any]:
             _, z = numbered  # `map` wants an array, also where nothing is collapsed
-            factors, _ = compute_log_probs(_OneNoise(collapsed.model), args, kwargs, {**kept, **z},
+            factors, _ = compute_log_probs(_OneNoise(execution.model), args, kwargs, {**kept, **z},
                                            sum_log_prob=False)
             total = sum(map(jnp.sum, factors.values()), start=0.0)
             size = sum((jnp.sum(jnp.abs(f)) for f in factors.values()), start=0.0)

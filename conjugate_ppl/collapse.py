@@ -21,6 +21,7 @@ from conjugate_ppl import _compat
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
+from conjugate_ppl.planning.noncentred import NOISE, noncentred, to_noncentre
 
 if TYPE_CHECKING:
     from conjugate_ppl.additive.posterior import Posterior
@@ -32,7 +33,7 @@ FACTOR = "collapsed_log_marginal"
 
 
 def collapse(model: Model, *, keep: Collection[str] = (), only: Collection[str] | None = None,
-             require: Collection[str] = ()) -> CollapsedModel:
+             require: Collection[str] = (), reparam: str | None = None) -> CollapsedModel:
     """The model with every latent integrated out that can be, exactly.
 
     The result is a NumPyro model of the remaining latents, for anything that takes one. Its density
@@ -43,6 +44,9 @@ def collapse(model: Model, *, keep: Collection[str] = (), only: Collection[str] 
         keep: names of latents that must not be collapsed.
         only: names of the only latents that may be collapsed (default: all).
         require: names of latents whose being declined is an error.
+        reparam: "auto" writes kept Normal, StudentT, Cauchy and Laplace latents whose prior depends on other kept
+            ones, `a` say, as location plus scale times noise: the noise `a_decentered` is what is left, and
+            `a` a deterministic site.
 
     Returns:
         A callable with methods `recover`, `conditional_log_prob`, `conditionals`, `log_evidence`.
@@ -64,7 +68,7 @@ def collapse(model: Model, *, keep: Collection[str] = (), only: Collection[str] 
         >>> sorted(collapsed.recover(jax.random.key(0), {"tau": jnp.ones(5)}, y))
         ['theta']
     """
-    return CollapsedModel(model, keep=keep, only=only, require=require)
+    return CollapsedModel(model, keep=keep, only=only, require=require, reparam=reparam)
 
 
 def explain(model: Model | CollapsedModel, *args: Any, **kwargs: Any) -> Plan:
@@ -98,7 +102,8 @@ class CollapsedModel:
     """See `collapse`. Calling it runs the collapsed model; its return value is None."""
 
     def __init__(self, model: Model, *, keep: Collection[str] = (),
-                 only: Collection[str] | None = None, require: Collection[str] = ()) -> None:
+                 only: Collection[str] | None = None, require: Collection[str] = (),
+                 reparam: str | None = None) -> None:
         if not callable(model):
             raise ModelError(f"A NumPyro model is a callable, and {model!r} is none. Give the "
                              "function itself, neither its result nor a kernel made of it.")
@@ -107,7 +112,10 @@ class CollapsedModel:
             if isinstance(names, str) or not isinstance(names, Iterable):
                 raise PlanError(f"{option}={names!r} is no list of names. For one site give a list "
                                 f"of one name, {option}=[{names!r}].")
-        self.model = model
+        if reparam not in (None, "auto"):
+            raise PlanError(f"reparam={reparam!r} is none of the choices, which are None and \"auto\". For a form of "
+                            "your own put `numpyro.handlers.reparam` around the model before collapsing it.")
+        self.model, self.reparam = model, reparam
         self.keep, self.require = tuple(keep), tuple(require)
         self.only = None if only is None else tuple(only)
         self._prepared: dict[Any, Execution] = {}
@@ -127,6 +135,11 @@ class CollapsedModel:
             return self._prepared[key]
         concrete = key is not None or not _has_tracer(args, kwargs)
         out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
+        sites = to_noncentre(out.program, out.chosen) if self.reparam else {}
+        if sites:
+            keep, only = ([n + NOISE if n in sites else n for n in names or ()] for names in (self.keep, self.only))
+            out = prepare(noncentred(self.model, sites), args, kwargs, keep,
+                          None if self.only is None else only, self.require, concrete)
         found = frozenset(out.plan.collapsed)
         if not out.concrete and self._expected is not None and found != self._expected:
             lost = sorted(self._expected ^ found)
@@ -157,7 +170,7 @@ class CollapsedModel:
         rewriter = _Rewriter(execution)
         with rewriter:
             self._refuse_outer(rewriter, execution)
-            self.model(*args, **kwargs)
+            execution.model(*args, **kwargs)
         if execution.chosen.eliminations or execution.replaced:
             name = FACTOR
             while name in execution.program.sites:
@@ -348,7 +361,7 @@ class CollapsedModel:
         from conjugate_ppl.additive.stream import streamed
 
         return CollapsedModel(streamed(self.model, batches), keep=self.keep, only=self.only,
-                              require=self.require)
+                              require=self.require, reparam=self.reparam)
 
     @_compat.one_thread
     def mode(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from conjugate_ppl.collapse import CollapsedModel, fingerprint
 from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution
+from conjugate_ppl.planning.noncentred import NOISE
 
 __all__ = ["Collapsed", "CollapsedState", "ExactState"]
 
@@ -92,6 +93,8 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         keep: names of latents that must stay with the kernel.
         only: names of the only latents that may be collapsed (default: all).
         require: names of latents whose being declined is an error.
+        reparam: "auto" moves kept location-scale latents whose prior depends on other kept ones in
+            non-centred form (see `collapse`); samples have them as the model does.
         **kernel_kwargs: given to `kernel`; names of collapsed sites in `dense_mass` are dropped. Two
             defaults differ from NUTS's own: kept sites that are parameters of one collapsed site's
             prior share a dense block of the mass matrix, and where at most 20 numbers are kept
@@ -119,14 +122,14 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
     def __init__(self, model: Callable[..., Any], *, kernel: type = NUTS, recover: bool = True,
                  keep: Collection[str] = (), only: Collection[str] | None = None,
-                 require: Collection[str] = (), **kernel_kwargs: Any) -> None:
+                 require: Collection[str] = (), reparam: str | None = None, **kernel_kwargs: Any) -> None:
         if isinstance(model, CollapsedModel):
-            if keep or only is not None or require:
-                raise PlanError("The model is collapsed already: give keep, only and require to "
+            if keep or only is not None or require or reparam:
+                raise PlanError("The model is collapsed already: give keep, only, require and reparam to "
                                 "`collapse` instead.")
             self._collapsed = model
         else:
-            self._collapsed = CollapsedModel(model, keep=keep, only=only, require=require)
+            self._collapsed = CollapsedModel(model, keep=keep, only=only, require=require, reparam=reparam)
         if not callable(kernel):
             raise ModelError(f"kernel={kernel!r} is no class of kernels. Give the class, such as "
                              "NUTS; what it is made with goes to `Collapsed`.")
@@ -314,20 +317,23 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         inner = (lambda z: {}) if self._exact else self._inner.postprocess_fn(args, kwargs)
         gone = set(execution.plan.collapsed)
         replay = bool(execution.program.deterministics) and (self._recover or not gone)
+        # a site written as location and scale comes back as the model has it, without its noise
+        noise = set() if not replay else {n + NOISE for n in execution.program.deterministics
+                                          if self._collapsed.reparam} & set(execution.program.latents)
 
         @_compat.one_thread
         def finish(z: dict[str, Any]) -> dict[str, Any]:
             drawn = {n: v for n, v in z.items() if n in gone}
             values = {**inner({n: v for n, v in z.items() if n not in gone}), **drawn}
             if not replay or not gone:
-                return values
+                return {n: v for n, v in values.items() if n not in noise}
             data = {**execution.params(args, kwargs), **values}
             with handlers.block(), numpyro.validation_enabled(False):
-                model = handlers.substitute(handlers.seed(self.model, jax.random.PRNGKey(0)),
+                model = handlers.substitute(handlers.seed(execution.model, jax.random.PRNGKey(0)),
                                             data=data)
                 trace = handlers.trace(model).get_trace(*args, **kwargs)
             found = {n: s["value"] for n, s in trace.items() if s["type"] == "deterministic"}
-            return {**values, **found}
+            return {n: v for n, v in {**values, **found}.items() if n not in noise}
 
         return finish
 

@@ -27,6 +27,7 @@ from conjugate_ppl.densities import (
     registered_outside,
     simplex_parameters,
     support_parameters,
+    vanishes_outside,
 )
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.families import FAMILIES, family_from_outside, priors_of
@@ -48,7 +49,8 @@ class Site:
         dtype: dtype of its value.
         event_dim: how many of the rightmost axes belong to one event.
         discrete: whether its support is discrete.
-        support: "real", "positive", "unit", "simplex" or "other", as far as proved.
+        support: "real", "positive", "unit", "simplex", "positive definite", "lower cholesky" or "other", as
+            far as proved.
         distribution: name of the innermost distribution type.
         family: name of the family its prior belongs to, or "".
         parameters: the prior's parameters, broadcast to the value where they are elementwise.
@@ -70,6 +72,7 @@ class Site:
         looped: the value that its density is of, if it was written inside `scan`: the input's elements,
             though maybe in another order.
         auxiliary: whether it is a `factor` statement.
+        vanishes: whether its density is known to be 0 outside its support.
         from_outside: whether its density or its prior's family is registered outside this package.
         source: the line of the sample statement, "model.py:12".
     """
@@ -100,6 +103,7 @@ class Site:
     branched: bool
     looped: int | None
     auxiliary: bool
+    vanishes: bool
     from_outside: bool
     source: str
 
@@ -200,6 +204,10 @@ def _support(fn: Any) -> str:
         return "real"
     if c is constraints.simplex:
         return "simplex"
+    if c is constraints.positive_definite:
+        return "positive definite"
+    if c is constraints.lower_cholesky:
+        return "lower cholesky"
     low, high = getattr(c, "lower_bound", None), getattr(c, "upper_bound", None)
 
     def number(x: Any) -> np.ndarray | None:
@@ -368,6 +376,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,
         "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) is dist.Unit,
+        "vanishes": vanishes_outside(inner),
         "from_outside": registered_outside(inner) or any(
             map(family_from_outside, [family] if family else families)),
         "source": lines.lines.get(name, ""),

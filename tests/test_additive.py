@@ -10,8 +10,10 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from models import CASES
 from numpyro.infer.util import log_density
 from scipy import stats
+from test_draws import kept_values
 
 import conjugate_ppl as cj
 
@@ -180,3 +182,20 @@ def test_given_what_is_kept(large, x64, monkeypatch):
         found.without("y", slice(None)).log_evidence()
     one = cj.collapse(schools).posterior(y[:1], sigma[:1], kept={"tau": jnp.asarray(4.0)})
     assert np.isnan(one.loo("y")).all()  # nothing is left to predict it by
+
+
+@pytest.mark.parametrize("name", ["compose_groups", "gaussian_random_slopes", "beta_sticks", "truncated_rates",
+                                  "masked_altogether"])
+def test_models_of_the_table(name):
+    """Evidence with values of what is kept, and one cell left out, for all kinds of relations."""
+    case = CASES[name]
+    args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args]
+    collapsed = cj.collapse(case.model)
+    kept = kept_values(collapsed, args)
+    whole = collapsed.posterior(*args, kept=kept)
+    evidence = whole.log_evidence()
+    np.testing.assert_allclose(evidence, log_density(collapsed, args, {}, kept)[0], rtol=1e-9)
+    site, shape = next(iter(whole.observations.items()))
+    first = (0,) * len(shape) or 0
+    left = whole.without(site, first).log_evidence()
+    np.testing.assert_allclose(np.atleast_1d(whole.loo(site))[first], evidence - left, rtol=1e-8, atol=1e-8)

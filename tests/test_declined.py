@@ -215,7 +215,7 @@ def latent_in_a_scale(y):
     sample("y", dist.Normal(b, 1.0), obs=y)
 
 
-@declines("mu", "tau was integrated out first", Y, collapsed="tau")
+@declines("mu", "what is left of `tau` is in no closed form in it", Y, collapsed="tau")
 def semi_conjugate_precision(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))  # here
     with plate("rows", N):
@@ -555,6 +555,37 @@ def half_the_logits(y):
     sample("y", dist.Categorical(logits=0.5 * jnp.log(phi)), obs=y)  # here
 
 
+@declines("p", "it may enter only by its log-determinant", Y)
+def one_element_of_a_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.Normal(0.0, 1 / jnp.sqrt(p[0, 0])), obs=y)  # here
+
+
+@declines("p", "factor", np.stack([Y, Y], 1))
+def precision_with_a_ridge(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(0.0, precision_matrix=p + jnp.eye(2)), obs=y)  # here
+
+
+@declines("p", "", np.stack([Y, Y], 1))
+def precision_taken_for_a_covariance(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(0.0, covariance_matrix=p), obs=y)  # here
+
+
+@declines("l", "", np.stack([Y, Y], 1))
+def root_of_a_precision_taken_for_that_of_a_covariance(y):
+    l = sample("l", dist.WishartCholesky(4.0, rate_matrix=jnp.eye(2)))  # noqa: E741
+    sample("y", dist.MultivariateNormal(0.0, scale_tril=l), obs=y)  # here
+
+
+@declines("p", "the integral over `mu` depends on it", np.stack([Y, Y], 1), collapsed="mu")
+def mean_beside_a_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))  # here
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+
+
 @declines("v", "", np.stack([Y, Y, Y], 1))
 def variance_beside_a_known_one(y):
     v = sample("v", dist.InverseGamma(2.0, 1.0))
@@ -584,11 +615,18 @@ def discrete_without_a_largest_value(y):
         sample("y", dist.Poisson(k + 0.5), obs=y)
 
 
+@declines("rate", "a discrete latent is summed out already", COUNT)
+def mixture_that_numpyro_sums_out(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.ZeroInflatedPoisson(0.3, rate), obs=y)  # here
+
+
 @declines("k", "the support of `y` depends on it", np.minimum(COUNT, 2))
 def discrete_that_moves_a_support(y):
     with plate("rows", N):
         k = sample("k", dist.Categorical(jnp.ones(4) / 4))
-        sample("y", dist.Binomial(k + 2, 0.4), obs=y)  # here
+        # NumPyro's density of it is not 0 outside
+        sample("y", dist.DiscreteUniform(0, k + 2), obs=y)  # here
 
 
 @declines("z", "several of its elements go through `dot_general`", Y, np.stack([Y, Y**2], 1))

@@ -31,6 +31,8 @@ SIMPLEX = np.array([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
 TRIL = np.array([[[1.0, 0.0, 0.0], [-0.4, 0.7, 0.0], [0.3, 2.0, 1.9]],
                  [[0.2, 0.0, 0.0], [0.1, 3.0, 0.0], [-5.0, 0.5, 0.6]]])
 
+WIDE = np.stack([np.eye(3), np.tril(np.full((3, 3), 0.5)) + np.eye(3)])
+
 EXAMPLES: dict[type, Callable[[], Any]] = {
     Likelihood: lambda: Likelihood(jnp.asarray(-1.5)),
     dist.Normal: lambda: dist.Normal(LOC, POSITIVE),
@@ -77,6 +79,10 @@ EXAMPLES: dict[type, Callable[[], Any]] = {
     dist.Kumaraswamy: lambda: dist.Kumaraswamy(OTHER, POSITIVE),
     dist.Gompertz: lambda: dist.Gompertz(OTHER, POSITIVE),
     dist.LogUniform: lambda: dist.LogUniform(POSITIVE, POSITIVE + OTHER),
+    dist.Wishart: lambda: dist.Wishart(np.array([3.5, 4.0]), scale_tril=WIDE),
+    dist.WishartCholesky: lambda: dist.WishartCholesky(np.array([3.5, 4.0]), scale_tril=WIDE),
+    dist.InverseWishart: lambda: dist.InverseWishart(np.array([3.5, 4.0]), scale_tril=WIDE),
+    dist.InverseWishartCholesky: lambda: dist.InverseWishartCholesky(np.array([3.5, 4.0]), scale_tril=WIDE),
     dist.LKJCholesky: lambda: dist.LKJCholesky(3, POSITIVE),
 }
 # NumPyro writes these with betaln, which is good to six digits only; so do we, digit for digit, but for

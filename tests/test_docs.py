@@ -71,5 +71,5 @@ def test_docstrings(name):
 
 def test_the_public_face_has_examples():
     with_examples = {t.name.rpartition(".")[2] for n in modules() for t in examples(n)}
-    assert {"collapse", "explain", "check", "Collapsed", "register_density",
+    assert {"collapse", "explain", "check", "Collapsed", "Posterior", "register_density",
             "register_family"} <= with_examples

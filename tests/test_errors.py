@@ -642,3 +642,8 @@ def a_stream_of_logits():
     stream(np.array([0, 1]), model=lambda y: sample(
         "y", dist.Bernoulli(logits=sample("a", dist.Normal(0.0, 1.0)) + sample("b", dist.Normal(0.0, 1.0))),
         obs=y))
+
+
+@raises(cj.PlanError, "none of the choices", "all")
+def no_such_reparametrisation(given):
+    cj.collapse(schools, reparam=given)

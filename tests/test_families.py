@@ -45,9 +45,38 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], Any, Any]] = {
     "TruncatedRootInverseGamma": (lambda: dist.LogUniform(0.1 * np.ones(3), 7.0), [0.2, 1.3, 6.0],
                                   ([-3.0, 0.0, -20.5], [-0.1, 0.0, -7.0], *ZEROS)),
 }
+MATRICES = np.stack([np.eye(2), [[2.0, 0.5], [0.5, 1.0]]])
+ROOTS = np.linalg.cholesky(MATRICES)
+ADDED = -np.stack([np.eye(2), [[3.0, 1.0], [1.0, 2.0]]])
+DEGREES = np.array([3.0, 4.5])
+EXAMPLES.update({
+    "Wishart": (lambda: dist.Wishart(DEGREES, rate_matrix=jnp.asarray(MATRICES)), MATRICES[::-1],
+                ([[[3.0]], [[20.5]]], ADDED)),
+    "WishartCholesky": (lambda: dist.WishartCholesky(DEGREES, rate_matrix=jnp.asarray(MATRICES)), ROOTS[::-1],
+                        ([[[3.0]], [[20.5]]], ADDED)),
+    "InverseWishart": (lambda: dist.InverseWishart(DEGREES, scale_matrix=jnp.asarray(MATRICES)), MATRICES[::-1],
+                       ([[[-3.0]], [[-20.5]]], ADDED)),
+    "InverseWishartCholesky": (lambda: dist.InverseWishartCholesky(DEGREES, scale_matrix=jnp.asarray(MATRICES)),
+                               ROOTS[::-1], ([[[-3.0]], [[-20.5]]], ADDED)),
+})
+
+
+def _log_det(z: Any) -> Any:
+    return jnp.linalg.slogdet(z)[1]
+
+
+def _triangular(z: Any) -> Any:
+    """Of z = L, where the matrix is L L': d(L L') / dL = 2**n prod_i L_ii**(n + 1 - i)."""
+    n = z.shape[-1]
+    diagonal = jnp.log(z[..., jnp.arange(n), jnp.arange(n)])
+    return -(n + 1) * _log_det(z) + n * np.log(2.0) + jnp.sum(jnp.arange(n, 0, -1) * diagonal, -1)
+
+
 LOG_BASE: dict[str, Callable[[Any], Any]] = {
     "Gamma": lambda z: -jnp.log(z), "InverseGamma": lambda z: -jnp.log(z),
     "Beta": lambda z: -jnp.log(z) - jnp.log1p(-z), "Dirichlet": lambda z: -jnp.sum(jnp.log(z), -1),
+    "Wishart": lambda z: -(z.shape[-1] + 1) / 2 * _log_det(z), "WishartCholesky": _triangular,
+    "InverseWishart": lambda z: -(z.shape[-1] + 1) / 2 * _log_det(z), "InverseWishartCholesky": _triangular,
     "VonMises": lambda z: 0.0, "TruncatedNormal": lambda z: 0.0,
     **dict.fromkeys(("LogNormal", "TruncatedGamma", "TruncatedInverseGamma", "TruncatedRootGamma",
                      "TruncatedRootInverseGamma"), lambda z: -jnp.log(z))}

@@ -23,6 +23,7 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.rotation import rotations
 from conjugate_ppl.gaussian.structure import Structure, find_structure
+from conjugate_ppl.planning import cost
 
 
 def spd(n: int, batch: tuple[int, ...] = (), seed: int = 0) -> np.ndarray:
@@ -326,3 +327,15 @@ def test_sparse_cross_terms_are_the_dense_ones(name: str, monkeypatch: pytest.Mo
         laws = collapsed.conditionals(kept, *entry.args)
         found.append((value, slope, draw, density, {n: (d.mean, d.variance) for n, d in laws.items()}))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-11), *found)
+
+
+def test_what_is_too_dear_stays_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = CASES["gaussian_crossed_sparsely_in_two_blocks"]
+    assert set(cj.explain(entry.model, *entry.args).kept) == {"mean", "scale"}
+    monkeypatch.setattr(cost, "_LEAST", 0.0)
+    monkeypatch.setattr(cost, "_WORTH", 0.0)
+    plan = cj.explain(entry.model, *entry.args)
+    assert plan.collapsed == ("person",)
+    assert "`require` collapses it all the same" in plan["question"].reason
+    for options in ({"require": ["question"]}, {"only": ["person", "question"]}):
+        assert set(cj.collapse(entry.model, **options).plan(*entry.args).kept) == {"mean", "scale"}

@@ -10,6 +10,7 @@ from scipy import integrate, stats
 from conjugate_ppl.marginals import (
     BurrXII,
     CompoundGamma,
+    CompoundVonMises,
     DoubleLomax,
     GeneralizedBetaPrime,
     Lomax,
@@ -99,3 +100,16 @@ def test_matrix_student():
     assert stats.kstest(scaled, stats.t(df).cdf).pvalue > 1e-3
     np.testing.assert_allclose(d.variance[0, 1], row[0, 0] * column[1, 1] / (df - 2))
     assert np.isinf(MatrixStudentT(2.0, loc, jnp.eye(n), jnp.eye(p)).variance).all()
+
+
+def test_compound_von_mises(x64):
+    d = CompoundVonMises(3.0, jnp.array([0.3, 4.0, 200.0]), 2.0)
+    x = np.array([-3.0, -0.5, 2.0])
+    expected = [np.log(integrate.quad(lambda z, a=a, k=k: stats.vonmises.pdf(a, k, z) * stats.vonmises.pdf(z, 2, 3.0),
+                                      3.0 - np.pi, 3.0 + np.pi, epsabs=0, limit=400, points=[3.0, a, a + 2 * np.pi])[0])
+                for a, k in zip(x, (0.3, 4.0, 200.0), strict=True)]
+    np.testing.assert_allclose(d.log_prob(x), expected, rtol=1e-8 if x64 else 2e-5)
+    draws = d.sample(jax.random.key(0), (DRAWS,))
+    assert draws.shape == (DRAWS, 3) and d.support(draws).all()
+    np.testing.assert_allclose(1 - np.cos(draws - 3.0).mean(0), d.variance, atol=0.02)
+    np.testing.assert_allclose(d.mean, 3.0)

@@ -14,7 +14,14 @@ from numpyro.handlers import seed, trace
 from scipy import stats
 
 import conjugate_ppl as cj
-from conjugate_ppl.marginals import BurrXII, CompoundGamma, DoubleLomax, GeneralizedBetaPrime, Lomax
+from conjugate_ppl.marginals import (
+    BurrXII,
+    CompoundGamma,
+    CompoundVonMises,
+    DoubleLomax,
+    GeneralizedBetaPrime,
+    Lomax,
+)
 from conjugate_ppl.predictive import rules
 
 RATES = np.linspace(0.5, 2.0, N)  # exposures
@@ -73,10 +80,22 @@ BETA = {"bernoulli": dist.BernoulliProbs, "turned": dist.BernoulliProbs, "bernou
 def dirichlet():
     phi = sample("phi", dist.Dirichlet(jnp.array([[1.0, 2.0, 0.5], [2.0, 1.0, 1.0], [1.0, 1.0, 1.0]])).to_event(1))
     sample("categorical", dist.Categorical(phi[GROUP]), obs=OUTCOME)
+    sample("logits", dist.Categorical(logits=jnp.log(phi)[GROUP]), obs=OUTCOME)
+    sample("logits_of_many", dist.Multinomial(7, logits=jnp.log(phi)[:2]), obs=np.array([[1, 4, 2], [0, 3, 4]]))
     sample("multinomial", dist.Multinomial(7, phi[:2]), obs=np.array([[1, 4, 2], [0, 3, 4]]))
 
 
-DIRICHLET = {"categorical": dist.CategoricalProbs, "multinomial": dist.DirichletMultinomial}
+DIRICHLET = {"categorical": dist.CategoricalProbs, "logits": dist.CategoricalProbs,
+             "logits_of_many": dist.DirichletMultinomial, "multinomial": dist.DirichletMultinomial}
+
+
+def direction():
+    z = sample("z", dist.VonMises(jnp.array([0.5, 2.0, -3.0]), 1.5).to_event(1))[GROUP]
+    sample("turned", dist.VonMises(z + 0.3, RATES), obs=np.clip(Y, -3, 3))
+    sample("mirrored", dist.VonMises(0.5 - z, 2.0), obs=np.clip(Y, -3, 3))
+
+
+DIRECTION = {"turned": CompoundVonMises, "mirrored": CompoundVonMises}
 
 
 def gaussian():
@@ -105,7 +124,7 @@ STUDENT = {"normal": dist.StudentT, "vector": dist.MultivariateStudentT, "lognor
 
 
 @pytest.mark.parametrize(("model", "kinds"), [
-    (gamma, GAMMA), (inverse_gamma, GAMMA), (beta, BETA), (dirichlet, DIRICHLET), (gaussian, GAUSSIAN),
+    (gamma, GAMMA), (inverse_gamma, GAMMA), (beta, BETA), (dirichlet, DIRICHLET), (direction, DIRECTION), (gaussian, GAUSSIAN),
     (student, STUDENT)], ids=lambda x: getattr(x, "__name__", ""))
 def test_predictions(model, kinds):
     whole = cj.collapse(model).posterior()

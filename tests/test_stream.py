@@ -95,24 +95,6 @@ def other_site(y):
     sample("y" if len(y) == BATCH else "z", dist.Normal(m, 1.0), obs=y)
 
 
-@pytest.mark.parametrize(("model", "batches", "error", "words"), [
-    (weight_of_a_latent, [Y], cj.PlanError, "do not add up to a few numbers"),
-    (covariate_in_a_rate, [COUNT], cj.PlanError, "The rows reach a latent through"),
-    (with_factor, [Y], cj.PlanError, "is a `factor` statement"),
-    (nothing_observed, [Y], cj.ModelError, "no observed site with this batch"),
-    (other_site, [Y[:BATCH], Y], cj.ModelError, "With this batch the observed sites are"),
-    (rates, [], cj.DataError, "has no batch"),
-])
-def test_refused(model, batches, error, words):
-    with pytest.raises(error, match=words):
-        cj.collapse(model).stream(batches)
-
-
-def test_traced_batches_are_refused():
-    with pytest.raises(cj.PlanError, match="this one is traced"):
-        jax.jit(lambda y: cj.collapse(rates).stream([(y, GROUP)]) and y)(COUNT)
-
-
 def test_data_spread_over_devices():
     """Arrays sharded over a mesh of eight devices give the posterior of the same arrays on one."""
     script = textwrap.dedent("""

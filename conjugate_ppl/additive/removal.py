@@ -18,8 +18,9 @@ are known, they are added and solved on the host, in double precision.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +36,7 @@ from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.errors import InternalError
+from conjugate_ppl.families import Family
 from conjugate_ppl.planning.execute import Execution
 
 __all__ = ["Fitted", "log_predictive", "statistic_name"]
@@ -176,4 +178,10 @@ def _ratios(elimination: ElementwiseElimination, natural: tuple[np.ndarray, ...]
     shape = (len(pairs), width) if family.event_dim else (len(pairs),)
     prior = tuple(jnp.asarray((n + c[0]).reshape(shape)) for n, c in zip(own, both, strict=True))
     change = tuple(jnp.asarray((c[1] - c[0]).reshape(shape)) for c in both)
-    return np.bincount(pairs // events, np.asarray(jax.jit(family.ratio)(prior, change)), count)
+    return np.bincount(pairs // events, np.asarray(_compiled(family)(prior, change)), count)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(family: Family) -> Callable[[Any, Any], Any]:
+    """A family's ratio, compiled once for all cells, chunks and posteriors."""
+    return jax.jit(lambda prior, change: family.ratio(prior, change))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conjugate_ppl.algebra import definite
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, same_selection
@@ -84,11 +85,23 @@ def _single(walk: Walk, x: Value, what: str) -> tuple[Term, np.ndarray]:
     return term, np.broadcast_to(c, (*np.shape(c)[:-2], *x.shape[-2:]))
 
 
+def _common(scale: Term) -> Term:
+    """What scales a latent matrix: one number for the whole of it."""
+    thin = scale.map(lambda a: _thin(a) if is_known(a) else a)
+    if any(n > 1 for a in thin.arrays for n in np.shape(a)[-2:]):
+        raise Unknown("a factor of a latent matrix that is scaled element by element")
+    return thin
+
+
 def cholesky(walk: Walk, eqn: Equation, x: Value) -> Value:
     """The lower factor of `v K`, `D K D` or a diagonal matrix."""
     diagonal = _diagonal(x)
     if diagonal is not None:
         return _on_diagonal(power(walk, diagonal, Fraction(1, 2)))
+    latent = definite.factor(walk, x)
+    if latent is not None:
+        made, scale = latent
+        return multiply(made, power(walk, Value(x.shape, (_common(scale),)), Fraction(1, 2)))
     term, known = _single(walk, x, "a factor")
     whole, rows, columns = _sorted(term)
     turned = [_turned(a) for a in columns]
@@ -113,6 +126,10 @@ def inverse_of_scaled(walk: Walk, x: Value, inverse: Callable[[np.ndarray], np.n
     diagonal = _diagonal(x)
     if diagonal is not None:
         return _on_diagonal(power(walk, diagonal, Fraction(-1)))
+    latent = definite.inverse(walk, x)
+    if latent is not None:
+        made, scale = latent
+        return multiply(made, power(walk, Value(x.shape, (_common(scale),)), Fraction(-1)))
     term, known = _single(walk, x, "an inverse")
     whole, rows, columns = _sorted(term)
     atoms = [*whole, *map(_turned, (*rows, *columns))]

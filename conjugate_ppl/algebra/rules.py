@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conjugate_ppl.algebra import movement
+from conjugate_ppl.algebra.definite import gram, on_diagonals
 from conjugate_ppl.algebra.matrices import cholesky
 from conjugate_ppl.algebra.monomial import (
     PIECES,
@@ -38,6 +39,7 @@ from conjugate_ppl.algebra.term import (
 from conjugate_ppl.algebra.value import (
     add,
     collect,
+    joined,
     move,
     multiply,
     permute,
@@ -147,6 +149,7 @@ def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
+    term = on_diagonals(walk, term)
     out = [Term(term.rank, (), (known_log(term.coefficient()),), ())]
     for atom in term.atoms:
         factor = np.full((1,) * term.rank, float(atom.power))
@@ -320,7 +323,15 @@ def _running_products(walk: Walk, x: Value, axis: int, reverse: bool) -> list[Va
 
 
 def _dot_general(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
-    return dot(value_of(x), value_of(y), eqn.params["dimension_numbers"])
+    x, y, numbers = value_of(x), value_of(y), eqn.params["dimension_numbers"]
+    (xc, yc), (xb, yb) = numbers
+    if len(xc) == 1 and len(x.shape) - len(xb) == len(y.shape) - len(yb) == 2:
+        rows = [permute(v, [*b, *(i for i in range(len(v.shape)) if i not in (*b, *c)), *c])
+                for v, b, c in ((x, xb, xc), (y, yb, yc))]
+        found = gram(walk, *rows)
+        if found is not None:
+            return found
+    return dot(x, y, numbers)
 
 
 def dot(x: Value, y: Value, dimension_numbers: Any) -> Value:
@@ -350,6 +361,13 @@ def _cumsum(walk: Walk, eqn: Equation, x: Value) -> Value:
     return permute(out, order)
 
 
+def _is_identity(x: Value) -> bool:
+    if x.single is None or x.single.atoms or not is_known(x.single.coefficient()):
+        return False
+    c = np.broadcast_to(x.single.coefficient(), x.shape)
+    return x.shape[-1] == x.shape[-2] and bool((c == np.eye(x.shape[-1])).all())
+
+
 def _triangular_solve(walk: Walk, eqn: Equation, a: Any, b: Any) -> Value:
     """Solving with a matrix that is free of the candidates is a product with its inverse."""
     p = eqn.params
@@ -358,6 +376,8 @@ def _triangular_solve(walk: Walk, eqn: Equation, a: Any, b: Any) -> Value:
     batch = tuple(range(n - 2))
     inner = n - 2 if p["transpose_a"] else n - 1
     b = value_of(b)
+    if _is_identity(b) and not p["transpose_a"]:
+        return inverse
     if p["left_side"]:
         return dot(inverse, b, (((inner,), (n - 2,)), (batch, batch)))
     return dot(b, inverse, (((n - 1,), (n - 2 if inner == n - 1 else n - 1,)), (batch, batch)))
@@ -418,16 +438,16 @@ def _convert(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _join(function: Callable[..., np.ndarray]) -> Rule:
-    """Several operands become one: each is moved to its places, and the results added."""
+    """Several operands become one: each is moved to its places."""
 
     def rule(walk: Walk, eqn: Equation, *xs: Any) -> Value:
         values = [value_of(x) for x in xs]
-        terms: list[Term] = []
+        parts = []
         for k, v in enumerate(values):
-            blocks = [movement.numbered(x.shape) if j == k else np.full(x.shape, -1)
-                      for j, x in enumerate(values)]
-            terms += move(v, function(eqn.params, blocks)).terms
-        return collect(tuple(walk.graph.shapes[eqn.outputs[0]]), terms)
+            source = function(eqn.params, [movement.numbered(x.shape) if j == k else np.full(x.shape, -1)
+                                           for j, x in enumerate(values)])
+            parts.append((source >= 0, move(v, source)))
+        return joined(tuple(walk.graph.shapes[eqn.outputs[0]]), parts)
 
     return rule
 

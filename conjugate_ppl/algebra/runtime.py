@@ -12,7 +12,7 @@ from conjugate_ppl.algebra.term import Term, Value, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Values"]
+__all__ = ["Values", "look_up", "raised", "segment_sums"]
 
 
 class Values:
@@ -97,3 +97,15 @@ def raised(x: Any, power: Any) -> Any:
     if power == 0.5:
         return jnp.sqrt(x)
     return x ** float(power)
+
+
+def look_up(vector: Any, index: np.ndarray) -> Any:
+    """Elements by known numbers, all in range: no compiler has to prove that for millions of them."""
+    return vector.at[index.astype(np.int32)].get(mode="promise_in_bounds")
+
+
+def segment_sums(numbers: Any, index: np.ndarray, size: int) -> Any:
+    """A vector of `size` sums; `index`, all in range, says which one each number belongs to."""
+    ordered = bool((np.diff(index) >= 0).all())
+    return jnp.zeros(size, numbers.dtype).at[index.astype(np.int32)].add(
+        numbers, mode="promise_in_bounds", indices_are_sorted=ordered)

@@ -25,10 +25,11 @@ from conjugate_ppl.algebra.term import (
     unhide,
 )
 
-__all__ = ["add", "add_up", "collect", "contract", "move", "multiply", "permute", "reduce_sum",
+__all__ = ["add", "add_up", "collect", "contract", "joined", "move", "multiply", "permute", "reduce_sum",
            "reshape", "spread", "where", "write_out"]
 
 _LISTED = 1 << 12  # monomials of a scalar up to this number are listed one by one
+_MANY = 16  # terms that are not compared pair by pair
 
 
 def _product(a: Term, b: Term) -> Term:
@@ -65,9 +66,10 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
     if shape == () and len(terms) > 1:
         terms = _stacked(terms)
     out: list[Term] = []
+    many = len(terms) > _MANY
     places: dict[Any, list[int]] = {}  # in `out`, of terms in the same variables and powers
     for term in terms:
-        same = places.setdefault((term.hidden, _powers(term)), [])
+        same = places.setdefault((term.hidden, _powers(term), _ranges(term) if many else ()), [])
         for k in same:
             if _alike(term, out[k]):
                 total = out[k].coefficient() + term.coefficient()
@@ -81,6 +83,12 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
 
 def _powers(term: Term) -> tuple[tuple[int, Fraction], ...]:
     return tuple((id(a.variable), a.power) for a in term.atoms)
+
+
+def _ranges(term: Term) -> tuple[Any, ...]:
+    """Something that is equal for equal selections, and soon found: their smallest and largest elements."""
+    return tuple((int(a.selection.min(initial=0)), int(a.selection.max(initial=0)))
+                 if is_known(a.selection) else None for a in term.atoms)
 
 
 def _is_zero(term: Term) -> bool:
@@ -219,6 +227,44 @@ def move(value: Value, source: Any) -> Value:
 
     out = Value(shape, tuple(t.map(take, rank=len(shape)) for t in value.terms))
     return where((flat >= 0).reshape(shape), out) if missing else out
+
+
+def joined(shape: tuple[int, ...], parts: Sequence[tuple[np.ndarray, Value]]) -> Value:
+    """The value that is each part where its mask, shape `shape`, is true; no two are true at one position.
+
+    Terms of different parts in the same variables and powers become one, so that a list of `phi**k e[t]` for
+    all t has as many terms as powers.
+    """
+    out: list[Term] = []
+    alike: dict[Any, list[tuple[np.ndarray, Term]]] = {}
+    for mask, value in parts:
+        count: dict[Any, int] = {}
+        for term in value.terms:
+            if term.hidden or not all(map(is_known, term.arrays)):
+                out.append(term)
+                continue
+            signature = _powers(term)
+            count[signature] = count.get(signature, 0) + 1
+            alike.setdefault((signature, count[signature]), []).append((mask, term))
+    for pieces in alike.values():
+        out.append(pieces[0][1] if len(pieces) == 1 else _side_by_side(shape, pieces))
+    return collect(shape, out)
+
+
+def _side_by_side(shape: tuple[int, ...], pieces: Sequence[tuple[np.ndarray, Term]]) -> Term:
+    """One term for terms in the same variables and powers, each where its mask is true."""
+    first = pieces[0][1]
+
+    def choose(arrays: Sequence[Any], dtype: Any) -> np.ndarray:
+        full = np.zeros(shape, dtype)
+        for (mask, _), array in zip(pieces, arrays, strict=True):
+            np.copyto(full, array, where=mask)
+        same = full.size and (full == full.flat[0]).all()
+        return full.flat[0].reshape((1,) * len(shape)) if same else full
+
+    atoms = tuple(Atom(a.variable, a.power, choose([t.atoms[k].selection for _, t in pieces], np.int64))
+                  for k, a in enumerate(first.atoms))
+    return Term(first.rank, (), (choose([t.coefficient() for _, t in pieces], float),), atoms)
 
 
 def spread(value: Value, shape: tuple[int, ...], dims: Sequence[int]) -> Value:

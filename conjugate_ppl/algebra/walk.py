@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from conjugate_ppl import _compat
+from conjugate_ppl.algebra.definite import symmetric
 from conjugate_ppl.algebra.distinct import distinct
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
 from conjugate_ppl.algebra.matrices import inverse_of_scaled
@@ -122,7 +123,7 @@ class Walk:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
         rule = RULES.get(equation.primitive)
-        reason = f"`{equation.primitive}` has no rule"
+        reason = f"`{equation.primitive}`, for which there is no rule"
         if rule is not None:
             try:
                 out = rule(self, equation, *operands)
@@ -209,6 +210,8 @@ def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Var
         site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
         support, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
     value = Value.of(variable, shape)
+    if support == "positive definite":
+        value = move(Value.of(variable, (variable.size,)), symmetric(shape))
     if origin is None:
         return value
     known_part = Value.known(origin.reshape(shape))

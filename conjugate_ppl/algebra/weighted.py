@@ -7,13 +7,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 from conjugate_ppl.algebra.value import add_up
 
 __all__ = ["DENSE", "WeightedArray"]
 
 DENSE = 1 << 24
 """Numbers held for all weights of an array together."""
+
+_MANY, _SPARSE = 64, 16  # of so many weights, so many numbers held for one that is not zero: one by one
 
 
 class WeightedArray:
@@ -28,7 +30,9 @@ class WeightedArray:
         flat = np.ravel_multi_index(index, shape) if len(numbers) else np.zeros(0, np.int64)
         self._dense: np.ndarray | None = None
         self.empty = not len(numbers)
-        if len(used) * size <= max(DENSE, 4 * len(numbers)):
+        all_held = len(used) * size
+        if all_held <= max(DENSE, 4 * len(numbers)) and (
+                len(used) < _MANY or all_held < _SPARSE * len(numbers)):
             table = np.zeros((len(used), size))
             np.add.at(table, (local.reshape(-1), flat), numbers)
             self._dense = table.reshape(len(used), *shape)
@@ -64,6 +68,5 @@ class WeightedArray:
             if len(self._used) == 1:
                 return table[0] if self._used[0] == 0 else omega[self._used[0]] * table[0]
             return jnp.tensordot(omega[self._used], table, 1, precision="highest")
-        out = jnp.zeros(int(np.prod(self.shape)), values.dtype)
-        out = out.at[self._flat].add(values.number(self._numbers) * omega[self._weights])
-        return out.reshape(self.shape)
+        numbers = values.number(self._numbers) * look_up(omega, self._weights)
+        return segment_sums(numbers, self._flat, int(np.prod(self.shape))).reshape(self.shape)

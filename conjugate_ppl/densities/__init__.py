@@ -16,6 +16,7 @@ from conjugate_ppl.densities.registry import (
     registered_outside,
     simplex_parameters,
     support_parameters,
+    vanishes_outside,
 )
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "registered_outside",
     "simplex_parameters",
     "support_parameters",
+    "vanishes_outside",
     "vectors",
 ]

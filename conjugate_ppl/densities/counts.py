@@ -35,13 +35,13 @@ def bernoulli_logits(d: Any, x: Any) -> Any:
     return _real(x) * d.logits - _log_one_plus_exp(d.logits)
 
 
-@register_density(dist.BinomialProbs)
+@register_density(dist.BinomialProbs, vanishes=True)
 def binomial_probs(d: Any, x: Any) -> Any:
     x, n = _real(x), _real(d.total_count)
     return _log_choose(n, x) + x * jnp.log(d.probs) + (n - x) * jnp.log1p(-d.probs)
 
 
-@register_density(dist.BinomialLogits)
+@register_density(dist.BinomialLogits, vanishes=True)
 def binomial_logits(d: Any, x: Any) -> Any:
     x, n = _real(x), _real(d.total_count)
     return _log_choose(n, x) + x * d.logits - n * _log_one_plus_exp(d.logits)

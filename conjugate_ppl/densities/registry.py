@@ -17,7 +17,8 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
 __all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "fills_the_reals", "log_density",
-           "register_density", "registered_outside", "simplex_parameters", "support_parameters"]
+           "register_density", "registered_outside", "simplex_parameters", "support_parameters",
+           "vanishes_outside"]
 
 LogDensity = Callable[[Any, Any], Any]
 F = TypeVar("F", bound=LogDensity)
@@ -33,19 +34,22 @@ class Density:
 
     A latent that a parameter in `support` depends on is never collapsed: the support would hide a
     factor. A latent that a parameter in `simplex` depends on must be proved to sum to one there.
+    `vanishes` says that outside the support the density is 0, here and in NumPyro: a discrete latent may
+    then move it.
     """
 
     function: LogDensity
     support: tuple[str, ...] = ()
     simplex: tuple[str, ...] = ()
+    vanishes: bool = False
 
 
 DENSITIES: dict[type, Density] = {}
 """Distribution type -> its density."""
 
 
-def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple[str, ...] = ()
-                     ) -> Callable[[F], F]:
+def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple[str, ...] = (),
+                     vanishes: bool = False) -> Callable[[F], F]:
     """Register the log density of one or more distribution types, for use in the analysis.
 
     The decorated function gets the distribution (its own parameters, no wrapper around it) and a value
@@ -58,6 +62,7 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
         *types: the distribution classes, matched exactly.
         support: names of the parameters that the support depends on.
         simplex: names of the parameters that must sum to one over their last axis.
+        vanishes: whether both this density and the type's `log_prob` are -inf outside the support.
 
     Raises:
         TypeError: if there is no type, or one is not a class.
@@ -84,7 +89,7 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
 
     def register(function: F) -> F:
         for t in types:
-            DENSITIES[t] = Density(function, support, simplex)
+            DENSITIES[t] = Density(function, support, simplex, vanishes)
         return function
 
     return register
@@ -163,6 +168,12 @@ def registered_outside(d: Any) -> bool:
     """Whether the density of `d` (no wrapper around it) comes from outside this package."""
     entry = DENSITIES.get(type(d))
     return entry is not None and not entry.function.__module__.startswith("conjugate_ppl.")
+
+
+def vanishes_outside(d: Any) -> bool:
+    """Whether the density of `d`, wrappers looked through, is known to be 0 outside its support."""
+    entry = DENSITIES.get(type(_inside(d)))
+    return entry is not None and entry.vanishes
 
 
 def support_parameters(d: Any) -> list[Any]:

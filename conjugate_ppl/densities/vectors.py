@@ -55,6 +55,11 @@ def dirichlet(d: Any, x: Any) -> Any:
     return jnp.sum((a - 1) * jnp.log(x), -1) + constant
 
 
+@register_density(dist.Wishart, dist.WishartCholesky, dist.InverseWishart, dist.InverseWishartCholesky)
+def wishart(d: Any, x: Any) -> Any:
+    return d.log_prob(x)
+
+
 @register_density(dist.LKJCholesky)
 def lkj_cholesky(d: Any, x: Any) -> Any:
     return d.log_prob(x)

@@ -21,7 +21,7 @@ from conjugate_ppl.algebra.variables import (
 )
 from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "describe"]
+__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "article", "describe", "spoken"]
 
 MARGINAL = "\0"
 """Ends the names of what eliminations leave; no site has such a name."""
@@ -95,8 +95,23 @@ class Pool:
                     {**{n: r for n, r in self.remnants.items() if n not in gone}, **(remnants or {})})
 
 
+def spoken(factor: str) -> str:
+    """What a factor is called: a site, or what eliminations have left of some."""
+    if not factor.endswith(MARGINAL):
+        return f"`{factor}`"
+    sites = factor.removesuffix(MARGINAL).split(", ")
+    return "what is left of " + " and ".join(f"`{s}`" for s in sites)
+
+
+def article(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1] in 'AEIO' else 'a'} {noun}"
+
+
 def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
     """Why an atom is not one that a family knows: words, and the user's line."""
+    if isinstance(variable, Log) and not isinstance(variable.base, Latent):
+        return describe(variable.base, power, site)
     if isinstance(variable, Opaque):
         what = variable.reason or f"`{variable.equation.primitive}`"
         return f"`{site}` goes through {what}", variable.equation.source

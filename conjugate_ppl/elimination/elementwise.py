@@ -22,7 +22,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
 from conjugate_ppl.algebra.weighted import WeightedArray
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, describe
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, article, describe, spoken
 from conjugate_ppl.families import FAMILIES, Family
 from conjugate_ppl.program import Program
 
@@ -157,7 +157,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
             atom = term.atoms[hits[0]]
             statistic = statistic_of(atom, site)
             if len(hits) > 1:
-                raise Declined(site, f"products of its elements enter `{name}`",
+                raise Declined(site, f"products of its elements enter {spoken(name)}",
                                owner.source if owner else "")
             if statistic not in family.statistics:
                 reason, source = describe(atom.variable, atom.power, site)
@@ -167,7 +167,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
                     reason += f" in `{name}`"
                 forms = " or ".join(f"`{s}`" for s in family.statistics)
                 forms = re.sub(r"\bz\b", site, forms)
-                raise Declined(site, f"{reason}; a {family.name} latent may enter only as {forms}",
+                raise Declined(site, f"{reason}; {article(family.name)} latent may enter only as {forms}",
                                source or (owner.source if owner else ""))
             atoms = list(term.atoms)
             atoms[hits[0]] = Atom(tokens[statistic], Fraction(1), atom.selection)

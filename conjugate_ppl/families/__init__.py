@@ -10,6 +10,7 @@ from conjugate_ppl.families import (
     truncated,
     von_mises,
     walk,
+    wishart,
 )
 from conjugate_ppl.families.registry import (
     FAMILIES,
@@ -22,4 +23,4 @@ from conjugate_ppl.families.registry import (
 
 __all__ = ["FAMILIES", "Family", "beta", "dirichlet", "family_from_outside", "gamma", "inverse_gamma",
            "lognormal", "normal", "prior_of", "priors_of", "register_family", "truncated", "von_mises",
-           "walk"]
+           "walk", "wishart"]

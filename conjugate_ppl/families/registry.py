@@ -91,6 +91,10 @@ STATISTICS: dict[str, Callable[[Any], Any]] = {
     "z": lambda z: z, "1/z": lambda z: 1 / z, "z^2": lambda z: z**2, "z^-2": lambda z: 1 / z**2,
     "log z": jnp.log, "log(1-z)": lambda z: jnp.log1p(-z), "(log z)^2": lambda z: jnp.log(z) ** 2,
     "cos z": jnp.cos, "sin z": jnp.sin,
+    "log det z": lambda z: jnp.linalg.slogdet(z)[1][..., None, None],
+    "log det zz'": lambda z: jnp.linalg.slogdet(z)[1][..., None, None] * 2,
+    "inv z": jnp.linalg.inv, "zz'": lambda z: z @ jnp.swapaxes(z, -1, -2),
+    "inv zz'": lambda z: jnp.linalg.inv(z @ jnp.swapaxes(z, -1, -2)),
 }
 """Name of a statistic -> what it is."""
 

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
 from conjugate_ppl.gaussian.grouped import estimated, known_numbers, pattern_precision
-from conjugate_ppl.gaussian.products import look_up, segment_sums, times, transposed
+from conjugate_ppl.gaussian.products import times, transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
 from conjugate_ppl.gaussian.small import read, small, take
 

@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
-__all__ = ["look_up", "matmul", "product", "segment_sums", "times", "transposed"]
+__all__ = ["matmul", "product", "times", "transposed"]
 
 _FUSED = 16  # rows of matrices whose products with a vector are sums that a compiler fuses
 _SUMMED = 2048  # multiplications up to which a product of matrices is such a sum, too
@@ -37,15 +36,3 @@ def times(matrix: Any, vector: Any) -> Any:
     if min(matrix.shape[-2:]) <= _FUSED:
         return jnp.sum(matrix * vector[..., None, :], -1)
     return product("...ij,...j->...i", matrix, vector)
-
-
-def look_up(vector: Any, index: np.ndarray) -> Any:
-    """Elements by known numbers, all in range: no compiler has to prove that for millions of them."""
-    return vector.at[index.astype(np.int32)].get(mode="promise_in_bounds")
-
-
-def segment_sums(numbers: Any, index: np.ndarray, size: int) -> Any:
-    """A vector of `size` sums; `index`, all in range, says which one each number belongs to."""
-    ordered = bool((np.diff(index) >= 0).all())
-    return jnp.zeros(size, numbers.dtype).at[index.astype(np.int32)].add(
-        numbers, mode="promise_in_bounds", indices_are_sorted=ordered)

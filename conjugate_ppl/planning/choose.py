@@ -27,12 +27,15 @@ from conjugate_ppl.elimination import (
     eliminate_elementwise,
     eliminate_finite,
     eliminate_gaussian,
+    eliminate_matrix,
     eliminate_statespace,
 )
-from conjugate_ppl.elimination.base import MARGINAL, Beside
+from conjugate_ppl.elimination.base import Beside, article, spoken
 from conjugate_ppl.elimination.conflicts import block_degree, conflicts
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
+from conjugate_ppl.families.wishart import WISHARTS
+from conjugate_ppl.planning.cost import too_dear
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
 from conjugate_ppl.planning.validate import check_finite
@@ -58,7 +61,7 @@ class Chosen:
 
 
 def choose(program: Program, keep: Collection[str], only: Collection[str] | None,
-           concrete: bool) -> Chosen:
+           concrete: bool, wanted: Collection[str] = ()) -> Chosen:
     """Find the plan for a program; deterministic."""
     deps = Dependencies(program)
     declined: dict[str, Declined] = {}
@@ -100,7 +103,8 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     fitting, others = _fitting(program, deps, candidates, perhaps, forward)
     candidates = [n for n in free if n in (*candidates, *fitting)]
     declined.update(others)
-    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete)
+    wanted = frozenset((*wanted, *(only or ())))  # at any price
+    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete, wanted)
                 for _ in range(2)]
     kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
     attempts[0].run(gaussian_first=True)
@@ -170,7 +174,8 @@ class _Attempt:
     """One order of eliminations."""
 
     def __init__(self, program: Program, deps: Dependencies, candidates: list[str],
-                 forward: frozenset[str], concrete: bool) -> None:
+                 forward: frozenset[str], concrete: bool, wanted: frozenset[str]) -> None:
+        self.wanted = wanted
         self.program, self.deps, self.concrete = program, deps, concrete
         self.forward = forward
         self.left = [n for n in candidates if not program.sites[n].discrete]
@@ -302,8 +307,12 @@ class _Attempt:
                         continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
-                    elimination, self.pool = eliminate_gaussian(
+                    elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete)
+                    dear = too_dear(self.program, elimination)
+                    if dear is not None and dear.site not in self.wanted:
+                        raise dear
+                    self.pool = pool
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
                 self._decline(problem)
@@ -349,14 +358,12 @@ class _Attempt:
         for name, terms in self.pool.factors.items():
             if name in program.sites:
                 continue
-            first = name.removesuffix(MARGINAL)
             for term in terms:
                 degree, odd = block_degree(term, inside)
                 if name in self.pool.remnants and odd is None and degree <= 2:
                     continue
                 for site in sorted(term.roots & inside):
-                    return [Declined(site, f"{first} was integrated out first, and what is left is in "
-                                     "no closed form in it")]
+                    return [Declined(site, f"{spoken(name)} is in no closed form in it")]
         values = {n: self.values[n] for n in self._touched(sorted(inside)) if n in self.values}
         locations: dict[str, Value] = {}
         scales: dict[str, Value] = {}
@@ -391,7 +398,9 @@ class _Attempt:
             pool = Pool({n: t for n, t in self.pool.factors.items() if n != name})
             touched = list(pool.touching(name))
             try:
-                elimination, pool = eliminate_elementwise(self.program, name, pool)
+                eliminate = eliminate_matrix if self.program.sites[name].family in WISHARTS else (
+                    eliminate_elementwise)
+                elimination, pool = eliminate(self.program, name, pool)
             except Declined as problem:
                 self._decline(problem)
                 continue
@@ -412,15 +421,13 @@ class _Attempt:
 
     def _form(self, block: list[str], touched: list[str]) -> dict[str, str]:
         """In words, why the sites of a block can be integrated out."""
-        names = [f"`{n}`" if n in self.program.sites else "what is left of "
-                 + " and ".join(f"`{s}`" for s in n.removesuffix(MARGINAL).split(", "))
-                 for n in touched]
+        names = [spoken(n) for n in touched]
         found = {}
         for name in block:
             family = self.family.get(name) or self.program.sites[name].family
             with_others = [f"`{b}`" for b in block if b != name]
             joint = f", together with {_listed(with_others)}" if with_others else ""
-            what = "quadratic" if family in GAUSSIAN else f"affine in the statistics of a {family}"
+            what = "quadratic" if family in GAUSSIAN else f"affine in the statistics of {article(family)}"
             found[name] = f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {what} in it{joint}" \
                 if names else f"nothing but its own prior depends on it{joint}"
         return found

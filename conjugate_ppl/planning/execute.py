@@ -258,7 +258,7 @@ def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
     concrete = concrete and program.concrete  # the model may close over traced data
     if concrete:
         check_observed(program)
-    chosen = choose(program, keep, only, concrete)
+    chosen = choose(program, keep, only, concrete, require)
     for name in require:
         decision = chosen.plan.decisions[name]
         if not decision.collapsed:

@@ -81,6 +81,7 @@ def _own_obstacle(program: Program, site: Site) -> str:
 
 
 _MANY_STATES = 1 << 16
+_SUMMED = ("Mixture", "ZeroInflated", "Hurdle")
 
 
 def _discrete_obstacle(program: Program, site: Site) -> str:
@@ -104,6 +105,9 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
     if program.sites[name].discrete:
         return _obstacle_to_sum(program, deps, name, child)
     if not child.known_density:
+        if child.distribution.startswith(_SUMMED):
+            return (f"`{child.name}` is {child.distribution}, in which a discrete latent is summed out already; "
+                    "with that latent as a site of its own it is summed out here")
         return (f"`{child.name}` is {child.distribution}, whose density is not registered; "
                 "`register_density` adds it")
     if child.subsampled:
@@ -130,7 +134,7 @@ def _obstacle_to_sum(program: Program, deps: Dependencies, name: str, child: Sit
         return f"`{child.name}` is in a subsampled plate"
     if deps.scale[child.name]:
         return f"the weight (`scale`) of `{child.name}` depends on a latent"
-    if name in deps.support[child.name]:
+    if name in deps.support[child.name] and not child.vanishes:
         return f"the support of `{child.name}` depends on it"
     if _draws_noise(program, child):
         return f"`{child.name}` depends on noise that the model draws outside any sample site"

@@ -71,8 +71,8 @@ def known(value: Value) -> np.ndarray | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Link:
-    """A parameter that is `coefficient * z[selection] ** power`, or such a function of 1 - z ("complement") or of
-    the log-odds of z ("log-odds", where the coefficient is 1 or -1)."""
+    """A parameter that is `coefficient * z[selection] ** power`, or such a function of 1 - z ("complement") its
+    logarithm ("log"), or the log-odds of z ("log-odds", where the coefficient is 1 or -1)."""
 
     site: str
     form: str
@@ -99,6 +99,8 @@ def link(value: Value) -> Link | None:
             return Link(key[1], "", power, coefficient, selection)
         if key[0] == "complement" and key[1][0] == "latent":
             return Link(key[1][1], "complement", power, coefficient, selection)
+        if key[0] == "log" and key[1][0] == "latent":
+            return Link(key[1][1], "log", power, coefficient, selection)
         return None
     if len(parts) != 2:
         return None

@@ -11,6 +11,8 @@ from numpyro.distributions import transforms
 
 from conjugate_ppl.additive.leverage import BlockLaw
 from conjugate_ppl.additive.removal import Fitted
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.marginals import CompoundVonMises
 from conjugate_ppl.predictive.gaussian import location, normal, spread_of, student
 from conjugate_ppl.predictive.links import Link, Parameters, known, link
 from conjugate_ppl.predictive.rules import BETA, DIRICHLET, GAMMA
@@ -42,8 +44,10 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
     latents = {n for v in parameters.values.values() for n in v.roots}
     if latents & fitted.laws.keys():
         return _from_block(fitted, parameters)
-    if parameters.kind in DIRICHLET and "probs" in parameters.values:
+    if parameters.kind in DIRICHLET:
         return _from_dirichlet(fitted, parameters)
+    if parameters.kind is dist.VonMises:
+        return _from_direction(fitted, parameters)
     for rules in (GAMMA, BETA):
         rule = rules.get(parameters.kind)
         found = link(parameters.values[rule.parameter]) if rule is not None else None
@@ -103,11 +107,33 @@ def _beta_of(fitted: Fitted, found: Link) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_dirichlet(fitted: Fitted, parameters: Parameters) -> Any:
-    found = link(parameters.values["probs"])
-    if found is None or found.site not in fitted.naturals or parameters.joined:
+    (name,) = parameters.values.keys() & {"probs", "logits"}
+    found = link(parameters.values[name])
+    form = "" if name == "probs" else "log"
+    if (found is None or found.site not in fitted.naturals or parameters.joined or found.form != form
+            or found.power != 1 or not np.allclose(found.coefficient, 1)):
         raise NoClosedForm("its probabilities are not those of one Dirichlet latent, or several events are one")
-    _, natural = fitted.naturals[found.site]
-    return DIRICHLET[parameters.kind](_number(natural[0][found.selection]), _others(parameters, "probs"))
+    elimination, natural = fitted.naturals[found.site]
+    if elimination.family.name != "Dirichlet":
+        raise NoClosedForm(f"`{found.site}` is no Dirichlet")
+    return DIRICHLET[parameters.kind](_number(natural[0][found.selection]), _others(parameters, name))
+
+
+def _from_direction(fitted: Fitted, parameters: Parameters) -> Any:
+    value = parameters.values["loc"]
+    turned = [t for t in value.terms if t.atoms]
+    found = link(Value(value.shape, tuple(turned)))
+    if found is None or found.form or found.power != 1 or not np.allclose(np.abs(found.coefficient), 1):
+        raise NoClosedForm("its direction is not that of one latent, turned")
+    elimination, natural = fitted.naturals[found.site]
+    if elimination.family.name != "VonMises":
+        raise NoClosedForm(f"`{found.site}` is no von Mises")
+    _check_apart(parameters, found)
+    c, s = (n[found.selection] for n in natural)
+    by = np.broadcast_to(sum((t.coefficient() for t in value.terms if not t.atoms), np.zeros(())), value.shape)
+    loc = found.coefficient * np.arctan2(s, c) + by
+    return _joined(CompoundVonMises(_number(loc), _others(parameters, "loc")["concentration"],
+                                    _number(np.hypot(c, s))), parameters)
 
 
 def _from_block(fitted: Fitted, parameters: Parameters) -> Any:

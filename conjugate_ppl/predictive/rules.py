@@ -93,9 +93,19 @@ BETA: dict[type, Rule] = {
 }
 """The same for a beta latent."""
 
+def _outcome(a: Any, o: Others) -> Any:
+    return dist.CategoricalProbs(a / jnp.sum(a, -1, keepdims=True))
+
+
+def _outcomes(a: Any, o: Others) -> Any:
+    total = o["total_count"]
+    return dist.DirichletMultinomial(a, total, total_count_max=int(jnp.max(total)))
+
+
 DIRICHLET: dict[type, Callable[[Any, Others], Any]] = {
-    dist.CategoricalProbs: lambda a, o: dist.CategoricalProbs(a / jnp.sum(a, -1, keepdims=True)),
-    dist.MultinomialProbs: lambda a, o: dist.DirichletMultinomial(
-        a, o["total_count"], total_count_max=int(jnp.max(o["total_count"]))),
+    dist.CategoricalProbs: _outcome,
+    dist.CategoricalLogits: _outcome,
+    dist.MultinomialProbs: _outcomes,
+    dist.MultinomialLogits: _outcomes,
 }
-"""The same for a Dirichlet latent, whose parameter is `probs`."""
+"""The same for a Dirichlet latent, whose parameter is `probs`, or the logarithm of which is `logits`."""

@@ -48,6 +48,14 @@ def compose_groups(y, g):
     sample("y", dist.Normal(a[g], jnp.sqrt(s2)), obs=y)
 
 
+@case("tau start steps", Y, relation="gamma-gaussian-chain")
+def compose_chain(y):
+    tau = sample("tau", dist.Gamma(3.0, 2.0))
+    start = sample("start", dist.Normal(0.0, 3 / jnp.sqrt(tau)))
+    steps = sample("steps", dist.Normal(0.0, 0.5 / jnp.sqrt(tau)).expand([len(y)]).to_event(1))
+    sample("y", dist.Normal(start + jnp.cumsum(steps), 1 / jnp.sqrt(tau)), obs=y)
+
+
 @case("rate a p", COUNT, Y, BINARY)
 def compose_nothing_shared(count, y, binary):
     rate = sample("rate", dist.Gamma(2.0, 1.0))

@@ -149,6 +149,15 @@ def mixture_beside_what_collapses(y, g):
     sample("other", dist.Normal(b, 1.0), obs=0.3)
 
 
+@case("total", FEW[:3])
+def unknown_totals(y):
+    """Totals below the counts are impossible."""
+    p = sample("p", dist.Beta(2.0, 2.0))
+    with plate("n", len(y)):
+        total = sample("total", dist.DiscreteUniform(1, 7))
+        sample("y", dist.Binomial(total, p), obs=y)
+
+
 # -- one latent for many elements, and several latents -----------------------------------------------
 
 

@@ -12,6 +12,17 @@ from models.table import GROUP, OTHER, RNG, ROOT, SMALL, YG, G, H, N, P, T, X, Y
 # -- Gaussian: how sites are written ---------------------------------------------------------------
 
 
+@case("e", Y)
+def autoregression_of_noise(y):
+    """A recursion written out: powers of a kept coefficient times what is sampled."""
+    phi = sample("phi", dist.Uniform(-1.0, 1.0))
+    e = sample("e", dist.Normal(0.0, 1.0).expand([N]))
+    x = [e[0]]
+    for t in range(1, N):
+        x.append(phi * x[-1] + e[t])
+    sample("y", dist.Normal(jnp.stack(x), 0.5), obs=y)
+
+
 @case("mu", Y)
 def gaussian_scalar(y):
     mu = sample("mu", dist.Normal(0.0, 10.0))

@@ -53,8 +53,7 @@ ROW = jnp.array([2.0, 0.5, 0.1, 0.5])
 AFFINE = transforms.AffineTransform(1.0, 2.0)
 PRIORS = {
     "Weibull": lambda: dist.Weibull(1.0, 2.0),
-    "Wishart": lambda: dist.Wishart(5.0, jnp.eye(2)),
-    "InverseWishart": lambda: dist.InverseWishart(5.0, scale_matrix=jnp.eye(2)),
+    "LKJ": lambda: dist.LKJ(2, 1.0),
     "ZeroSumNormal": lambda: dist.ZeroSumNormal(1.0, (3,)),
     "CirculantNormal": lambda: dist.CirculantNormal(jnp.zeros(4), covariance_row=ROW),
     "GaussianRandomWalk": lambda: dist.GaussianRandomWalk(1.0, 3),
