@@ -27,7 +27,7 @@ from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.solve import Solution, log_integral
 from conjugate_ppl.program import Program
 
-__all__ = ["what_is_left"]
+__all__ = ["common_power", "scaled_terms", "what_is_left"]
 
 
 class Solved(Protocol):
@@ -70,9 +70,12 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
                     return _terms_by_element(elimination, name, program.sites[name].size, *owned, roots,
                                              variables), None, True
                 continue
-            q = _common_power(program, elimination.block, bound, name, visible)
+            q = common_power(program, [(s.mean.roots if s.mean is not None else frozenset(), s.scale)
+                                       for s in sites], bound, name, visible)
             if q is not None:
-                return _scaled_terms(elimination, name, q, roots, variables), (name, q), False
+                return scaled_terms(elimination.sites, name, q, roots, variables,
+                                    lambda one: _squares_and_volume(elimination, one),
+                                    int(elimination.block.flat.sum())), (name, q), False
     whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
                      False, roots, elimination.log_integral)
     return Value.of(whole, ()).terms, None, False
@@ -90,20 +93,22 @@ def _power_in(term: Term, name: str) -> Fraction | None:
     return total
 
 
-def _common_power(program: Program, block: GaussianBlock, bound: Sequence[Term], name: str,
-                  visible: frozenset[str]) -> Fraction | None:
-    powers = {_power_in(t, name) for t in bound} or _of_scales(program, block, name, visible)
+def common_power(program: Program, priors: Sequence[tuple[frozenset[str], int | None]],
+                 bound: Sequence[Term], name: str, visible: frozenset[str]) -> Fraction | None:
+    """The power q of `name` in all of `bound`, if with -q/2 it scales all priors; these are given by what
+    their locations depend on and their scales' numbers."""
+    powers = {_power_in(t, name) for t in bound} or _of_scales(program, [n for _, n in priors], name, visible)
     if len(powers) != 1 or None in powers or powers == {Fraction(0)}:
         return None
     (q,) = powers
     assert q is not None
     walk = start_walk(program, visible | {name})
-    for s in block.sites:
-        if s.mean is not None and name in s.mean.roots:
+    for roots, number in priors:
+        if name in roots:
             return None
-        if s.scale is None:
+        if number is None:
             continue
-        (scale,) = walk.run([s.scale])
+        (scale,) = walk.run([number])
         for term in scale.terms:
             c = term.coefficient()
             if is_known(c) and not c.any():
@@ -113,34 +118,38 @@ def _common_power(program: Program, block: GaussianBlock, bound: Sequence[Term],
     return q
 
 
-def _of_scales(program: Program, block: GaussianBlock, name: str, visible: frozenset[str]
+def _of_scales(program: Program, numbers: Sequence[int | None], name: str, visible: frozenset[str]
                ) -> set[Fraction | None]:
     """The power that would go with the prior scales, where no data speak."""
     walk = start_walk(program, visible | {name})
-    terms = [t for s in block.sites if s.scale is not None for t in walk.run([s.scale])[0].terms]
+    terms = [t for n in numbers if n is not None for t in walk.run([n])[0].terms]
     found = {_power_in(t, name) for t in terms}
     return {None if p is None else -2 * p for p in found}
 
 
-def _scaled_terms(elimination: Solved, name: str, q: Fraction, roots: frozenset[str],
-                  variables: Variables) -> tuple[Term, ...]:
-    def at_one(values: Values) -> Any:
-        """[squares, volume]: the log integral at v is v**q squares + volume."""
-        one = values.with_sites({name: jnp.ones(values.shape_of(name), values.dtype)})
-        solution = elimination.solution(one)
-        squares = jnp.where(jnp.isnan(solution.quadratic), jnp.inf, solution.quadratic)
-        volume = log_integral(elimination.block, dataclasses.replace(
-            solution, quadratic=jnp.zeros((), values.dtype)))
-        return jnp.stack([-0.5 * squares, volume])
+def _squares_and_volume(elimination: Solved, one: Values) -> tuple[Any, Any]:
+    solution = elimination.solution(one)
+    squares = jnp.where(jnp.isnan(solution.quadratic), jnp.inf, solution.quadratic)
+    volume = log_integral(elimination.block, dataclasses.replace(
+        solution, quadratic=jnp.zeros((), one.dtype)))
+    return -0.5 * squares, volume
 
-    parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in elimination.sites), 2, False,
+
+def scaled_terms(eliminated: Sequence[str], name: str, q: Fraction, roots: frozenset[str],
+                 variables: Variables, parts_at: Callable[[Values], tuple[Any, Any]], flats: int = 0
+                 ) -> tuple[Term, ...]:
+    """The log integral at v: v**q squares + volume, both (`parts_at`) taken at v = 1."""
+    def at_one(values: Values) -> Any:
+        one = values.with_sites({name: jnp.ones(values.shape_of(name), values.dtype)})
+        return jnp.stack(parts_at(one))
+
+    parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in eliminated), 2, False,
                      roots - {name}, at_one)
     scale = variables.once(("latent", name), lambda: Latent(name, 1, True, frozenset({name}),
                                                            "positive"))
     zero, one = np.zeros((), np.int64), (np.ones(()),)
     squares, volume = (Atom(parts, Fraction(1), np.full((), k)) for k in (0, 1))
     terms = [Term(0, (), one, (squares, Atom(scale, q, zero))), Term(0, (), one, (volume,))]
-    flats = int(elimination.block.flat.sum())
     if flats:
         log = variables.log(scale)
         assert isinstance(log, Log)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
-from scipy.sparse import csr_array, identity
-from scipy.sparse.linalg import lsqr
+from scipy.sparse import csc_array, csr_array, identity
+from scipy.sparse.linalg import lsqr, spsolve
 
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
@@ -31,6 +31,7 @@ from conjugate_ppl.elimination.base import (
     Remnant,
     check_coordinates,
 )
+from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.gaussian.block import BLOCK
 from conjugate_ppl.gaussian.quadratic import quadratic as coordinates
@@ -66,10 +67,22 @@ class StateSpaceElimination:
     def rule(self) -> str:
         return "jointly Gaussian"
 
+    @property
+    def alone(self) -> bool:
+        """Whether draws are made faster one at a time: where a step is one function of the compiler, which
+        it is not for many draws side by side (thirty times slower)."""
+        return self.model.layers.width <= 4 and self.model.many[0] > 100 and jax.default_backend() == "cpu"
+
     def log_integral(self, values: Values) -> Any:
         """Log of the integral over the sites of all that depends on them, where nothing is beside them."""
         out = log_integral(self.model.steps(values))
         return jnp.where(jnp.isnan(out), -jnp.inf, out)
+
+    def parts(self, values: Values) -> tuple[Any, Any]:
+        """The same, the squares and what is left."""
+        square, volume = quadratic(self.model.steps(values))
+        square = 0.5 * square[0, 0]
+        return jnp.where(jnp.isnan(square), -jnp.inf, square), jnp.where(jnp.isnan(volume), -jnp.inf, volume)
 
     def quadratic(self, values: Values) -> Any:
         """The same as the coefficients of a quadratic in 1 and the elements beside, and a constant."""
@@ -161,6 +174,14 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     roots -= frozenset(sites) | frozenset(beside)
     what, name = "the integral over " + ", ".join(f"`{s}`" for s in sites), ", ".join(sites) + MARGINAL
     if not beside:
+        bound = [t for t in written.terms if written.elements in _variables(t)]
+        priors = [(program.roots(r.parameters["loc"]), r.parameters.get("scale", r.parameters.get("scale_tril")))
+                  for r in (program.sites[n] for n in sites)]
+        for scaling in (n for n in program.latents if n in visible & roots):
+            q = common_power(program, priors, bound, scaling, visible | frozenset(sites))
+            if q is not None:
+                left = scaled_terms(sites, scaling, q, roots, written.walk.variables, elimination.parts)
+                return elimination, pool.replaced(touched, {name: (*_free(written), *left)})
         marginal = Computed(what, 1, False, roots, elimination.log_integral)
         return elimination, pool.replaced(touched, {name: (*_free(written), *Value.of(marginal, ()).terms)})
     columns = 1 + model.beside
@@ -428,7 +449,21 @@ def _origin(program: Program, sites: Sequence[str], written: _Written) -> dict[s
     if hidden.any() and not hidden.all():
         target = level - system @ np.where(hidden, 0.0, point)
         point[hidden] = lsqr(system[:, np.flatnonzero(hidden)], target, iter_lim=200)[0]
-    point = point.astype(np.float32).astype(np.float64)
+    # where data alone do not say how much of them is level and how much season, the locations do
+    whole = np.ones(size, bool)
+    for t in written.locations:
+        if _variables(t) - {written.elements, written.tokens} or not all(map(is_known, t.arrays)):
+            for a in t.atoms:
+                if a.variable is written.tokens:
+                    whole[np.unique(np.asarray(a.selection)) if is_known(a.selection) else slice(None)] = False
+    scale = float(np.abs(q.numbers).mean()) if len(q.numbers) else 1.0
+    rows = system[whole]
+    normal = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size)) \
+        + 1e-6 * scale * (rows.T @ rows) + 1e-12 * scale * identity(size, format="csr")
+    right = 1e-6 * scale * (rows.T @ level[whole]) + 1e-12 * scale * point
+    np.add.at(right, q.places, q.linear)
+    better = spsolve(csc_array(normal), right)
+    point = np.where(np.isfinite(better), better, point).astype(np.float32).astype(np.float64)
     point = np.where(np.isfinite(point), point, 0.0)
     first = written.first
     return {n: point[first[n]: first[n] + program.sites[n].size] for n in sites}

@@ -296,3 +296,17 @@ def state_space_as_a_site(y):
     turn = sample("turn", dist.Uniform(0.1, 0.9))
     x = sample("x", dist.GaussianStateSpace(len(y), jnp.asarray(STEP) * turn, scale_tril=jnp.asarray(ROOT)))
     sample("y", dist.Normal(x[:, 0] - x[:, 1], 1.0), obs=y)
+
+
+@case("x s2", Y)
+def one_variance_for_all_of_a_chain(y):
+    """It goes last: the chain leaves an inverse gamma's likelihood."""
+    ratio = sample("ratio", dist.HalfNormal(1.0))
+    s2 = sample("s2", dist.InverseGamma(3.0, 2.0))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(0.9 * x, ratio * jnp.sqrt(s2)))
+        sample("y", dist.Normal(x, jnp.sqrt(s2)), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)
