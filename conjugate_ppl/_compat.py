@@ -12,6 +12,7 @@ The rest of the package sees only what is defined here. Facts per version:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -33,6 +34,7 @@ __all__ = [
     "compiled_once",
     "conditioned_by_function",
     "constants_of",
+    "eagerly",
     "evaluate_equation",
     "is_concrete",
     "is_random_primitive",
@@ -100,6 +102,14 @@ def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
         return programs[key](*args)
 
     return call
+
+
+def eagerly() -> contextlib.AbstractContextManager[Any]:
+    """Known numbers are computed at once, also while something is traced.
+
+    In JAX 0.7 `jax.ensure_compile_time_eval` cannot run a loop.
+    """
+    return jax.core.eval_context()  # type: ignore[no-any-return]
 
 
 def open_jaxpr(jaxpr: Any) -> Any:

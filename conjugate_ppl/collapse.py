@@ -134,6 +134,8 @@ class CollapsedModel:
         if key is not None and key in self._prepared:
             return self._prepared[key]
         concrete = key is not None or not _has_tracer(args, kwargs)
+        # JAX takes an array of NumPy that was changed in place for the one that it has seen before
+        args, kwargs = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, (args, kwargs))
         out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
         sites = to_noncentre(out.program, out.chosen) if self.reparam else {}
         if sites:
@@ -314,7 +316,8 @@ class CollapsedModel:
             ModelError: if the model has no observed site.
             DataError: if a value is none, or has the wrong shape.
         """
-        from conjugate_ppl.additive.posterior import posterior_of
+        from conjugate_ppl.additive.fit import first_part
+        from conjugate_ppl.additive.posterior import Posterior
 
         execution = self.execution(args, kwargs)
         if execution.plan.kept and kept is None:
@@ -324,7 +327,8 @@ class CollapsedModel:
                             "kept={name: value}.")
         given = {**execution.params(args, kwargs), **_needed(execution, kept or {})}
         execution.values(given)  # looks at their shapes
-        return posterior_of(self.model, args, kwargs, given)
+        prior, part = first_part(self.model, args, kwargs, given)
+        return Posterior(prior, (part,))
 
     @_compat.one_thread
     def stream(self, batches: Iterable[Any]) -> CollapsedModel:

@@ -177,7 +177,7 @@ class Graph:
 
     def constant(self, numbers: Sequence[int], memo: dict[int, Any]) -> list[Any]:
         """The values of numbers that depend on constants alone, as JAX computes them."""
-        with jax.ensure_compile_time_eval():
+        with _compat.eagerly():
             return self.evaluate(numbers, {}, memo)
 
     def has(self, primitives: Collection[str]) -> bool:

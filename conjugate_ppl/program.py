@@ -60,6 +60,7 @@ class Site:
         support_numbers: parameters that its support depends on.
         simplex_numbers: parameters that must sum to one over their last axis.
         mask: its mask, if any.
+        mask_within: how many of the mask's rightmost axes lie within an event.
         scale: its scale, if any.
         cells: its log density cell by cell, masked and scaled, as NumPyro computes it; only in models with
             discrete latents.
@@ -93,6 +94,7 @@ class Site:
     support_numbers: tuple[int, ...]
     simplex_numbers: tuple[int, ...]
     mask: int | None
+    mask_within: int
     scale: int | None
     cells: int | None
     states: np.ndarray | None
@@ -260,13 +262,15 @@ def _bounds(fn: Any) -> tuple[Any, Any] | None:
     return low, high
 
 
-def _mask_of(fn: Any) -> Any:
-    while True:
-        if type(fn) is dist.MaskedDistribution:
-            return fn._mask
+def _mask_of(fn: Any) -> tuple[Any, int]:
+    """A distribution's mask, and how many of its rightmost axes lie within an event."""
+    within = 0
+    while type(fn) is not dist.MaskedDistribution:
         if type(fn) not in (dist.Independent, dist.ExpandedDistribution):
-            return None
+            return None, 0
+        within += fn.reinterpreted_batch_ndims if type(fn) is dist.Independent else 0
         fn = fn.base_dist
+    return fn._mask, within
 
 
 def _innermost(fn: Any) -> Any:
@@ -361,21 +365,23 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     families = priors_of(fn, jnp.shape(value), value) if latent else {}
     family = next((n for n in families if not FAMILIES[n].if_fits), "")
     parameters = families.pop(family, {})
-    mask = _mask_of(fn)
+    mask, within = _mask_of(fn)
     inner = _innermost(fn)
     notes[name] = {
         "latent": latent,
         "shape": tuple(jnp.shape(value)),
         "dtype": jnp.result_type(value),
         "event_dim": fn.event_dim,
+        "mask_within": within,
         "discrete": bool(fn.support is not None and fn.support.is_discrete),
-        "support": _support(fn) if latent else "other",
+        "support": _support(fn),
         "distribution": type(inner).__name__,
         "family": family,
         "known_density": known,
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,
-        "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) is dist.Unit,
+        "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) in (
+            dist.Unit, dist.Delta),
         "vanishes": vanishes_outside(inner),
         "from_outside": registered_outside(inner) or any(
             map(family_from_outside, [family] if family else families)),

@@ -147,6 +147,8 @@ def _text(node: ast.AST) -> str:
         return "".join(_text(v) for v in node.values)
     if isinstance(node, ast.FormattedValue):
         return _text(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
+        return _text(node.args[0])  # words about one thing
     name = getattr(node, "id", getattr(node, "attr", "..."))
     return f"<{name}>"
 

@@ -113,6 +113,28 @@ def local_level(y):
         sample(f"y_{t + 1}", dist.Normal(level, sigma_obs), obs=y[t])
 
 
+def local_level_by_scan(y):
+    sigma_obs = sample("sigma_obs", dist.HalfNormal(200))
+    sigma_level = sample("sigma_level", dist.HalfNormal(200))
+    first = sample("first", dist.Normal(1000, 1000))
+    sample("y_first", dist.Normal(first, sigma_obs), obs=y[0])
+
+    def step(before, seen):
+        level = sample("level", dist.Normal(before, sigma_level))
+        sample("y", dist.Normal(level, sigma_obs), obs=seen)
+        return level, None
+
+    scan(step, first, y[1:])
+
+
+def hearts(x, y, t, N):
+    alpha, delta = sample("alpha", dist.Normal(0, 100)), sample("delta", dist.Normal(0, 100))
+    with plate("patients", len(y)):
+        state = sample("state", dist.Bernoulli(logits=delta))
+        p = jnp.where(state == 1, 0.0, jax.nn.sigmoid(alpha))
+        sample("obs", dist.Binomial(t.astype(int), probs=p), obs=y)
+
+
 def electric(grade_pair, pair, grade, treatment, y):
     mua = sample("mua", dist.Normal(0.0, 1.0), sample_shape=(4,))
     sigmay = sample("sigmay", dist.Normal(0.0, 1.0), sample_shape=(4,))
@@ -396,6 +418,10 @@ CASES: dict[str, Case] = {
     "arK": Case(autoregression, frozenset({"alpha", "beta"}), "arK"),
     "nile": Case(local_level, frozenset({f"level_{t}" for t in range(1, 101)}), "nile", numbers=lambda s: {
         f"level[{t}]": s[f"level_{t}"] for t in range(1, 101)}),
+    "nile_by_scan": Case(local_level_by_scan, frozenset({"first", "level"}), "nile", numbers=lambda s: {
+        "level[1]": s["first"], **{f"level[{t}]": s["level"][..., t - 2] for t in range(2, 101)}}),
+    "hearts": Case(hearts, frozenset({"state"}), "hearts", numbers=lambda s: {
+        "p": 1 / (1 + np.exp(-s["alpha"])), "beta": np.exp(s["alpha"]), "theta": 1 / (1 + np.exp(-s["delta"]))}),
     "electric": Case(electric, frozenset({"mua", "a", "b"}), "electric"),
     "rats": Case(rats, frozenset({"mu_alpha", "mu_beta", "alpha", "beta"}), "rats"),
     "radon_hierarchical_intercept":

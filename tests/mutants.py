@@ -1,7 +1,7 @@
 """Small errors put into the package on purpose, one for every entry of its tables.
 
-A mutant replaces one entry of a registry: the rule of a primitive, what NumPy computes for it, how it
-moves data, a density, a method of a family. Some test that uses the entry must notice it.
+A mutant replaces one entry of a registry: the rule of a primitive, for monomials or for arrays of cases, what
+NumPy computes for it, how it moves data, a density, a method of a family. Some test that uses the entry must notice it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functions import exact, walk
 from models import CASES
 from models.table import Case
 from test_algebra import BY_VERSION, PLAIN, test_conversion_to_more_digits
+from test_cases import FUNCTIONS, equal_everywhere
 from test_families import test_natural_form
 from test_reduction import FOLDED, folded
 
@@ -31,6 +32,8 @@ from conjugate_ppl.algebra.value import multiply
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.registry import SERIES
+from conjugate_ppl.finite.cases import Cases
+from conjugate_ppl.finite.rules import _RULES as CASE_RULES
 
 __all__ = ["MUTANTS", "Mutant", "caught_by", "in_use", "mutated"]
 
@@ -62,6 +65,8 @@ def _off(x: Any) -> Any:
         return type(x)(_off(v) for v in x)
     if isinstance(x, Value):
         return multiply(x, Value.known(np.full(x.shape, 1.01)))
+    if isinstance(x, Cases):
+        return dataclasses.replace(x, array=_off(x.array), values=None)
     if isinstance(x, dict):
         first, *others = x.items()
         return {first[0]: _off(first[1]), **dict(others)}
@@ -93,6 +98,7 @@ _METHODS = ("parameters", "natural", "log_partition", "distribution", "log_ratio
 
 MUTANTS: dict[str, Mutant] = {m.name: m for m in (
     *(Mutant(f"rule {n}", RULES, n, _after(f, _off)) for n, f in RULES.items()),
+    *(Mutant(f"case {n}", CASE_RULES, n, _after(f, _off)) for n, f in CASE_RULES.items()),
     *(Mutant(f"known {n}", HOST, n, _after(f, _off)) for n, f in HOST.items()),
     *(Mutant(f"movement {n}", MOVES, n, _after(f, _shuffled)) for n, f in MOVES.items()),
     *(Mutant(f"density {t.__name__}", DENSITIES, t,
@@ -112,6 +118,8 @@ def detectors() -> Iterator[tuple[str, Callable[[], Any]]]:
         yield f"known function {name}", lambda f=f: folded(f)
     for name, f in PLAIN.items():
         yield f"function {name}", lambda f=f: exact(f, walk(f), walk(f, ("a",)))
+    for name, f in FUNCTIONS.items():
+        yield f"cases of {name}", lambda f=f: equal_everywhere(f)
     yield "conversion", test_conversion_to_more_digits
     for name, case in CASES.items():
         yield f"model {name}", lambda case=case: identity(case)
@@ -140,7 +148,7 @@ def caught_by(mutant: Mutant) -> str:
 @functools.cache
 def _used() -> dict[str, frozenset[tuple[int, Any]]]:
     """For each detector the entries of tables that it uses."""
-    tables: list[dict[Any, Any]] = [RULES, HOST, MOVES, FAMILIES, SERIES]
+    tables: list[dict[Any, Any]] = [RULES, HOST, MOVES, FAMILIES, SERIES, CASE_RULES]
     saved, now = [dict(t) for t in tables], set[tuple[int, Any]]()
 
     def noting(entry: tuple[int, Any], function: Callable[..., Any]) -> Callable[..., Any]:

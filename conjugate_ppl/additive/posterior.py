@@ -14,42 +14,27 @@ import dataclasses
 import functools
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl import _compat
-from conjugate_ppl.additive.cells import Cells, read_cells
-from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial, connected
+from conjugate_ppl.additive.cells import Cells
+from conjugate_ppl.additive.fit import Part, check_sites, next_part
+from conjugate_ppl.additive.polynomial import connected
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
 from conjugate_ppl.collapse import CollapsedModel
-from conjugate_ppl.elimination.elementwise import ElementwiseElimination
-from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.predictive.links import read_parameters
 from conjugate_ppl.predictive.predict import NoClosedForm, predict, site_law
-from conjugate_ppl.program import Program
 
 if TYPE_CHECKING:
     from conjugate_ppl.planning.execute import Execution
 
-__all__ = ["Posterior", "posterior_of"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-    """What one run of the model with data says: the cells of each observed site."""
-
-    cells: Mapping[str, Cells]
-
-    @functools.cached_property
-    def total(self) -> Polynomial:
-        """The sum over all cells."""
-        first, *others = (c.total() for c in self.cells.values())
-        return functools.reduce(lambda a, b: a + b, others, first)
+__all__ = ["Posterior"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -95,14 +80,12 @@ class Posterior:
         Only the new data are read; what was known before is added as it is.
 
         Raises:
-            ModelError: if the model has other latents, or another prior, with these arguments.
+            ModelError: if the model has other latents, observed sites, or another prior, with these arguments.
+            PlanError: if it is not conjugate with them.
             DataError: if an observed value lies outside its support.
         """
-        self.prior.check_same(args, kwargs)
-        execution = _fit(self.prior.proper, args, kwargs)
-        _check_observed(self.prior, _observed(execution.program, self.prior.given))
-        return dataclasses.replace(self, parts=(
-            *self.parts, _read(self.prior, args, kwargs, execution.program, self.parts[0].total.origins)))
+        part = next_part(self.prior, args, kwargs, self.parts[0].total.origins)
+        return dataclasses.replace(self, parts=(*self.parts, part))
 
     @_compat.one_thread
     def merge(self, *others: Posterior) -> Posterior:
@@ -120,7 +103,7 @@ class Posterior:
                 raise ModelError(f"The posteriors to merge were made for different values of {names}, so that "
                                  "they are about different things. Give all of them the same `kept=`.")
             self.prior.check_same(other.prior.args, other.prior.kwargs)
-            _check_observed(self.prior, other.prior.observed)
+            check_sites(self.prior, other.prior.observed)
         return dataclasses.replace(self, parts=sum((o.parts for o in others), self.parts))
 
     def temper(self, power: float) -> Posterior:
@@ -322,71 +305,3 @@ def _short(x: Any) -> str:
 
 def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
-
-
-def posterior_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
-                 given: Mapping[str, Any]) -> Posterior:
-    """The posterior of a model all of whose latents but those `given` are integrated out."""
-    prior = Prior(model, args, dict(kwargs), dict(given), (), {})
-    execution = _fit(prior.fixed, args, kwargs)
-    program = execution.program
-    origins: dict[str, np.ndarray] = {}
-    for elimination in execution.chosen.eliminations:
-        if isinstance(elimination, GaussianElimination):
-            origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
-    prior = dataclasses.replace(prior, observed=_observed(program, given),
-                                latents={n: program.sites[n].shape for n in program.latents})
-    return Posterior(prior, (_read(prior, args, kwargs, program, origins),))
-
-
-def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
-    """The analysis of a model with data, all of whose latents must be integrated out by additive rules."""
-    execution = CollapsedModel(model).execution(args, kwargs)
-    plan = execution.plan
-    if plan.kept:
-        reasons = ", ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
-        raise PlanError(f"With these arguments there is no posterior in closed form of {reasons}. Change the model "
-                        "or the arguments there.")
-    for elimination in execution.chosen.eliminations:
-        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination)):
-            site, rule = elimination.sites[0], elimination.rule
-            raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
-                            "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "
-                            "`recover`, `conditionals`.")
-    return execution
-
-
-def _observed(program: Program, given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The sites that are data."""
-    observed = [s for s in program.sites.values() if not s.latent and s.name not in given]
-    for statement in observed:
-        if statement.auxiliary and program.roots(statement.factor):
-            name, source = statement.name, statement.source
-            raise PlanError(f"`{name}` is a `factor` statement ({source}), which does not say whether it "
-                            "is data, to be added up, or prior, to count once. Write an observed site.")
-    names = tuple(s.name for s in observed if not s.auxiliary)
-    if not names:
-        raise ModelError("The model has no observed site with these arguments, so that there is nothing to add "
-                         "up. Give it data.")
-    return names
-
-
-def _check_observed(prior: Prior, found: tuple[str, ...]) -> None:
-    if set(found) != set(prior.observed):
-        before = prior.observed
-        raise ModelError(f"The observed sites of these data are {found}, and those of the posterior {before}. Give "
-                         "the model the same arguments, with other values.")
-
-
-def _read(prior: Prior, args: Any, kwargs: Any, program: Program, origins: Mapping[str, np.ndarray]) -> Part:
-    try:
-        cells = read_cells(prior.fixed, args, kwargs, program, origins, prior.observed)
-        part = Part(cells or {})
-        assert cells is None or part.total
-    except NoStatistic as problem:
-        raise PlanError(f"The data reach a latent through {problem}, which no posterior of a fixed number of "
-                        "parameters keeps.") from problem
-    if cells is None:
-        raise PlanError("Data that are added up have to be known, and these are traced (jit, vmap). Call this "
-                        "outside.")
-    return part

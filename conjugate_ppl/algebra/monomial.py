@@ -173,6 +173,8 @@ def exact_power(p: Fraction) -> Fraction:
 
 def power(walk: Walk, x: Value, p: Fraction) -> Value:
     """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
+    if p in (0, 1):
+        return x if p else Value.known(np.ones(x.shape))
     return by_pieces(walk, x, "a power", lambda term: _power(x.shape, term, p))
 
 

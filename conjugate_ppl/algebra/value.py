@@ -25,8 +25,8 @@ from conjugate_ppl.algebra.term import (
     unhide,
 )
 
-__all__ = ["add", "add_up", "collect", "contract", "joined", "move", "multiply", "permute", "reduce_sum",
-           "reshape", "spread", "where", "write_out"]
+__all__ = ["add", "add_up", "collect", "contract", "joined", "move", "multiply", "never_negative", "permute",
+           "reduce_sum", "reshape", "spread", "where", "write_out"]
 
 _LISTED = 1 << 12  # monomials of a scalar up to this number are listed one by one
 _MANY = 16  # terms that are not compared pair by pair
@@ -318,3 +318,9 @@ def where(mask: np.ndarray, value: Value) -> Value:
         )
         terms.append(dataclasses.replace(t, coefficients=clean).scaled(mask.astype(float)))
     return Value(value.shape, tuple(terms))
+
+
+def never_negative(value: Value) -> bool:
+    """Whether no element of a value can be negative, by proof."""
+    return all(is_known(c) and bool((c >= 0).all()) for t in value.terms for c in t.coefficients) and all(
+        a.variable.positive for t in value.terms for a in t.atoms)

@@ -21,7 +21,8 @@ from conjugate_ppl.algebra.variables import (
 )
 from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "article", "describe", "spoken"]
+__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "article", "check_coordinates",
+           "describe", "spoken"]
 
 MARGINAL = "\0"
 """Ends the names of what eliminations leave; no site has such a name."""
@@ -126,3 +127,15 @@ def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
     if isinstance(variable, Latent):
         return f"`{site}` enters to the power {power}", ""
     return f"{variable.name} depends on it in no closed form", ""
+
+
+def check_coordinates(terms: Iterable[Term], sites: frozenset[str], elements: Variable, source: str) -> None:
+    """Raise `Declined` for terms in which `sites` enter otherwise than through their `elements`.
+
+    What is a monomial in a site (`1 / (1 / z)`) need not be one in coordinates about a reference point.
+    """
+    for term in terms:
+        for atom in term.atoms:
+            if atom.variable is not elements and (inside := sorted(atom.variable.roots & sites)):
+                reason, line = describe(atom.variable, atom.power, inside[0])
+                raise Declined(inside[0], reason, line or source)

@@ -17,11 +17,11 @@ from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, Remnant
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, Remnant, check_coordinates
 from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
-from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.gaussian.posterior import draw, log_prob
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
@@ -168,6 +168,8 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remna
     terms = [t for v in walk.run([program.sites[n].factor for n in touched if n in program.sites])
              for t in v.terms]
     terms += [t for r in remnants for t in r.write(walk)]
+    locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
+    check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
     return _Written(tuple(out), elements, terms, walk.variables)
 
 
@@ -190,16 +192,18 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
     scale = record.parameters.get("scale", record.parameters.get("scale_tril"))
     index = np.zeros(0, np.int64)
     spread = np.full(record.shape, np.inf)
+    negative = None
     if scale is not None:
         (value,) = walk.run([scale])
         _, first_of, classes = np.unique(equal_elements(value), return_index=True, return_inverse=True)
         index = first_of[classes.reshape(-1)].reshape(value.shape)
         spread = _known_spread(value, record)
+        negative = signed(value, record.family)
         if record.family == "MultivariateNormal":
             d = record.shape[-1]
             index = np.broadcast_to(index, (*record.shape[:-1], d, d))
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
-                        known.reshape(-1), spread.reshape(-1), alike, scale, index)
+                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative)
 
 
 def _known_spread(scale: Value, record: Site) -> np.ndarray:

@@ -22,9 +22,17 @@ from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.value import add, multiply, reduce_sum, reshape, spread
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Beside, Declined, Elimination, Pool, Remnant
+from conjugate_ppl.elimination.base import (
+    MARGINAL,
+    Beside,
+    Declined,
+    Elimination,
+    Pool,
+    Remnant,
+    check_coordinates,
+)
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
-from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.gaussian.block import BLOCK
 from conjugate_ppl.gaussian.quadratic import quadratic as coordinates
 from conjugate_ppl.gaussian.reference import reference
@@ -359,6 +367,7 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], visib
             location = add(location, Value.known(-origin[name].reshape(location.shape)))
         token = _vector(tokens, first[name], location.shape)
         locations += reduce_sum(multiply(token, location), list(range(len(location.shape)))).terms
+    check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
     return _Written(elements, tokens, tuple(beside), first, terms, tuple(locations), walk)
 
 
@@ -401,15 +410,17 @@ def _noise(program: Program, name: str, first: int, walk: Walk) -> Noise:
     elements = first + np.arange(record.size)
     shape = record.shape if record.family != "MultivariateNormal" else (*record.shape, record.shape[-1])
     (scale,) = walk.run([number])
+    scale = spread(scale, shape, range(len(shape) - len(scale.shape), len(shape)))
+    negative = signed(scale, record.family)
     classes = np.broadcast_to(equal_elements(scale), shape).reshape(-1)
     if record.family != "MultivariateNormal":
-        return Noise(number, shape, elements, elements, np.arange(record.size), classes)
+        return Noise(number, shape, elements, elements, np.arange(record.size), classes, negative)
     d = record.shape[-1]
     i, j = np.tril_indices(d)
     events = elements.reshape(-1, d)
     entries = np.arange(len(events))[:, None] * d * d + i * d + j
     return Noise(number, shape, events[:, i].reshape(-1), events[:, j].reshape(-1), entries.reshape(-1),
-                 classes[entries.reshape(-1)])
+                 classes[entries.reshape(-1)], negative)
 
 
 def _origin(program: Program, sites: Sequence[str], written: _Written) -> dict[str, np.ndarray]:

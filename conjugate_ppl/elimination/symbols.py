@@ -6,11 +6,14 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from conjugate_ppl.algebra.movement import numbered
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.value import move, never_negative
 from conjugate_ppl.algebra.variables import Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.program import Program
 
-__all__ = ["start_walk"]
+__all__ = ["signed", "start_walk"]
 
 
 def start_walk(program: Program, candidates: Collection[str],
@@ -27,3 +30,16 @@ def start_walk(program: Program, candidates: Collection[str],
         walk.set(number, latent_value(name, program.graph.shapes[number], support, variables,
                                       (origins or {}).get(name)))
     return walk
+
+
+def signed(scale: Value, family: str) -> np.ndarray | None:
+    """Which numbers of a prior's scale, flat, must not be negative and are not proved so; None if none.
+
+    Of a `scale_tril` those on the diagonal.
+    """
+    must = np.ones(scale.shape, bool)
+    if family == "MultivariateNormal":
+        must &= np.eye(scale.shape[-1], dtype=bool)
+    if never_negative(move(scale, numbered(scale.shape)[must])):
+        return None
+    return must.reshape(-1)

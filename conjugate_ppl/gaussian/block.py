@@ -55,6 +55,7 @@ class GaussianSite:
         scale: number of the scale, or of the scale_tril; None for a flat site.
         scale_index: for each event (and each entry of its scale_tril) which number of the scale it
             reads: the first of those that are always equal.
+        signed: which numbers of the scale must not be negative and are not proved so; None if none.
     """
 
     name: str
@@ -69,6 +70,7 @@ class GaussianSite:
     alike: np.ndarray
     scale: int | None
     scale_index: np.ndarray
+    signed: np.ndarray | None
 
     @property
     def size(self) -> int:
@@ -116,7 +118,8 @@ class GaussianBlock:
     def _scale_map(self) -> None:
         rows, columns, index = [], [], []
         offset = 0
-        self._t_read: list[tuple[int, int]] = []  # number of a site's scale, how much of it is read
+        # number of a site's scale, how much of it is read, what of that must not be negative
+        self._t_read: list[tuple[int, int, np.ndarray | None]] = []
         for s in self.sites:
             if s.scale is None:
                 continue
@@ -128,7 +131,7 @@ class GaussianBlock:
             columns.append(events[:, j].reshape(-1))
             index.append(offset + numbers[:, i, j].reshape(-1))
             used = int(numbers.max(initial=-1)) + 1
-            self._t_read.append((s.scale, used))
+            self._t_read.append((s.scale, used, s.signed))
             offset += used
         none = np.zeros(0, np.int64)
         self._t_rows = np.concatenate(rows) if rows else none
@@ -217,9 +220,12 @@ class GaussianBlock:
     # -- at run time -------------------------------------------------------------------------------
 
     def scale_numbers(self, values: Values) -> Any:
-        """The numbers of all T, and a last 0 for whatever has no scale."""
-        parts = [jnp.asarray(values.evaluate(scale), values.dtype).reshape(-1)[:used]
-                 for scale, used in self._t_read]
+        """The numbers of all T, and a last 0 for whatever has no scale; NaN for a negative scale, of
+        which only the square would be seen."""
+        parts = []
+        for scale, used, signed in self._t_read:
+            part = jnp.asarray(values.evaluate(scale), values.dtype).reshape(-1)[:used]
+            parts.append(part if signed is None else jnp.where(signed[:used] & (part < 0), jnp.nan, part))
         return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
 
     def inner_scale(self, t: Any, numbers: np.ndarray | None = None) -> Small:

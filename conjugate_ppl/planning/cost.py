@@ -18,8 +18,8 @@ __all__ = ["too_dear"]
 _DENSE = 2.4 / 2e10  # seconds for a row cubed: factor, two triangular solves
 _SPARSE = 2e-8  # for a number of the quadratic that is not zero, read and added forwards and backwards
 _LEAST = 2e-2  # seconds; less is no reason to leave anything to the sampler
-# Gradients of the smaller collapse that one of the larger may cost. Of InstEval's scales a gradient gives 0.0014
-# effective samples with the lecturers' effects sampled (80 draws), and where only a few scales move, some 0.1 to 0.3.
+# Gradients of the smaller collapse that one of the larger may cost. Of InstEval's worst scale a gradient gives 0.0014
+# effective samples with the lecturers' effects sampled (80 draws), and where only four scales move, some 0.1 to 0.3.
 _WORTH = 100
 
 

@@ -10,7 +10,7 @@ from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.program import Program, Site
 
-__all__ = ["Dependencies", "obstacle"]
+__all__ = ["Dependencies", "confined", "obstacle"]
 
 _NOT_NORMALISED = ("ImproperUniform", "Unit", "Delta")
 
@@ -20,7 +20,7 @@ class Dependencies:
 
     def __init__(self, program: Program) -> None:
         sites = program.sites
-        self.factor = {n: program.roots(s.factor, *s.support_numbers) for n, s in sites.items()}
+        self.factor = {n: program.roots(s.factor, *s.support_numbers, confined(s)) for n, s in sites.items()}
         self.scale = {n: program.roots(s.scale) for n, s in sites.items()}
         self.mask = {n: program.roots(s.mask) for n, s in sites.items()}
         self.support = {n: program.roots(*s.support_numbers) for n, s in sites.items()}
@@ -80,6 +80,11 @@ def _own_obstacle(program: Program, site: Site) -> str:
     return ""
 
 
+def confined(site: Site) -> int | None:
+    """The value of an observed site, unless any real number will do."""
+    return None if site.support == "real" else site.value
+
+
 _MANY_STATES = 1 << 16
 _SUMMED = ("Mixture", "ZeroInflated", "Hurdle")
 
@@ -104,6 +109,8 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
         return f"`{child.name}` is sampled inside `cond`"
     if program.sites[name].discrete:
         return _obstacle_to_sum(program, deps, name, child)
+    if program.roots(confined(child)):
+        return f"the value of `{child.name}` depends on a latent and may lie outside its support"
     if not child.known_density:
         if child.distribution.startswith(_SUMMED):
             return (f"`{child.name}` is {child.distribution}, in which a discrete latent is summed out already; "

@@ -20,7 +20,7 @@ from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination.joint import least_squares
 from conjugate_ppl.elimination.symbols import start_walk
-from conjugate_ppl.planning.screen import Dependencies
+from conjugate_ppl.planning.screen import Dependencies, confined
 from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program, Site
 
@@ -60,7 +60,7 @@ def as_written(program: Program, deps: Dependencies, site: Site) -> bool:
     return not (site.latent or site.auxiliary or site.subsampled or site.branched or program.mutable
                 or program.params or program.graph.effects or not site.known_density
                 or deps.scale[site.name] or deps.mask[site.name] or deps.support[site.name]
-                or program.roots(*site.simplex_numbers)
+                or program.roots(*site.simplex_numbers, confined(site))
                 or any(program.sites[n].discrete for n in deps.factor[site.name]))
 
 

@@ -27,13 +27,13 @@ def check_observed(program: Program) -> None:
         if site.mask is not None and mask is None:
             continue
         bad = ~np.isfinite(value)
-        batch = bad.any(tuple(range(bad.ndim - site.event_dim, bad.ndim)))
-        place = _first(site, value, batch, mask)
+        last = range(bad.ndim - site.event_dim + site.mask_within, bad.ndim)
+        place = _first(site, value, bad.any(tuple(last)), mask)
         if place:
             raise DataError(f"Observed site {place} is NaN or infinite. Likely it is a missing "
                             "value: remove the cell, or mask it (`numpyro.handlers.mask`, or "
                             "`obs_mask=`).")
-        valid = None if site.valid is None else _known(walk, site.valid)
+        valid = None if site.valid is None or site.mask_within else _known(walk, site.valid)
         place = "" if valid is None else _first(site, value, ~valid.astype(bool), mask)
         if place:
             raise DataError(f"Observed site {place} lies outside the support of its distribution, "

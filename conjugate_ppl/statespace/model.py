@@ -25,7 +25,8 @@ _SIDE_BY_SIDE = 32  # chains that are worth a loop of vectors instead of one of 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Noise:
     """The scale of some elements' own noise: its number in the graph, the shape it is brought to, and the
-    pairs of elements that its entries belong to; entries of one class are equal."""
+    pairs of elements that its entries belong to; entries of one class are equal. Those of its numbers that
+    must not be negative and are not proved so are `signed`."""
 
     number: int
     shape: tuple[int, ...]
@@ -33,6 +34,12 @@ class Noise:
     columns: np.ndarray
     entries: np.ndarray  # positions in the flat scale
     classes: np.ndarray
+    signed: np.ndarray | None
+
+    def scale(self, values: Values) -> Any:
+        """The numbers of the scale, flat; NaN for a negative one, of which only the square would be seen."""
+        out = jnp.broadcast_to(jnp.asarray(values.evaluate(self.number), values.dtype), self.shape).reshape(-1)
+        return out if self.signed is None else jnp.where(self.signed & (out < 0), jnp.nan, out)
 
 
 class _Part:
@@ -228,8 +235,7 @@ class ChainModel:
     def _t(self, values: Values) -> Small:
         """The scales of the steps' own noise."""
         n, count = self.layers, int(np.prod(self.many))
-        scales = [jnp.broadcast_to(jnp.asarray(values.evaluate(p.number), values.dtype), p.shape).reshape(-1)
-                  for p in self._noise]
+        scales = [p.scale(values) for p in self._noise]
         # a place without an element is one of its own, of which nothing is known
         there = n.there if self._one else n.there.swapaxes(0, 1)
         missing = ~there.reshape(count, n.width)

@@ -69,11 +69,13 @@ def twist(w: Writer, target: Latent) -> None:
     w.note(f"twist {kind}")
     w.ranked = False
     name = w.name("twist")
+    # the sum of a simplex is a number
+    z = f"{target.name}[..., :1]" if target.kind == "simplex" else target.name
     if kind in _USES:
-        use = _USES[kind].format(z=target.name)
+        use = _USES[kind].format(z=z)
         w.line(f'numpyro.sample("{name}", dist.Normal({use}, 1.0), obs=jnp.array(0.3))')
     else:
-        w.line(_STATEMENTS[kind].format(z=target.name, name=name))
+        w.line(_STATEMENTS[kind].format(z=z, name=name))
     if kind in _HELPERS:
         w.help(_HELPERS[kind])
     w.decline(target.name)
@@ -91,7 +93,8 @@ def harmless(w: Writer, target: Latent) -> None:
         w.line(f'numpyro.deterministic("{name}", jnp.tanh(jnp.sum({z}**2)) * jnp.ones(2))')
     elif kind == "linear factor":
         w.ranked = False
-        w.line(f'numpyro.factor("{name}", -0.3 * jnp.sum({z}))')
+        own = f"{z}[..., :1]" if target.kind == "simplex" else z  # their sum is a number
+        w.line(f'numpyro.factor("{name}", -0.3 * jnp.sum({own}))')
         if target.kind == "unit" or target.kind == "simplex":
             w.decline(z)  # z is no statistic of a beta
         elif target.kind == "positive":
@@ -106,11 +109,13 @@ def harmless(w: Writer, target: Latent) -> None:
 
 def handler(w: Writer) -> None:
     """A handler around the whole model."""
-    kind = w.choose(["scope", "condition", "do", "reparam", "trace", "mask", "scale", "substitute"])
+    kind = w.choose(["scope", "condition", "do", "reparam", "trace", "mask", "scale", "substitute", "lift"])
     scalars = [x for x in w.latents if x.shape == () and x.kind in ("real", "positive")]
     normals = [x for x in scalars if x.kind == "real" and x.name in w.must]
     if (kind in ("condition", "do", "substitute") and not scalars) or (kind == "reparam" and not normals):
         kind = "scope"
+    if kind == "scope" and w.helped("scan"):
+        kind = "trace"  # values given from outside do not reach renamed sites inside NumPyro's scan
     w.note(f"handler {kind}")
     if kind == "scope":
         w.wrap('scope(model, "inside")')
@@ -118,7 +123,8 @@ def handler(w: Writer) -> None:
     elif kind == "reparam":
         target = w.choose(normals).name
         w.help("from numpyro.infer.reparam import LocScaleReparam")
-        w.wrap(f'reparam(model, config={{"{target}": LocScaleReparam(0)}})')
+        centred = w.choose(["0", "0.5"])
+        w.wrap(f'reparam(model, config={{"{target}": LocScaleReparam({centred})}})')
         w.rename(lambda n: f"{n}_decentered" if n == target else n)
     elif kind in ("condition", "do", "substitute"):
         target = w.choose(scalars).name
@@ -126,6 +132,11 @@ def handler(w: Writer) -> None:
         w.ranked = False
         if kind != "substitute":
             w.unsure(target)
+    elif kind == "lift":
+        w.line('lifted = numpyro.param("lifted", 0.5)')
+        w.observe("dist.Normal(2.0 * lifted, 1.0)")
+        w.wrap('lift(model, prior={"lifted": dist.Normal(0.0, 1.0)})')
+        w.expect("lifted", (), "real", must=True)
     elif kind == "mask":
         w.wrap("mask(model, mask=True)")
     elif kind == "scale":

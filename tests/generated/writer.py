@@ -121,6 +121,10 @@ class Writer:
         """Definitions before the model."""
         self._helpers[text] = None
 
+    def helped(self, word: str) -> bool:
+        """Whether the definitions before the model have a word."""
+        return any(word in text for text in self._helpers)
+
     @contextmanager
     def within(self, header: str) -> Iterator[None]:
         """Lines inside `with header:`, or the same lines bare where the header is empty."""
@@ -142,11 +146,21 @@ class Writer:
         """A latent site; `more` are further arguments of `sample`."""
         name = self.name(stem)
         self.line(f'{name} = numpyro.sample("{name}", {distribution}{more})')
+        return self.expect(name, shape, kind, must)
+
+    def expect(self, name: str, shape: tuple[int, ...], kind: str, must: bool = False) -> Latent:
+        """A latent that the text has elsewhere."""
         out = Latent(name, shape, kind)
         self.latents.append(out)
         if must:
             self.must[name] = None
         return out
+
+    def seen(self) -> str:
+        """The name of an observed site whose statement is written elsewhere."""
+        name = self.name("y")
+        self._observed[name] = name
+        return name
 
     def many(self, stem: str, distribution: str, size: int, varied: bool, kind: str,
              must: bool = False) -> Latent:

@@ -94,7 +94,7 @@ A4.11  transformed distributions with parameters in several places
 A4.12  distributions that forget what they were made from
        models::mvn_precision test_distributions::test_multivariate_normal_keeps_only_its_root
 A4.13  mixtures, truncation, censoring, copulas
-       declined::mixture declined::truncated_prior test_distributions::test_opaque_likelihood
+       declined::mixture declined::truncated_prior_of_another_shape test_distributions::test_opaque_likelihood
 A4.14  improper priors cannot be drawn
        models::gaussian_flat test_distributions::test_flat_prior_cannot_be_drawn
 A4.15  distributions without moments
@@ -155,7 +155,7 @@ T6     subsampling, tempering
 T7     deterministic sites and factors on collapsed ones
        test_kernel::test_chains declined::factor_on_a_rate
 T8     truncated priors and dependents
-       declined::truncated_prior test_distributions::test_opaque_likelihood
+       declined::truncated_prior_of_another_shape test_distributions::test_opaque_likelihood
 T9     constants that depend on the data alone
        test_other_packages::test_small_models
 T10    variances by subtraction
@@ -241,4 +241,16 @@ X17    handlers around a collapsed model
 X18    values that the model makes impossible
        test_found::test_check_where_some_values_are_impossible
        test_found::test_check_where_the_density_is_no_number
+X19    scales of which only the square is seen
+       test_found::test_scale_that_may_be_negative
+X20    observed values that are latents
+       test_found::test_observed_value_that_is_a_latent
+X21    factors in other clothes
+       test_found::test_delta_with_a_density_of_its_own
+X22    forms that another reference point takes away
+       test_found::test_monomials_that_are_none_about_another_point
+X23    data that are changed in place
+       test_found::test_data_that_are_changed_in_place
+X24    masks within an event
+       test_found::test_mask_within_an_event
 """

@@ -7,12 +7,13 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro import handlers, sample
+from numpyro.contrib.control_flow import scan
 from numpyro.distributions import constraints, transforms
 from numpyro.infer import MCMC
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
-from conjugate_ppl.errors import InternalError
+from conjugate_ppl.errors import DataError, InternalError
 from traps.oracles import dense, marginal, schools
 
 KEY = jax.random.key(0)
@@ -195,3 +196,97 @@ def test_half_precision_counts_round():
     slope = np.arange(2060).astype(np.float16).astype(float)[2049:2052] - 2048
     mean = slope.sum() / (1 + (slope**2).sum())
     assert float(cj.collapse(model).conditionals({}, jnp.ones(3))["z"].mean) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("prior", [
+    lambda s: dist.Normal(jnp.zeros(2), s),
+    lambda s: dist.MultivariateNormal(jnp.zeros(2), scale_tril=s * jnp.array([[1.0, 0.0], [-0.5, 1.0]])),
+], ids=["normal", "multivariate"])
+@pytest.mark.parametrize("looped", [False, True])
+def test_scale_that_may_be_negative(prior, looped):
+    """Only squares of a collapsed prior's scale are seen; the model has no density where it is negative."""
+    def model(y):
+        s = sample("s", dist.Normal(0.0, 1.0))
+        if looped:
+            def step(before, seen):
+                z = sample("z", dist.Normal(before, s) if len(prior(1.0).event_shape) == 0 else prior(s))
+                sample("y", dist.Normal(z, 1.0), obs=seen)
+                return z, None
+
+            scan(step, jnp.zeros(2), jnp.stack([y, 2 * y]))
+        else:
+            sample("y", dist.Normal(sample("z", prior(s)), 1.0), obs=y)
+
+    with numpyro.validation_enabled(False):
+        collapsed = cj.collapse(model)
+        assert "z" in collapsed.plan(Y[:2]).collapsed
+        density = jax.jit(lambda s: log_density(collapsed, (Y[:2],), {}, {"s": s})[0])
+        assert np.isfinite(density(0.7)) and density(-0.7) == -np.inf
+
+
+@pytest.mark.parametrize("known", [
+    dist.HalfNormal(1.0), dist.Uniform(-1.0, 1.0), dist.Exponential(1.0), dist.Weibull(1.0, 1.0),
+    dist.ImproperUniform(constraints.positive, (), ()),
+], ids=lambda d: type(d).__name__)
+def test_observed_value_that_is_a_latent(known):
+    """The support of the distribution truncates the latent, which no density formula shows."""
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        sample("at", known, obs=0.5 * z)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    assert "may lie outside its support" in cj.explain(model, Y)["z"].reason
+
+
+@pytest.mark.parametrize(("prior", "growth"), [
+    (dist.Normal(0.0, 1.0), lambda z: z**2), (dist.Gamma(2.0, 1.0), lambda z: 3.0 * z)])
+def test_delta_with_a_density_of_its_own(prior, growth):
+    """A factor in other clothes: with the latent's own prior it may have no integral."""
+    def model():
+        z = sample("z", prior)
+        sample("bonus", dist.Delta(0.0, log_density=growth(z)), obs=0.0)
+        sample("y", dist.Exponential(z) if prior.support is constraints.positive else dist.Normal(z, 1.0),
+               obs=0.3)
+
+    assert "the factor statement `bonus`" in cj.explain(model)["z"].reason
+
+
+@pytest.mark.parametrize(("power", "collapsed"), [
+    (lambda z: z**0 + z**1.0, True), (lambda z: 1 / (1 / z), False), (lambda z: jnp.log(jnp.exp(2 * z)), False)])
+def test_monomials_that_are_none_about_another_point(power, collapsed):
+    """Linear in the latent, and not so in its distance from a reference point."""
+    def model(y):
+        z = sample("z", dist.Normal(3.0, 1.0))
+        sample("y", dist.Normal(power(z), 1.0), obs=y)
+
+    assert ("z" in cj.explain(model, Y).collapsed) == collapsed
+    if collapsed:
+        cj.check(model, KEY, Y)
+
+
+def test_data_that_are_changed_in_place():
+    """In float32 JAX converts an array of NumPy once, and keeps the result for as long as the array lives."""
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    with jax.enable_x64(False):
+        y = np.arange(3.0)
+        collapsed = cj.collapse(model)
+        before = float(collapsed.log_evidence(y))
+        y[0] = 10.0
+        after = float(collapsed.log_evidence(y))
+        assert after == pytest.approx(float(collapsed.log_evidence(y.copy()))) != before
+
+
+def test_mask_within_an_event():
+    """Its axes are those of the event, not of the batch."""
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0).expand([2]))
+        sample("y", dist.Normal(a, 1.0).mask(np.array([True, False])).to_event(1), obs=y)
+
+    y = np.array([[0.0, 1.0], [2.0, np.nan], [4.0, 5.0]])
+    found = cj.collapse(model).conditionals({}, y)["a"]
+    np.testing.assert_allclose(found.mean, [6 / 4, 0.0], atol=1e-12)
+    with pytest.raises(DataError, match=r"`y` at \(2, 0\)"):
+        cj.explain(model, np.where(y == 4.0, np.nan, y))
