@@ -49,7 +49,8 @@ def collapse(model: Model, *, keep: Collection[str] = (), only: Collection[str] 
             `a` a deterministic site.
 
     Returns:
-        A callable with methods `recover`, `conditional_log_prob`, `conditionals`, `log_evidence`.
+        A callable with methods `recover`, `conditional_log_prob`, `conditionals`, `log_evidence`, `mode`,
+        `posterior` and `stream`.
 
     Raises:
         PlanError: when it is called, for names that are no latents of the model, or a required site
