@@ -343,7 +343,8 @@ def test_an_interrupted_run_can_be_repeated():
         with pytest.raises(KeyboardInterrupt):
             mcmc.run(jax.random.key(0), Y, SIGMA)
         mcmc.run(jax.random.key(0), Y, SIGMA)
-        np.testing.assert_array_equal(mcmc.get_samples()["theta"], expected_draws)
+        # programs that are compiled apart may round apart
+        np.testing.assert_allclose(mcmc.get_samples()["theta"], expected_draws, rtol=1e-12)
 
 
 def test_threads_do_not_mix_their_models():

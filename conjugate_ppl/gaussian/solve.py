@@ -81,10 +81,13 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     mean = jax.lax.stop_gradient(times(inverse, target))
     mean = mean + times(fixed, target - times(precision, mean))
     solution = m + scale.apply(mean)
-    quadratic = jnp.sum(proper * mean**2) + shares.quadratic(solution)
-    # A second one in the elements themselves, which are small where prior means are far away.
+    # A second one in the elements themselves, which are small where prior means are far away: there m + T u
+    # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
     pull = scale.transpose_apply(shares.linear - times(shares.rest, solution)) - proper * mean
-    centre = solution + scale.apply(times(fixed, pull))
+    step = times(fixed, pull)
+    centre = solution + scale.apply(step)
+    step = jax.lax.stop_gradient(step)
+    quadratic = jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(solution + scale.apply(step))
     return Solution(shares.components, scale, precision, inverse, mean, centre, quadratic,
                     jnp.sum(logdet) + shares.logdet)
 

@@ -32,8 +32,8 @@ class CompoundVonMises(dist.Distribution):  # type: ignore[misc]
     Example:
         >>> import jax.numpy as jnp
         >>> from conjugate_ppl.marginals import CompoundVonMises
-        >>> print(f"{CompoundVonMises(0.5, 4.0, 2.0).variance:.3f}")  # circular: 1 - E cos(x - m)
-        0.398
+        >>> print(f"{CompoundVonMises(0.5, 4.0, 2.0).variance:.2f}")  # circular: 1 - E cos(x - m)
+        0.40
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"loc": constraints.real, "concentration": constraints.positive,

@@ -350,7 +350,7 @@ def gaussian_more_kept_scales_than_are_added_singly(y, g):
     sample("y", dist.Normal(a[g], s[g]), obs=y)
 
 
-@case("tau a", np.zeros(0), np.zeros(0, int))
+@case("tau s a", np.zeros(0), np.zeros(0, int))
 def gaussian_no_rows(y, g):
     tau, s = sample("tau", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
     with plate("g", G):

@@ -46,7 +46,8 @@ def test_opaque_likelihood(name):
         a = sample("a", dist.Normal(0.0, 1.0))
         sample("y", likelihood(a), obs=y)  # here
 
-    assert "density is not registered" in reason(model, "a", y)
+    words = "summed out already" if name in ("zero-inflated", "mixture") else "density is not registered"
+    assert words in reason(model, "a", y)
 
 
 ROW = jnp.array([2.0, 0.5, 0.1, 0.5])
@@ -56,8 +57,6 @@ PRIORS = {
     "LKJ": lambda: dist.LKJ(2, 1.0),
     "ZeroSumNormal": lambda: dist.ZeroSumNormal(1.0, (3,)),
     "CirculantNormal": lambda: dist.CirculantNormal(jnp.zeros(4), covariance_row=ROW),
-    "GaussianRandomWalk": lambda: dist.GaussianRandomWalk(1.0, 3),
-    "GaussianStateSpace": lambda: dist.GaussianStateSpace(3, jnp.eye(2), scale_tril=jnp.eye(2)),
     "TransformedDistribution": lambda: dist.TransformedDistribution(dist.Normal(0.0, 1.0), AFFINE),
     "ImproperUniform": lambda: dist.ImproperUniform(constraints.positive, (), ()),
 }
