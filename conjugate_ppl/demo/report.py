@@ -16,6 +16,9 @@ from conjugate_ppl.kernel import Collapsed
 
 __all__ = ["Run", "compare", "run", "table"]
 
+_SECONDS = 0.3  # of sampling that a rate is measured on
+_LONGEST = 125  # times the draws asked for
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -62,12 +65,18 @@ def run(kernel: Any, data: Mapping[str, Any], chains: int, draws: int, warmup: i
     startup = seconds_of(mcmc, mcmc.warmup, seed)
     warm = mcmc.last_state
     mcmc.run(jax.random.key(seed + 1), **data, extra_fields=("num_steps",))
-    times = []
-    for length in (draws, 5 * draws):
+
+    def silently(length: int) -> float:
         silent = sampler(length, False)
         silent.post_warmup_state = warm
-        times.append(seconds_of(silent, silent.run, seed + 1))
-    seconds = max((times[1] - times[0]) / 4, 1e-9)
+        return seconds_of(silent, silent.run, seed + 1)
+
+    # every run compiles anew; what sampling adds to that has to stand out from its noise
+    first, times, gap = silently(draws), 1, 0.0
+    while gap < _SECONDS and times < _LONGEST:
+        times *= 5
+        gap = silently(times * draws) - first
+    seconds = max(gap / (times - 1), 1e-9)
     samples = {n: np.asarray(v, np.float64)
                for n, v in mcmc.get_samples(group_by_chain=True).items()}
     fields = mcmc.get_extra_fields()
