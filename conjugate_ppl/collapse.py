@@ -248,7 +248,7 @@ class CollapsedModel:
             return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
 
         size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
-        chunk = None if any(getattr(e, "alone", False) for e in execution.chosen.eliminations) else \
+        chunk = None if any(e.alone for e in execution.chosen.eliminations) else \
             int(np.clip(2**22 // max(size, 1), 1, 256))
         out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
         gone = {n: execution.program.sites[n] for n in execution.plan.collapsed}

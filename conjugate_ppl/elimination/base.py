@@ -47,6 +47,10 @@ class Elimination(Protocol):
     def rule(self) -> str:
         """The rule's name, as `explain` shows it."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether draws are made faster one at a time than many at once."""
+
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         """One exact draw of the block."""
 

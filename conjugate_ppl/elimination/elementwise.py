@@ -15,15 +15,14 @@ from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
-from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
+from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
-from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, article, describe, spoken
-from conjugate_ppl.families import FAMILIES, Family
+from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
+from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.program import Program
 
 __all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
@@ -67,40 +66,10 @@ def choose_family(program: Program, site: str, pool: Pool) -> tuple[str, bool]:
     return best, alone and entering <= set(FAMILIES[best].statistics)
 
 
-class Contribution:
-    """What the factors add to one natural parameter: a vector over the site's elements."""
-
-    def __init__(self, reduced: Reduced, size: int) -> None:
-        self._weights = reduced.weights
-        self._late = reduced.late.get(1, ())
-        found = reduced.entries.get(1)
-        none = np.zeros(0, np.int64)
-        self._fixed = WeightedArray((size,), found.positions, found.weights, found.coefficients) \
-            if found is not None else WeightedArray((size,), (none,), none, np.zeros(0))
-
-    def evaluate(self, values: Values) -> Any:
-        """The vector at the given values of the kept sites."""
-        out = self._fixed.evaluate(values, self._weights.evaluate(values))
-        for late in self._late:
-            (position,), c = late.evaluate(values)
-            out = out.at[position].add(c)
-        return out
-
-    @property
-    def known(self) -> np.ndarray | None:
-        """The vector in double precision, if it depends on nothing."""
-        return None if self._late else self._fixed.known
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class ElementwiseElimination:
+class ElementwiseElimination(ConjugateElimination):
     """A site integrated out element by element; see the module's docstring."""
 
-    sites: tuple[str, ...]
-    rule: str
-    family: Family
-    shape: tuple[int, ...]
-    parameters: dict[str, int]
     contributions: tuple[Contribution, ...]
 
     def natural(self, values: Values) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -112,22 +81,6 @@ class ElementwiseElimination:
         added = tuple(c.evaluate(values).reshape(self.shape) for c in self.contributions)
         constant = tuple(jnp.zeros(self.shape, values.dtype) for _ in self.family.constants)
         return prior, added + constant
-
-    def log_marginal(self, values: Values) -> Any:
-        """log_partition(posterior) - log_partition(prior), summed over elements."""
-        prior, added = self.natural(values)
-        return jnp.sum(self.family.ratio(prior, added))
-
-    def laws(self, values: Values) -> tuple[Any, ...]:
-        prior, added = self.natural(values)
-        return tuple(p + c for p, c in zip(prior, added, strict=True))
-
-    def conditionals(self, laws: tuple[Any, ...]) -> dict[str, Any]:
-        assert self.family.distribution is not None
-        return {self.sites[0]: self.family.distribution(laws)}
-
-    def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        return {n: d.sample(key) for n, d in self.conditionals(self.laws(values)).items()}
 
     def log_prob(self, values: Values) -> Any:
         return self.family.log_posterior(*self.natural(values), values.site(self.sites[0]))

@@ -101,6 +101,10 @@ class FiniteElimination:
             found[step.step.site] = step.draw(k, table, found, over)
         return self._values(found)
 
+    @property
+    def alone(self) -> bool:
+        return False
+
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         return self._draw(key, values, SUM)
 

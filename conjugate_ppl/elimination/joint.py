@@ -57,6 +57,10 @@ class GaussianElimination:
         """The log of the block's integral."""
         return log_integral(self.block, self.solution(values))
 
+    @property
+    def alone(self) -> bool:
+        return False
+
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         return self._to_sites(values, draw(self.block, self.solution(values), key))
 

@@ -21,8 +21,8 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variable
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, describe
-from conjugate_ppl.elimination.elementwise import Contribution
-from conjugate_ppl.families import FAMILIES, Family
+from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
+from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.wishart import WISHARTS
 from conjugate_ppl.program import Program
 
@@ -30,14 +30,9 @@ __all__ = ["MatrixElimination", "eliminate_matrix"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MatrixElimination:
+class MatrixElimination(ConjugateElimination):
     """Matrices integrated out one by one; see the module's docstring."""
 
-    sites: tuple[str, ...]
-    rule: str
-    family: Family
-    shape: tuple[int, ...]
-    parameters: dict[str, int]
     log_det: Contribution
     matrix: Contribution
 
@@ -50,21 +45,6 @@ class MatrixElimination:
         added = self.matrix.evaluate(values).reshape(self.shape)
         return ((jnp.broadcast_to(a, one), jnp.broadcast_to(b, self.shape)),
                 (self.log_det.evaluate(values).reshape(one), 0.5 * (added + added.swapaxes(-1, -2))))
-
-    def log_marginal(self, values: Values) -> Any:
-        """log_partition(posterior) - log_partition(prior), summed over matrices."""
-        return jnp.sum(self.family.ratio(*self.natural(values)))
-
-    def laws(self, values: Values) -> tuple[Any, ...]:
-        prior, added = self.natural(values)
-        return tuple(p + c for p, c in zip(prior, added, strict=True))
-
-    def conditionals(self, laws: tuple[Any, ...]) -> dict[str, Any]:
-        assert self.family.distribution is not None
-        return {self.sites[0]: self.family.distribution(laws)}
-
-    def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        return {n: d.sample(key) for n, d in self.conditionals(self.laws(values)).items()}
 
     def log_prob(self, values: Values) -> Any:
         (law,) = self.conditionals(self.laws(values)).values()

@@ -22,23 +22,19 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import Small, read, small, take
 
-__all__ = ["estimated", "grouped_shares", "known_numbers", "pattern_precision"]
+__all__ = ["estimated", "grouped_shares", "of_patterns"]
 
 
 def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: Any, t: Any,
                    moving: Any) -> Shares:
     """The shares of components with one weight each."""
     s, width = block.structure, block.structure.width
-    many = values.number(parts.many.astype(float))
-    weight = read(omega, parts.weight)
-    root = small(width, lambda i, j: known_numbers(values, parts.root[:, i, j]),
-                 lambda: values.number(parts.root))
-    scale = block.inner_scale(t, parts.scale)
-    precision, logdet = pattern_precision(root, weight, scale, many.shape)
+    many, weight, root, scale, precision, logdet = of_patterns(block, parts, values, omega, t)
     v = precision.entries().rows
     loading = Coupling([values.number(parts.loading[:, i, :].T) for i in range(width)], parts.owner,
                        len(s.blocks))  # K, of each pattern
@@ -77,18 +73,29 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     return Shares(rest, linear, total, quadratic, components)
 
 
+def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, omega: Any, t: Any
+                ) -> tuple[Any, Any, Small, Small, Small, Any]:
+    """How many components each pattern has, its weight, R, T, V and log det M."""
+    many = values.number(parts.many.astype(float))
+    weight = read(omega, parts.weight)
+    root = small(block.structure.width, lambda i, j: _known_numbers(values, parts.root[:, i, j]),
+                 lambda: values.number(parts.root))
+    scale = block.inner_scale(t, parts.scale)
+    return many, weight, root, scale, *_pattern_precision(root, weight, scale, many.shape)
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
-def pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
+def _pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
                        ) -> tuple[Small, Any]:
     """(V, log det M) of every pattern; R is known, and has no derivative."""
     _, low, half = _factors(root, weight, scale)
     return _filled(half.gram().scaled(weight), 2 * low.log_diagonal(), shape)
 
 
-@pattern_precision.defjvp
+@_pattern_precision.defjvp
 def _(shape: tuple[int, ...], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (root, weight, scale), (_, d_weight, d_scale) = primals, tangents
-    v, logdet = pattern_precision(root, weight, scale, shape)
+    v, logdet = _pattern_precision(root, weight, scale, shape)
     white, low, half = _factors(root, weight, scale)
     inverse_low = low.inverse_lower()
     n, whitened = half @ inverse_low, inverse_low @ white
@@ -161,7 +168,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
     return Components(centre, slope, own[2], own[1])
 
 
-def known_numbers(values: Values, numbers: np.ndarray) -> Any:
+def _known_numbers(values: Values, numbers: np.ndarray) -> Any:
     """Known numbers of all patterns; a scalar where they are equal, and 0 where they are zero."""
     if not numbers.any():
         return 0

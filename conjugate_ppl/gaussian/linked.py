@@ -12,10 +12,10 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
-from conjugate_ppl.gaussian.grouped import estimated, known_numbers, pattern_precision
+from conjugate_ppl.gaussian.grouped import estimated, of_patterns
 from conjugate_ppl.gaussian.products import times, transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
-from conjugate_ppl.gaussian.small import read, small, take
+from conjugate_ppl.gaussian.small import take
 
 __all__ = ["crossed_shares"]
 
@@ -24,12 +24,7 @@ def crossed_shares(block: GaussianBlock, parts: Crossed, values: Values, omega: 
                    moving: Any) -> Shares:
     """The shares of components with one weight each, and few links."""
     s, width = block.structure, block.structure.width
-    many = values.number(parts.many.astype(float))
-    weight = read(omega, parts.weight)
-    root = small(width, lambda i, j: known_numbers(values, parts.root[:, i, j]),
-                 lambda: values.number(parts.root))
-    scale = block.inner_scale(t, parts.scale)
-    precision, logdet = pattern_precision(root, weight, scale, many.shape)
+    many, weight, root, scale, precision, logdet = of_patterns(block, parts, values, omega, t)
     own = take(precision, parts.pattern).entries()  # V of each component
     links = _Links(parts.links, values, s.components.shape, s.blocks.shape)
     shift = [values.number(x) for x in parts.shift.T]
