@@ -32,30 +32,55 @@ Group = tuple[np.ndarray, bool]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Mix:
+    """An orthogonal matrix Q of shape (events, events): as it is, or as `I - left right'`.
+
+    The second form is a product of reflections, as many as directions that are not exchangeable. Where these
+    are few it is smaller, and so are the constants of a program.
+    """
+
+    matrix: np.ndarray | None
+    left: np.ndarray
+    right: np.ndarray
+
+    @property
+    def transposed(self) -> Mix:
+        """Its inverse."""
+        return Mix(None if self.matrix is None else self.matrix.T, self.right, self.left)
+
+    def __matmul__(self, x: Any) -> Any:
+        if self.matrix is not None:
+            return _product(self.matrix, x)
+        return x - _product(self.left, _product(self.right.T, x))
+
+
+def _product(a: np.ndarray, x: Any) -> Any:
+    return a @ x if is_known(x) else matmul(a.astype(x.dtype), x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rotation:
     """e = Q e', site by site.
 
     Attributes:
-        parts: (element numbers of shape (events, width), a range; Q of shape (events, events)) for
-            each site that is rotated.
+        parts: (element numbers of shape (events, width), a range; Q) for each site that is rotated.
     """
 
-    parts: tuple[tuple[np.ndarray, np.ndarray], ...]
+    parts: tuple[tuple[np.ndarray, Mix], ...]
 
     def forward(self, e: Any) -> Any:
         """From plain to rotated coordinates, along the first axis."""
-        return self._apply(e, [(index, q.T) for index, q in self.parts])
+        return self._apply(e, [(index, q.transposed) for index, q in self.parts])
 
     def backward(self, e: Any) -> Any:
         """From rotated to plain coordinates, along the first axis."""
         return self._apply(e, self.parts)
 
-    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Any:
+    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Mix]]) -> Any:
         pieces, done = [], 0
         for index, q in sorted(parts, key=lambda p: int(p[0][0, 0])):
             first, last = int(index[0, 0]), int(index[-1, -1]) + 1  # a site's elements are a range
-            flat = e[first:last].reshape(len(index), -1)
-            turned = q @ flat if is_known(e) else matmul(q.astype(e.dtype), flat)
+            turned = q @ e[first:last].reshape(len(index), -1)
             pieces += [e[done:first], turned.reshape(last - first, *e.shape[1:])]
             done = last
         pieces.append(e[done:])
@@ -112,7 +137,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[tuple[np.ndarray, int]], o
     return Rotated(rotation, turned, groups)
 
 
-def _events(h: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _events(h: np.ndarray, table: np.ndarray) -> Mix:
     """The orthogonal matrix for the events of one site."""
     events, width = table.shape
     rng = np.random.default_rng(0)
@@ -128,10 +153,34 @@ def _events(h: np.ndarray, table: np.ndarray) -> np.ndarray:
     if cross.shape[1] > events:  # a random mix of columns spans the same space
         cross = cross @ rng.normal(size=(cross.shape[1], events))
     # within one eigenspace, the directions that couple with other sites come first
+    alike = np.arange(0)  # of the others, any orthogonal mix will do
     gaps = np.diff(values) > _EQUAL * max(np.abs(values).max(initial=0.0), 1e-300)
     for space in np.split(np.arange(events), np.flatnonzero(gaps) + 1):
         if len(space) == 1:
             continue
         basis = vectors[:, space]
-        vectors[:, space] = basis @ np.linalg.svd(basis.T @ cross)[0]
-    return vectors
+        turn, sizes, _ = np.linalg.svd(basis.T @ cross)
+        vectors[:, space] = basis @ turn
+        free = space[(sizes > _EQUAL * np.abs(cross).max(initial=0.0)).sum():]
+        alike = max(alike, free, key=len)
+    special = vectors[:, np.setdiff1d(np.arange(events), alike)]
+    if 2 * special.shape[1] >= events:
+        return Mix(vectors, np.zeros((events, 0)), np.zeros((events, 0)))
+    return _reflections(special)
+
+
+def _reflections(columns: np.ndarray) -> Mix:
+    """An orthogonal matrix that begins with orthonormal columns, up to their signs.
+
+    A product of Householder reflections: (I - left right') (I - 2 v v') = I - left right' - 2 (Q v) v'.
+    """
+    count = columns.shape[1]
+    left, right = np.zeros_like(columns), np.zeros_like(columns)
+    for k in range(count):
+        v = columns[:, k] - right @ (left.T @ columns[:, k])  # as the reflections so far leave it
+        v[:k] = 0.0
+        v[k] += np.copysign(np.linalg.norm(v), v[k])
+        v /= np.linalg.norm(v)
+        left[:, k] = 2 * (v - left @ (right.T @ v))
+        right[:, k] = v
+    return Mix(None, left, right)
