@@ -12,14 +12,14 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax.flatten_util import ravel_pytree
-from models import CASES, composition, gaussian_blocks, statespace
+from models import CASES, composition, gaussian_blocks, mixed, statespace
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import init_to_uniform
 
 import conjugate_ppl as cj
 
 DRAWS = 4000
-WHOLE = [m.__name__ for m in (gaussian_blocks, composition, statespace)]
+WHOLE = [m.__name__ for m in (gaussian_blocks, composition, mixed, statespace)]
 # of the models that differ in their spelling alone, some; discrete latents have tests of their own
 TABLE = {n: c for k, (n, c) in enumerate(CASES.items())
          if c.model.__module__ != "models.finite" and not n.startswith("childless") and (c.model.__module__ in WHOLE or k % 10 == 0)}

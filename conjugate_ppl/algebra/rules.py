@@ -48,13 +48,23 @@ from conjugate_ppl.algebra.value import (
     spread,
     where,
 )
-from conjugate_ppl.algebra.variables import Elementwise, Exponential, Log, Opaque
+from conjugate_ppl.algebra.variables import (
+    Condition,
+    Elementwise,
+    Exponential,
+    Latent,
+    Log,
+    Opaque,
+)
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["RULES", "Unknown"]
+__all__ = ["LOOKED_UP", "RULES", "Unknown"]
+
+LOOKED_UP = "an index that depends on a latent"
+"""Why a look-up is no data movement."""
 
 Rule = Callable[..., Any]
 
@@ -391,7 +401,7 @@ def _move(name: str) -> Rule:
 
     def rule(walk: Walk, eqn: Equation, x: Any, *known: Any) -> Value:
         if not isinstance(x, Value) or any(isinstance(k, Value) for k in known):
-            raise Unknown("an index that depends on a latent")
+            raise Unknown(LOOKED_UP)
         if not all(is_known(k) for k in known):
             return walk.traced_movement(eqn, x, known)
         try:
@@ -477,13 +487,42 @@ def _several(name: str) -> Rule:
 
 def _select_n(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
     if not is_known(which):
-        raise Unknown("a choice between cases that depends on a latent or on traced data")
+        return _switched(walk, eqn, which, *cases)
     shape = _shape(*cases, which)
     which = np.broadcast_to(which.astype(int), shape)
     terms: list[Term] = []
     for k, case in enumerate(cases):
         terms += where(which == k, _full(case, shape)).terms
     return collect(shape, terms)
+
+
+def _switched(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
+    """b + i (a - b) for a condition i that is a number, 1 or 0, in each place; what is in the other case is
+    multiplied by 0, so it has to be finite."""
+    unknown = Unknown("a choice between cases that depends on a latent or on traced data")
+    values = [value_of(c) for c in cases]
+    if not isinstance(which, Value) or which.roots & walk.candidates or len(values) > 2 or not any(
+            v.roots & walk.candidates for v in values) or not all(_surely_finite(walk, v) for v in values):
+        raise unknown
+    number = eqn.inputs[0]
+    if walk.graph.dtypes[number] != bool:
+        raise unknown
+    condition = walk.variables.once(("condition", number), lambda: Condition(
+        f"condition#{number}", int(np.prod(which.shape)), False, which.roots, number))
+    shape = _shape(*cases, which)
+    b, a = (_full(v, shape) for v in values)
+    return add(b, multiply(_full(Value.of(condition, which.shape), shape), add(a, b, -1)))
+
+
+def _surely_finite(walk: Walk, value: Value) -> bool:
+    """Whether no element can be infinite or NaN: polynomials in latents and in elements looked up among them."""
+    def finite(v: Any) -> bool:
+        return isinstance(v, Latent | Condition) or (
+            isinstance(v, Opaque) and v.equation.primitive in movement.MOVES
+            and _surely_finite(walk, walk.value(v.equation.inputs[0])))
+
+    return all(is_known(c) and bool(np.isfinite(c).all()) for t in value.terms for c in t.coefficients) and all(
+        a.power > 0 and finite(a.variable) for t in value.terms for a in t.atoms)
 
 
 def _dynamic_update_slice(walk: Walk, eqn: Equation, x: Any, update: Any, *starts: Any) -> Value:

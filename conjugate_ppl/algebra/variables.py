@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.term import Value
 
-__all__ = ["Complement", "Elementwise", "Exponential", "Latent", "Log", "Opaque", "Variable"]
+__all__ = ["Complement", "Computed", "Condition", "Elementwise", "Exponential", "Latent", "Log", "Opaque", "Variable"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +72,16 @@ class Opaque(Variable):
 
     def elements(self, values: Values) -> Any:
         return values.evaluate(self.number).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Condition(Variable):
+    """Truth values computed from sites, as numbers 1 and 0."""
+
+    number: int
+
+    def elements(self, values: Values) -> Any:
+        return values.evaluate(self.number).reshape(-1).astype(values.dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,13 +17,21 @@ from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, Remnant, check_coordinates
+from conjugate_ppl.elimination.base import (
+    MARGINAL,
+    Declined,
+    Parts,
+    Pool,
+    Remnant,
+    check_coordinates,
+    whole,
+)
 from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
-from conjugate_ppl.gaussian.posterior import draw, log_prob
+from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
@@ -65,7 +73,30 @@ class GaussianElimination:
         return self._to_sites(values, draw(self.block, self.solution(values), key))
 
     def log_prob(self, values: Values) -> Any:
-        return log_prob(self.block, self.solution(values), self._to_elements(values))
+        return jnp.sum(self.log_probs(values))
+
+    @property
+    def partition(self) -> Parts:
+        s, sites = self.block.structure, self.block.sites
+        if self.block.rotation is not None:  # a rotation mixes elements
+            joined = whole({t.name: t.shape for t in sites})
+            return Parts(joined.elements, np.zeros(self._rows, int))
+        count = len(s.components)
+        own = np.where(s.component < 0, count + s.block, s.component)
+        rows = np.concatenate([np.arange(count), count + np.arange(self._rows - count)])
+        return Parts({t.name: own[t.elements] for t in sites}, rows)
+
+    @property
+    def _rows(self) -> int:
+        """How many `log_probs` there are."""
+        s = self.block.structure
+        return len(s.components) + (len(s.blocks) if s.blocks.size else 0)
+
+    def centre(self, values: Values) -> dict[str, Any]:
+        return self._to_sites(values, centre(self.block, self.solution(values)))
+
+    def log_probs(self, values: Values) -> Any:
+        return log_probs(self.block, self.solution(values), self._to_elements(values))
 
     def laws(self, values: Values) -> dict[str, Law]:
         return laws(self.block, self.solution(values), lambda e: self._to_sites(values, e))

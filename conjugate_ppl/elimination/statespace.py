@@ -27,6 +27,7 @@ from conjugate_ppl.elimination.base import (
     Beside,
     Declined,
     Elimination,
+    Parts,
     Pool,
     Remnant,
     check_coordinates,
@@ -40,7 +41,7 @@ from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
 from conjugate_ppl.statespace.layers import Layers, NoChain, find_layers
 from conjugate_ppl.statespace.model import ChainModel, Noise
-from conjugate_ppl.statespace.smoother import backward, draw, log_prob, smoothed
+from conjugate_ppl.statespace.smoother import backward, draw, log_probs, smoothed
 
 __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 
@@ -106,13 +107,26 @@ class StateSpaceElimination:
         found = jax.vmap(draw)(backward(self._steps(values)), noise)
         return self._to_sites(values, self.model.unpack(found))
 
+    @property
+    def partition(self) -> Parts:
+        own, n = self.model.layers.chain, self.model.layers
+        return Parts({s: own[at: at + self.origin[s].size] for s, at in self.first.items()},
+                     np.repeat(np.arange(n.chains), n.steps))
+
+    def centre(self, values: Values) -> dict[str, Any]:
+        return {n: mean for n, (mean, _) in self.laws(values).items()}
+
     def log_prob(self, values: Values) -> Any:
+        return jnp.sum(self.log_probs(values))
+
+    def log_probs(self, values: Values) -> Any:
         x = jnp.concatenate([values.site(n).reshape(-1) - values.number(self.origin[n])
                              for n in self.sites])
         packed = self.model.pack(x)
-        missing = packed.size - self.model.size  # places without an element, standard normal at 0
-        return jnp.sum(jax.vmap(log_prob)(backward(self._steps(values)), packed)) \
-            + 0.5 * missing * np.log(2 * np.pi)
+        found = jax.vmap(log_probs)(backward(self._steps(values)), packed).reshape(-1)
+        layers = self.model.layers
+        missing = layers.width - np.bincount(layers.vector // layers.width, minlength=len(found))
+        return found + values.number(0.5 * np.log(2 * np.pi) * missing)  # standard normal at 0
 
     def laws(self, values: Values) -> dict[str, tuple[Any, Any]]:
         mean, variance = (self.model.unpack(x) for x in jax.vmap(smoothed)(backward(self._steps(values))))

@@ -79,10 +79,18 @@ class Cases:
         """The readings' elements at full size."""
         return [np.broadcast_to(r.element, self.shape) for r in self.readings]
 
-    def constant_along(self, axes: Sequence[int]) -> bool:
-        """Whether every reading reads the same element all along some own axes."""
-        return all(bool((np.take(e, [0], a) == e).all()) if e.shape[a] else True
-                   for r in self.readings for e in [r.element] for a in axes)
+    def alike_along(self, axes: Sequence[int]) -> Cases:
+        """The same, where every reading reads one element all along some own axes, or here and there none (where
+        all states have one value); `Mixed` if one reads several."""
+        found = []
+        for r in self.readings:
+            e = r.element
+            if e.size and (e == NONE).any() and (e >= 0).any() and any(e.shape[a] > 1 for a in axes):
+                e = np.where(e == NONE, e.max(tuple(axes), keepdims=True), e)
+            if any(e.shape[a] and (np.take(e, [0], a) != e).any() for a in axes):
+                raise Mixed
+            found.append(r.map(e))
+        return dataclasses.replace(self, readings=tuple(found))
 
 
 def _merged(a: Reading, b: Reading) -> Reading | None:

@@ -1,7 +1,8 @@
 """Putting blocks together: the search for a plan.
 
 Latents that nothing depends on go first. Discrete latents are summed out next, since no sampler of what is
-left could move them; what shares a factor with them is not looked at any more. Then Gaussian sites jointly, then the other families from the
+left could move them. What shares a factor with them is integrated out for each of their states before, if
+it has to do with one element of theirs (`elimination/mixed.py`); otherwise it stays. Then Gaussian sites jointly, then the other families from the
 last site of the model to the first, each on what the previous eliminations left; the other way round is
 tried too, and of the two the one that integrates out more numbers is taken (Gaussian first if equal).
 Every site that fails is declined with the first reason found, and the search goes on without it.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 import networkx as nx
 import numpy as np
 
+from conjugate_ppl.algebra.rules import LOOKED_UP
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
@@ -30,8 +32,9 @@ from conjugate_ppl.elimination import (
     eliminate_matrix,
     eliminate_statespace,
 )
-from conjugate_ppl.elimination.base import Beside, article, spoken
+from conjugate_ppl.elimination.base import WHAT_IS_LEFT, Beside, article, spoken
 from conjugate_ppl.elimination.conflicts import block_degree, conflicts
+from conjugate_ppl.elimination.mixed import beneath
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.families.wishart import WISHARTS
@@ -88,23 +91,32 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
                 forward.append(name)
                 found = True
 
-    candidates, perhaps = [], []
-    for name in free:
+    candidates: list[str] = []
+    perhaps: list[str] = []
+    below: list[str] = []  # candidates given the discrete ones
+    for name in sorted(free, key=lambda n: not program.sites[n].discrete):
         if name in forward:
             continue
+        site = program.sites[name]
         problem = obstacle(program, deps, name, frozenset(forward))
-        if problem is not None:
-            declined[name] = problem
-        elif program.sites[name].family or program.sites[name].discrete:
-            candidates.append(name)
-        else:
-            perhaps.append(name)
+        if problem is None:
+            (candidates if site.family or site.discrete else perhaps).append(name)
+            continue
+        declined[name] = problem
+        if site.discrete:
+            continue
+        summed = frozenset(n for n in candidates if program.sites[n].discrete)
+        other = obstacle(program, deps, name, frozenset(forward), summed)
+        declined[name] = other or problem
+        if other is None:
+            (below if site.family else perhaps).append(name)
 
-    fitting, others = _fitting(program, deps, candidates, perhaps, forward)
-    candidates = [n for n in free if n in (*candidates, *fitting)]
+    fitting, others = _fitting(program, deps, [*candidates, *below], perhaps, forward)
+    below = [n for n in free if n in (*below, *fitting) and n in declined]
+    candidates = [n for n in free if n in (*candidates, *fitting) and n not in declined]
     declined.update(others)
     wanted = frozenset((*wanted, *(only or ())))  # at any price
-    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete, wanted)
+    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete, wanted, below)
                 for _ in range(2)]
     kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
     attempts[0].run(gaussian_first=True)
@@ -174,8 +186,11 @@ class _Attempt:
     """One order of eliminations."""
 
     def __init__(self, program: Program, deps: Dependencies, candidates: list[str],
-                 forward: frozenset[str], concrete: bool, wanted: frozenset[str]) -> None:
+                 forward: frozenset[str], concrete: bool, wanted: frozenset[str],
+                 below: Collection[str] = ()) -> None:
         self.wanted = wanted
+        self.below = list(below)
+        self.given: dict[str, Declined] = {}  # why those left are not integrated out given discrete ones
         self.program, self.deps, self.concrete = program, deps, concrete
         self.forward = forward
         self.left = [n for n in candidates if not program.sites[n].discrete]
@@ -195,13 +210,14 @@ class _Attempt:
         return sum(self.program.sites[n].size for n in self.collapsed)
 
     def run(self, gaussian_first: bool) -> None:
-        """Walk once with all candidates visible, then eliminate."""
+        """Sum out, then walk once with all candidates left visible, and eliminate them."""
+        self._finite()
         self.values = self._walk()
         self._reject_noise()
         self._reject_unproved_simplexes()
         self._reject_reordered()
-        self.pool = Pool({n: v.terms for n, v in self.values.items()})
-        self._finite()
+        self.pool = Pool({**{n: v.terms for n, v in self.values.items() if n not in self.consumed},
+                          **self.pool.factors})
         steps: list[Callable[[], None]] = [self._gaussian, self._elementwise]
         for step in steps if gaussian_first else reversed(steps):
             step()
@@ -249,9 +265,12 @@ class _Attempt:
                                        "another order", site.source))
 
     def _decline(self, problem: Declined) -> None:
-        if problem.site in self.left:
-            self.left.remove(problem.site)
-            self.declined[problem.site] = problem
+        name = problem.site
+        if name in self.left:
+            self.left.remove(name)
+            # what was in the way first is why there is a marginal in the way now
+            after = name in self.given and WHAT_IS_LEFT in problem.reason
+            self.declined[name] = self.given[name] if after else problem
 
     # -- discrete sites ---------------------------------------------------------------------------
 
@@ -260,17 +279,63 @@ class _Attempt:
         while (beside := self._left_beside()) is not None:
             self.discrete.remove(beside.site)
             self.declined[beside.site] = beside
+        below = [*self.below, *self.left]
+        while below:
+            mixed = [p for p in self._independent([*self.discrete, *below])
+                     if not frozenset(self.discrete).isdisjoint(p) and not frozenset(below).isdisjoint(p)]
+            if not mixed:
+                break
+            done = self._sum_out([n for n in mixed[0] if n in self.discrete],
+                                 [n for n in mixed[0] if n in below])
+            below = [n for n in below if n not in done]
         for block in self._independent(self.discrete):
-            touched = self._factors(block)
-            try:
-                elimination, self.pool = eliminate_finite(self.program, block, touched, self.pool)
-            except Declined as problem:
-                for name in block:
-                    self.declined[name] = problem if name == problem.site else Declined(
-                        name, f"it meets `{problem.site}`, which is not summed out: {problem.reason}",
-                        problem.source)
-                continue
-            self._accept(elimination, block, touched, {n: elimination.how(n) for n in block})
+            self._sum_out(block, [])
+
+    def _sum_out(self, block: list[str], below: list[str]) -> Collection[str]:
+        """Sum out a block, what is `below` it integrated out before; returns what need not be tried again."""
+        touched = self._factors([*block, *below])
+        parts = None
+        try:
+            if below:
+                given = _Attempt(self.program, self.deps, below, self.forward, self.concrete, self.wanted)
+                given.run(gaussian_first=True)
+                found = given.collapsed
+                if len(self._independent([*block, *found])) > 1 or not found:  # what joined them stays
+                    self._keep(block, given.declined)
+                    return [n for n in below if n not in found]
+                touched = self._factors([*block, *found])
+                parts = beneath(self.program, given.eliminations, block, touched)
+            elimination, self.pool = eliminate_finite(self.program, block, touched, self.pool, parts)
+        except Declined as problem:
+            if below:
+                self._keep(block, {problem.site: problem})
+                return [problem.site] if problem.site in below else below
+            for name in block:
+                self.declined[name] = problem if name == problem.site else Declined(
+                    name, f"it meets `{problem.site}`, which is not summed out: {problem.reason}",
+                    problem.source)
+            self.discrete = [n for n in self.discrete if n not in block]
+            return []
+        if parts is not None:
+            self._keep(block, given.declined)
+            for e in parts.eliminations:
+                sites = [n for n in e.sites]
+                self._accept(e, sites, [], {n: f"given {_listed([f'`{k}`' for k in parts.above])}, "
+                                            + given.why[n] for n in sites})
+            self.family.update(given.family)
+        self._accept(elimination, block, touched, {n: elimination.how(n) for n in block})
+        self.discrete = [n for n in self.discrete if n not in block]
+        return below
+
+    def _keep(self, block: Collection[str], declined: Mapping[str, Declined]) -> None:
+        """Why sites are not integrated out given a block of discrete ones."""
+        for name, problem in declined.items():
+            if LOOKED_UP in problem.reason:
+                at = [n for n in block if any({n, name} <= d for d in self.deps.factor.values())]
+                problem = Declined(name, f"{_listed([f'`{n}`' for n in at])}, which is summed out, chooses between "
+                                   "its elements; only one of the two can be integrated out, and no "
+                                   "gradient moves a discrete latent", problem.source)
+            (self.declined if name in self.below else self.given)[name] = problem
 
     def _left_beside(self) -> Declined | None:
         """A discrete site that shares a factor with one that stays, if there is one."""

@@ -42,9 +42,12 @@ class Dependencies:
         return frozenset(found)
 
 
-def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset[str]
-             ) -> Declined | None:
-    """Why a latent cannot be a candidate, or None; sites in `forward` stand in nobody's way."""
+def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset[str],
+             given: frozenset[str] = frozenset()) -> Declined | None:
+    """Why a latent cannot be a candidate, or None.
+
+    Sites in `forward` stand in nobody's way, and neither do discrete ones in `given`.
+    """
     site = program.sites[name]
     reason = _own_obstacle(program, site)
     if reason:
@@ -53,7 +56,7 @@ def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset
         if other == name or other in forward:
             continue
         child = program.sites[other]
-        reason = _child_obstacle(program, deps, name, child)
+        reason = _child_obstacle(program, deps, name, child, given)
         if reason:
             return Declined(name, reason, child.source)
     return None
@@ -104,7 +107,7 @@ def _discrete_obstacle(program: Program, site: Site) -> str:
     return ""
 
 
-def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site) -> str:
+def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site, given: frozenset[str]) -> str:
     if child.branched:
         return f"`{child.name}` is sampled inside `cond`"
     if program.sites[name].discrete:
@@ -125,8 +128,10 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
         return f"the mask of `{child.name}` depends on it"
     if name in deps.support[child.name]:
         return f"the support of `{child.name}` depends on it"
+    if deps.support[child.name] & given:
+        return f"the support of `{child.name}` depends on a discrete latent"
     discrete = [d for d in sorted(deps.factor[child.name])
-                if d in program.sites and program.sites[d].discrete]
+                if d in program.sites and program.sites[d].discrete and d not in given]
     if child.name in discrete:
         return f"`{child.name}`, which depends on it, is a discrete latent"
     if discrete:

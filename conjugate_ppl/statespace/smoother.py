@@ -12,7 +12,7 @@ from jax import lax
 from conjugate_ppl.gaussian.small import of_array
 from conjugate_ppl.statespace.filter import Steps, filtered, sooner
 
-__all__ = ["Backward", "backward", "draw", "log_prob", "smoothed"]
+__all__ = ["Backward", "backward", "draw", "log_probs", "smoothed"]
 
 
 def _product(a: Any, b: Any) -> Any:
@@ -106,16 +106,16 @@ def draw(back: Backward, noise: Any) -> Any:
     return lax.scan(step, jnp.zeros_like(moves[0]), (moves, back.b), reverse=True)[1]
 
 
-def log_prob(back: Backward, x: Any) -> Any:
-    """Log density of all steps, each given the next."""
+def log_probs(back: Backward, x: Any) -> Any:
+    """Log density of each step given the next."""
     gap = x - back.g - _apply(back.b, sooner(x))
     w = _divided(back.c, gap[..., None])[..., 0]
 
     def log_diagonal(a: Any) -> Any:
-        return jnp.sum(jnp.log(jnp.diagonal(a, axis1=-2, axis2=-1)))
+        return jnp.sum(jnp.log(jnp.diagonal(a, axis1=-2, axis2=-1)), -1)
 
-    return (-0.5 * jnp.sum(_apply(_transposed(back.low), w) ** 2) + log_diagonal(back.low)
-            - log_diagonal(back.c) - 0.5 * x.size * math.log(2 * math.pi))
+    return (-0.5 * jnp.sum(_apply(_transposed(back.low), w) ** 2, -1) + log_diagonal(back.low)
+            - log_diagonal(back.c) - 0.5 * x.shape[-1] * math.log(2 * math.pi))
 
 
 def smoothed(back: Backward) -> tuple[Any, Any]:
