@@ -592,12 +592,65 @@ def variance_beside_a_known_one(y):
     sample("y", dist.MultivariateNormal(0.0, covariance_matrix=v * jnp.eye(3) + 0.5), obs=y)  # here
 
 
-@declines("mu", "also depends on the discrete latent `z`", Y, collapsed="z")
+@declines("mu", "`z`, which is summed out, chooses between its elements", Y, collapsed="z")
 def discrete_parent(y):
     mu = sample("mu", dist.Normal(jnp.zeros(2), 1.0))
     with plate("rows", N):
         z = sample("z", dist.Bernoulli(0.4), infer={"enumerate": "parallel"})
         sample("y", dist.Normal(mu[z], 1.0), obs=y)  # here
+
+
+@declines("b", "meets several elements of the discrete latent `k`", Y, collapsed="k u")
+def discrete_classes_beside_what_all_share(y):
+    b = sample("b", dist.Normal(0.0, 1.0))  # here
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        u = sample("u", dist.Normal(2.0 * k, 1.0))
+        sample("y", dist.Normal(b + u, 1.0 + k), obs=y)
+
+
+@declines("mu", "it joins elements of `u` that meet different elements of the discrete latent `k`", Y,
+          collapsed="k u")
+def discrete_classes_of_exchangeable_effects(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))  # here
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        u = sample("u", dist.Normal(mu, 1.0))
+        sample("y", dist.Normal(u + 2.0 * k, 1.0), obs=y)
+
+
+@declines("u", "elements of it that are not independent meet different elements of the discrete latent `k`", Y,
+          collapsed="k")
+def discrete_classes_of_a_process(y):
+    near = jnp.exp(-0.5 * (jnp.arange(N)[:, None] - jnp.arange(N)) ** 2) + 0.1 * jnp.eye(N)
+    u = sample("u", dist.MultivariateNormal(jnp.zeros(N), near))  # here
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        sample("y", dist.Normal(u, 1.0 + k), obs=y)
+
+
+@declines("p", "the support of `y` depends on a discrete latent", np.minimum(COUNT, 3), collapsed="k")
+def discrete_totals(y):
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        p = sample("p", dist.Beta(1.0, 2.0))
+        sample("y", dist.Binomial(3 + k, p), obs=y)  # here
+
+
+@declines("u", "`u` goes through `tanh` in `y`", Y, collapsed="k")
+def discrete_classes_of_what_is_not_linear(y):
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        u = sample("u", dist.Normal(2.0 * k, 1.0))
+        sample("y", dist.Normal(jnp.tanh(u), 1.0), obs=y)  # here
+
+
+@declines("s", "`s` goes through a power of a sum in `y`", Y, collapsed="k")
+def discrete_choice_between_scales(y):
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        s = sample("s", dist.InverseGamma(2.0, 1.0))
+        sample("y", dist.Normal(0.0, jnp.where(k == 1, jnp.sqrt(s), 2.0)), obs=y)  # here
 
 
 @declines("mu", "MixtureSameFamily", Y)

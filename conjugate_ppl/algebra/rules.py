@@ -505,7 +505,7 @@ def _switched(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
             v.roots & walk.candidates for v in values) or not all(_surely_finite(walk, v) for v in values):
         raise unknown
     number = eqn.inputs[0]
-    if walk.graph.dtypes[number] != bool:
+    if walk.graph.dtypes[number].kind != "b":
         raise unknown
     condition = walk.variables.once(("condition", number), lambda: Condition(
         f"condition#{number}", int(np.prod(which.shape)), False, which.roots, number))

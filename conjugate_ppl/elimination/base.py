@@ -21,8 +21,21 @@ from conjugate_ppl.algebra.variables import (
 )
 from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Parts", "Pool", "Remnant", "WHAT_IS_LEFT", "article",
-           "check_coordinates", "describe", "spoken", "whole"]
+__all__ = [
+    "MARGINAL",
+    "WHAT_IS_LEFT",
+    "Beside",
+    "Declined",
+    "Elimination",
+    "Parts",
+    "Pool",
+    "Remnant",
+    "article",
+    "check_coordinates",
+    "describe",
+    "spoken",
+    "whole",
+]
 
 MARGINAL = "\0"
 """Ends the names of what eliminations leave; no site has such a name."""

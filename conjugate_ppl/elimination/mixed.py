@@ -202,7 +202,8 @@ def beneath(program: Program, eliminations: Sequence[Elimination], discrete: Seq
             raise _not_one(program, name, eliminations, part, whole, several, mine)
         above[name] = np.full(int(whole.max(initial=0)) + 1, NONE)
         above[name][found[:, 0]] = found[:, 1]
-    numbers = float(np.prod([len(program.sites[n].states) for n in above])) * sum(s.size for s in sites)
+    combinations = [len(s.states) for s in map(program.sites.__getitem__, above) if s.states is not None]
+    numbers = float(np.prod([float(c) for c in combinations])) * sum(s.size for s in sites)
     if numbers > _LARGEST:
         raise Declined(sites[0].name, f"with the states of {' and '.join(f'`{n}`' for n in above)} it would take "
                        f"{numbers:.2g} numbers", sites[0].source)
@@ -260,12 +261,13 @@ def _not_one(program: Program, name: str, eliminations: Sequence[Elimination], p
     shared = [s for s in sites if np.isin(part[s.name], direct).any()]
     if shared:
         site = min(shared, key=lambda s: s.size)
-        return Declined(site.name, f"it meets several elements of the discrete latent `{name}`, which is summed out; "
-                        "only one of the two can be integrated out, and no gradient moves a discrete latent",
-                        site.source)
+        several_of_it = np.bincount(part[site.name], minlength=len(whole))[direct].max() > 1
+        what = "it meets several elements" if not several_of_it else (
+            "elements of it that are not independent meet different elements")
+        return Declined(site.name, f"{what} of the discrete latent `{name}`, which is summed out; only one of the "
+                        "two can be integrated out, and no gradient moves a discrete latent", site.source)
     joined = [s for s in sites if np.isin(whole[part[s.name]], several).any()]
     site = min(joined, key=lambda s: s.size)
-    others = [f"`{s.name}`" for s in joined if s is not site]
-    what = f"it joins elements of {' and '.join(others)}" if others else "its elements are not independent, though they"
-    return Declined(site.name, f"{what}{' that' if others else ''} meet different elements of the discrete latent "
-                    f"`{name}`, which is summed out", site.source)
+    others = " and ".join(f"`{s.name}`" for s in joined if s is not site)
+    return Declined(site.name, f"it joins elements of {others or 'its own'} that meet different elements of the "
+                    f"discrete latent `{name}`, which is summed out", site.source)

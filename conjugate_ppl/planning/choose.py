@@ -279,7 +279,7 @@ class _Attempt:
         while (beside := self._left_beside()) is not None:
             self.discrete.remove(beside.site)
             self.declined[beside.site] = beside
-        below = [*self.below, *self.left]
+        below = [n for n in self.program.latents if n in self.below or n in self.left]
         while below:
             mixed = [p for p in self._independent([*self.discrete, *below])
                      if not frozenset(self.discrete).isdisjoint(p) and not frozenset(below).isdisjoint(p)]
@@ -319,7 +319,7 @@ class _Attempt:
         if parts is not None:
             self._keep(block, given.declined)
             for e in parts.eliminations:
-                sites = [n for n in e.sites]
+                sites = list(e.sites)
                 self._accept(e, sites, [], {n: f"given {_listed([f'`{k}`' for k in parts.above])}, "
                                             + given.why[n] for n in sites})
             self.family.update(given.family)

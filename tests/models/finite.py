@@ -168,7 +168,7 @@ def change_point(y):
     sample("y", dist.Poisson(jnp.where(jnp.arange(len(y)) < tau, rate[0], rate[1])), obs=y)
 
 
-@case("model", Y, X)
+@case("model b", Y, X)
 def choice_of_a_model(y, x):
     b = sample("b", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
     model = sample("model", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))

@@ -7,7 +7,7 @@ from numpyro import handlers, plate, sample
 from numpyro.contrib.control_flow import scan
 
 from models.finite import FEW, PAIR, SHORT, STEPS, S
-from models.table import ROOT, Y, X, case
+from models.table import ROOT, X, Y, case
 
 ROWS = np.stack([Y[:5], Y[4:9], Y[2:7]], 1)
 LOADING = np.array([[1.0, 0.2], [0.5, -0.7], [0.0, 1.1]])
