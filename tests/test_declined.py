@@ -689,32 +689,33 @@ def discrete_inclusion(y, x):
     sample("y", dist.Normal(x @ (z * b), 1.0), obs=y)  # here
 
 
-@declines("z", "3 elements of `z` meet in one place", Y)
-def discrete_chain_of_order_two(y):
+@declines("z", "summing out `z` would take a table of 4.2e+09 numbers", Y)
+def discrete_chain_of_order_two_with_many_states(y):
     def step(carry, seen):
         one, two = carry
-        z = sample("z", dist.Bernoulli(0.2 + 0.3 * one + 0.2 * two))
+        z = sample("z", dist.Categorical(logits=jnp.arange(180.0) * 0.01 * (one - two)))
         sample("y", dist.Normal(z, 1.0), obs=seen)
         return (z, one), None
 
     scan(step, (0, 0), y)  # here
 
 
-@declines("a", "an element of `a` meets several of `b`", Y)
-def discrete_chains_that_meet(y):
+@declines("a", "summing out `a` and `b` would take a table of 1.5e+09 numbers", Y)
+def discrete_chains_that_meet_with_many_states(y):
     def step(carry, seen):
-        a = sample("a", dist.Bernoulli(0.2 + 0.5 * carry[0]))
-        b = sample("b", dist.Bernoulli(0.3 + 0.5 * carry[1]))
+        a = sample("a", dist.Categorical(logits=jnp.arange(120.0) * 0.01 * carry[0]))
+        b = sample("b", dist.Categorical(logits=jnp.arange(120.0) * 0.01 * carry[1]))
         sample("y", dist.Normal(a + 2.0 * b, 1.0), obs=seen)
         return (a, b), None
 
     scan(step, (0, 0), y)  # here
 
 
-@declines("z", "meet otherwise than as neighbours in a chain", Y)
-def discrete_ring(y):
-    z = sample("z", dist.Bernoulli(0.4).expand([N]))  # here
-    numpyro.factor("ring", jnp.where(z == jnp.roll(z, 1), 0.5, 0.0))
+@declines("z", "would take a table of", np.ones((20, 20)))
+def discrete_grid(y):
+    z = sample("z", dist.Bernoulli(0.4).expand([20, 20]))  # here
+    numpyro.factor("down", jnp.where(z[1:] == z[:-1], 0.5, 0.0))
+    numpyro.factor("across", jnp.where(z[:, 1:] == z[:, :-1], 0.5, 0.0))
     sample("y", dist.Normal(z, 1.0), obs=y)
 
 

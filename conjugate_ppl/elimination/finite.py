@@ -63,11 +63,14 @@ class FiniteElimination:
 
     def how(self, site: str) -> str:
         """In words, over what the sum over a site's states goes."""
-        step = next(s.step for s in self.steps if s.step.site == site)
+        step = next(s.step for s in self.steps if site in s.step.sites)
         states = f"{len(self.states[site])} states"
         if isinstance(step, Chains):
-            count, length = step.elements.shape
-            return f"{states}, as {'a chain' if count == 1 else f'{count} chains'} of {length} steps"
+            count, length, places = step.elements.shape
+            with_others = " and ".join(f"`{n}`" for n in step.sites if n != site)
+            return (f"{states}, as {'a chain' if count == 1 else f'{count} chains'} of {length} steps"
+                    + (f" of up to {places} elements" if places > 1 else "")
+                    + (f", together with {with_others}" if with_others else ""))
         others = " and ".join(f"`{n}`" for n, _ in step.others)
         return f"{states}, each element alone{f' given {others}' if others else ''}"
 
@@ -85,7 +88,7 @@ class FiniteElimination:
         for k in range(factors + len(self.steps)):
             if k >= factors:
                 step = self.steps[k - factors]
-                done.append(step.table(made, extra.get(step.step.site)))
+                done.append(step.table(made, extra))
                 sources.append(step.left(done[-1], over))
             for number, table in enumerate(self.tables):
                 if table.source == k:
@@ -106,7 +109,7 @@ class FiniteElimination:
         keys = jax.random.split(key, len(done))
         found: dict[str, Any] = {}
         for k, step, table in reversed(list(zip(keys, self.steps, done, strict=True))):
-            found[step.step.site] = step.draw(k, table, found, over)
+            found.update(step.draw(k, table, found, over))
         return self._values(found)
 
     @property
@@ -228,7 +231,7 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
     possible = {n: np.ones((s.size, len(states[n])), bool) if s.possible is None
                 else s.possible.reshape(s.size, -1) for n, s in own.items()}
     elimination = FiniteElimination(
-        tuple(sites), arrays, tables, tuple(step_sum(s, possible[s.site]) for s in order),
+        tuple(sites), arrays, tables, tuple(step_sum(s, possible) for s in order),
         {n: s.shape for n, s in own.items()}, states,
         frozenset(n for n, s in own.items() if s.distribution.startswith("Bernoulli")), beneath)
     roots = frozenset().union(*(program.roots(n) for n in numbers)) - own.keys() - frozenset(given)

@@ -84,12 +84,9 @@ class Cases:
         all states have one value); `Mixed` if one reads several."""
         found = []
         for r in self.readings:
-            e = r.element
-            if e.size and (e == NONE).any() and (e >= 0).any() and any(e.shape[a] > 1 for a in axes):
-                e = np.where(e == NONE, e.max(tuple(axes), keepdims=True), e)
-            if any(e.shape[a] and (np.take(e, [0], a) != e).any() for a in axes):
+            if not _alike(r.element, tuple(axes)):
                 raise Mixed
-            found.append(r.map(e))
+            found.append(r.map(np.where(r.element == NONE, _read_along(r.element, tuple(axes)), r.element)))
         return dataclasses.replace(self, readings=tuple(found))
 
 
@@ -105,24 +102,41 @@ def _merged(a: Reading, b: Reading) -> Reading | None:
     return a.map(np.where(x == NONE, y, x))
 
 
-def merged(operands: Sequence[Sequence[Reading]]) -> tuple[tuple[Reading, ...], list[list[int]]]:
-    """All readings of some operands, equal ones once, and the places of each operand's own."""
+def merged(operands: Sequence[Sequence[Reading]], axis: int | None = None
+           ) -> tuple[tuple[Reading, ...], list[list[int]]]:
+    """All readings of some operands, equal ones once, and the places of each operand's own.
+
+    Of several readings that one could be joined with, one that reads the same all along an `axis` is taken.
+    """
     found: list[Reading] = []
     places: list[list[int]] = []
     for readings in operands:
         mine: list[int] = []
         for r in readings:
-            for k, other in enumerate(found):
-                both = None if k in mine else _merged(other, r)
-                if both is not None:
-                    found[k] = both
-                    break
+            able = [(k, both) for k, other in enumerate(found) if k not in mine
+                    and (both := _merged(other, r)) is not None]
+            if axis is not None:
+                able.sort(key=lambda x, a=axis: not _alike(x[1].element, a))
+            if able:
+                k, found[able[0][0]] = able[0]
             else:
                 k = len(found)
                 found.append(r)
             mine.append(k)
         places.append(mine)
     return tuple(found), places
+
+
+def _read_along(element: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
+    """An element that is read somewhere along some axes, if there is one; axes of size 1 in their place."""
+    lowest = np.iinfo(element.dtype).min
+    found = np.where(element == NONE, lowest, element).max(axes, keepdims=True, initial=lowest)
+    return np.where(found == lowest, NONE, found)
+
+
+def _alike(element: np.ndarray, axes: int | tuple[int, ...]) -> bool:
+    """Whether one element, or none, is read all along some axes."""
+    return bool(((element == NONE) | (element == _read_along(element, axes))).all())
 
 
 def joined(operands: Sequence[Any], rank: int) -> tuple[tuple[Reading, ...], list[Any]]:

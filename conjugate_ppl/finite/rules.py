@@ -232,7 +232,7 @@ def _joined(operands: Sequence[Any], known: Sequence[np.ndarray | None], axis: i
         pads[axis] = (sum(sizes[:k]), sum(sizes[k + 1:]))
         padded.append([r.map(np.pad(e, pads, constant_values=NONE))
                        for r, e in zip(x.readings, x.elements(), strict=True)])
-    readings, places = merged(padded)
+    readings, places = merged(padded, axis)
     found = iter(places)
     states: dict[int, int] = {}
     arrays = []
