@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections import namedtuple
 from collections.abc import Callable, Collection, Sequence
@@ -104,6 +105,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
     Raises:
         ModelError: if `model` or `kernel` is not of the kind asked for.
         PlanError: when it is first run, for unknown names, or a required site that is declined.
+        ModelError: when it is first run, for a discrete latent that stays and that the kernel cannot move.
         DataError: when it is first run, for impossible observed values.
 
     Example:
@@ -207,6 +209,8 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         if self._exact:
             inner = self._exact_state(inner_key, single, model_args, kwargs)
         else:
+            if self._is_hmc():
+                _check_discrete(execution)
             self._inner = self._make_inner(execution)
             if init_params is not None and isinstance(init_params, dict):
                 init_params = {n: v for n, v in init_params.items() if n not in plan.collapsed}
@@ -342,6 +346,26 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)
+
+
+def _check_discrete(execution: Execution) -> None:
+    """Raise `ModelError` for a kept discrete latent, which has no gradient, unless NumPyro can enumerate it."""
+    for name in execution.plan.kept:
+        site, decision = execution.program.sites.get(name), execution.plan[name]
+        if site is None or not site.discrete:
+            continue
+        if site.states is None:
+            advice = ("Give it a prior of finitely many values (`Categorical`, `Binomial`, `DiscreteUniform(0, 50)`), "
+                      "which is summed out")
+        elif importlib.util.find_spec("funsor") is not None:
+            continue
+        elif decision.reason.startswith("you "):
+            advice = "Leave it to be summed out"
+        else:
+            advice = ("Change the model there, write the sum yourself (`MixtureSameFamily`, or a `factor`), or install "
+                      "`funsor`, with which NumPyro goes through its values")
+        raise ModelError(f"The discrete latent `{name}` would have to be sampled, and no gradient moves it. It is not "
+                         f"summed out: {decision.reason} ({decision.source or 'line unknown'}). {advice}.")
 
 
 def _check_names(option: str, blocks: Any, latents: Sequence[str]) -> None:

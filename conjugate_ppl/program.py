@@ -361,6 +361,9 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         raise DataError(f"The value of the observed site `{name}` is no array of numbers (but "
                         f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
                         "an array.")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iub":
+        # NumPyro hands it to NumPy, which may compare it with a latent (the total of a Binomial)
+        value = site["value"] = jnp.asarray(value)
     factor, known = _summed(fn, value, site["scale"])
     families = priors_of(fn, jnp.shape(value), value) if latent else {}
     family = next((n for n in families if not FAMILIES[n].if_fits), "")

@@ -113,12 +113,11 @@ def merged(operands: Sequence[Sequence[Reading]], axis: int | None = None
     for readings in operands:
         mine: list[int] = []
         for r in readings:
-            able = [(k, both) for k, other in enumerate(found) if k not in mine
-                    and (both := _merged(other, r)) is not None]
-            if axis is not None:
-                able.sort(key=lambda x, a=axis: not _alike(x[1].element, a))
+            able = [(k, x) for k, other in enumerate(found) if k not in mine
+                    and (x := _merged(other, r)) is not None]
             if able:
-                k, found[able[0][0]] = able[0]
+                k, both = next((x for x in able if axis is not None and _alike(x[1].element, axis)), able[0])
+                found[k] = both
             else:
                 k = len(found)
                 found.append(r)

@@ -123,11 +123,11 @@ def order_of(factors: Sequence[Sequence[np.ndarray]], sizes: Mapping[str, int], 
     steps: list[Alone | Chains] = []
     left = list(names)
     while left:
-        reads = {k: tables[k].reads for k in sorted(there)}
-        step = _cheapest(left, sizes, states, reads)
+        read = {k: tables[k].reads for k in sorted(there)}
+        step = _cheapest(left, sizes, states, read)
         steps.append(step)
         left = [n for n in left if n not in step.sites]
-        there.difference_update(_touching(step.sites, reads))
+        there.difference_update(_touching(step.sites, read))
         rows = len(step.elements) if isinstance(step, Chains) else sizes[step.site]
         put(len(factors) + len(steps) - 1, rows, [
             np.where(e >= 0, first[names.index(n)] + e, NONE) for n, e in step.others])
@@ -143,7 +143,7 @@ def _cheapest(left: Sequence[str], sizes: Mapping[str, int], states: Mapping[str
     """The next step: of one site if there is one within the limit, else of two sites, and so on."""
     dearest: tuple[float, tuple[str, ...]] | None = None
     problem: Stuck | None = None
-    groups = {(n,) for n in left}
+    groups: set[tuple[str, ...]] = {(n,) for n in left}
     for _ in range(_TOGETHER):
         found: list[tuple[float, int, Alone | Chains]] = []
         for group in sorted(groups, key=lambda g: [left.index(n) for n in g]):
@@ -298,9 +298,10 @@ def _distance(size: int, edges: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return out
 
 
-def _work(chain: np.ndarray, layer: np.ndarray) -> float:
-    """Some measure of the largest layers."""
-    return float(np.unique(np.stack([chain, layer]), axis=1, return_counts=True)[1].max(initial=0))
+def _work(chain: np.ndarray, layer: np.ndarray) -> int:
+    """How many elements the largest layer has."""
+    number = chain * (layer.max(initial=0) + 1) + layer
+    return int(np.bincount(number, minlength=1).max())
 
 
 def _cost(step: Alone | Chains, sizes: Mapping[str, int], states: Mapping[str, int]) -> float:
