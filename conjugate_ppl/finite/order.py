@@ -309,4 +309,4 @@ def _cost(step: Alone | Chains, sizes: Mapping[str, int], states: Mapping[str, i
     if isinstance(step, Alone):
         return float(sizes[step.site]) * states[step.site] * others
     chains, length, _ = step.elements.shape
-    return chains * length * float(np.prod([float(states[n]) for n in step.places])) ** 2 * others
+    return float(chains * length) * float(np.prod([float(states[n]) for n in step.places])) ** 2 * others
