@@ -161,6 +161,21 @@ class Graph:
                 deps[number] = union
         return deps
 
+    @functools.cached_property
+    def traced(self) -> frozenset[int]:
+        """The numbers that are computed from traced data, so that they are not known."""
+        found = {n for n, c in self.constants.items() if not _compat.is_concrete(c)}
+
+        def look(equations: Iterable[Equation]) -> None:
+            for equation in equations:
+                look(equation.body)
+                if not found.isdisjoint((*equation.inputs, *equation.body_outputs)):
+                    found.update(equation.outputs)
+
+        if found:
+            look(self.equations)
+        return frozenset(found)
+
     def needed_for(self, numbers: Iterable[int]) -> set[int]:
         """Every number that `numbers` are computed from, themselves included (bodies too)."""
         seen: set[int] = set()

@@ -79,3 +79,10 @@ def test_evidence_of_a_choice(x64):
     found = collapsed.conditionals({}, jnp.asarray(Y), jnp.asarray(X))
     np.testing.assert_allclose(found["model"].probs, np.exp(each + LOG_WEIGHTS - float(total)),
                                rtol=1e-8 if x64 else 1e-4)
+
+
+def test_traced_data(x64):
+    """Under `jit` over the data too."""
+    collapsed, kept, y = cj.collapse(mixed.mixture_of_rates), {"a": jnp.ones(3)}, jnp.asarray(mixed.FEW)
+    out = jax.jit(lambda y: log_density(collapsed, (y,), {}, kept)[0])(y)
+    assert float(out) == pytest.approx(float(log_density(collapsed, (y,), {}, kept)[0]), rel=1e-6)
