@@ -645,12 +645,20 @@ def discrete_classes_of_what_is_not_linear(y):
         sample("y", dist.Normal(jnp.tanh(u), 1.0), obs=y)  # here
 
 
-@declines("s", "`s` goes through a power of a sum in `y`", Y, collapsed="k")
-def discrete_choice_between_scales(y):
+@declines("s", "a choice between cases", Y, collapsed="k")
+def discrete_choice_beside_what_may_be_infinite(y):
+    w = sample("w", dist.StudentT(3.0, 0.0, 1.0))
     with plate("rows", N):
         k = sample("k", dist.Bernoulli(0.4))
         s = sample("s", dist.InverseGamma(2.0, 1.0))
-        sample("y", dist.Normal(0.0, jnp.where(k == 1, jnp.sqrt(s), 2.0)), obs=y)  # here
+        sample("y", dist.Normal(0.0, jnp.where(k == 1, jnp.sqrt(s), jnp.exp(w))), obs=y)  # here
+
+
+@declines("a", "a choice between cases that depends on a latent", Y)
+def choice_whose_other_case_is_not_finite(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    s = sample("s", dist.StudentT(3.0, 0.0, 1.0))
+    sample("y", dist.Normal(jnp.where(s > 0, a * jnp.log(s), a), 1.0), obs=y)  # here
 
 
 @declines("mu", "MixtureSameFamily", Y)

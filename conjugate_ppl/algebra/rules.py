@@ -25,6 +25,7 @@ from conjugate_ppl.algebra.monomial import (
     known_log,
     power,
     simplify,
+    surely_finite,
 )
 from conjugate_ppl.algebra.scatter import scatter, scatter_add
 from conjugate_ppl.algebra.simplex import sum_of_events
@@ -52,7 +53,6 @@ from conjugate_ppl.algebra.variables import (
     Condition,
     Elementwise,
     Exponential,
-    Latent,
     Log,
     Opaque,
 )
@@ -497,32 +497,23 @@ def _select_n(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
 
 
 def _switched(walk: Walk, eqn: Equation, which: Any, *cases: Any) -> Value:
-    """b + i (a - b) for a condition i that is a number, 1 or 0, in each place; what is in the other case is
-    multiplied by 0, so it has to be finite."""
+    """i a + j b for a condition i and its negation j as numbers, 1 or 0, in each place; what is in the other
+    case is multiplied by 0, so it has to be finite."""
     unknown = Unknown("a choice between cases that depends on a latent or on traced data")
     values = [value_of(c) for c in cases]
-    if not isinstance(which, Value) or which.roots & walk.candidates or len(values) > 2 or not any(
-            v.roots & walk.candidates for v in values) or not all(_surely_finite(walk, v) for v in values):
-        raise unknown
     number = eqn.inputs[0]
-    if walk.graph.dtypes[number].kind != "b":
+    if (not isinstance(which, Value) or which.roots & walk.candidates or walk.graph.dtypes[number].kind != "b"
+            or not any(v.roots & walk.candidates for v in values)
+            or not all(surely_finite(walk, v) for v in values)):
         raise unknown
-    condition = walk.variables.once(("condition", number), lambda: Condition(
-        f"condition#{number}", int(np.prod(which.shape)), False, which.roots, number))
     shape = _shape(*cases, which)
-    b, a = (_full(v, shape) for v in values)
-    return add(b, multiply(_full(Value.of(condition, which.shape), shape), add(a, b, -1)))
-
-
-def _surely_finite(walk: Walk, value: Value) -> bool:
-    """Whether no element can be infinite or NaN: polynomials in latents and in elements looked up among them."""
-    def finite(v: Any) -> bool:
-        return isinstance(v, Latent | Condition) or (
-            isinstance(v, Opaque) and v.equation.primitive in movement.MOVES
-            and _surely_finite(walk, walk.value(v.equation.inputs[0])))
-
-    return all(is_known(c) and bool(np.isfinite(c).all()) for t in value.terms for c in t.coefficients) and all(
-        a.power > 0 and finite(a.variable) for t in value.terms for a in t.atoms)
+    out: list[Term] = []
+    for negated, case in zip((True, False), values, strict=True):
+        name = f"condition#{number}{'-' if negated else '+'}"
+        condition = walk.variables.keep((name,), Condition(
+            name, int(np.prod(which.shape)), False, which.roots, number, negated))
+        out += multiply(_full(Value.of(condition, which.shape), shape), _full(case, shape)).terms
+    return collect(shape, out)
 
 
 def _dynamic_update_slice(walk: Walk, eqn: Equation, x: Any, update: Any, *starts: Any) -> Value:

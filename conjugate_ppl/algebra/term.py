@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.movement import numbered
-from conjugate_ppl.algebra.variables import Variable
+from conjugate_ppl.algebra.variables import Condition, Variable
 
 __all__ = ["Atom", "Term", "Value", "array_module", "combine", "is_known", "merge_atoms",
            "same_selection", "thin_einsum", "unhide"]
@@ -205,4 +205,5 @@ def merge_atoms(atoms: Sequence[Atom]) -> tuple[Atom, ...]:
                 break
         else:
             out.append(atom)
+    out = [Atom(a.variable, Fraction(1), a.selection) if isinstance(a.variable, Condition) else a for a in out]
     return tuple(sorted((a for a in out if a.power), key=lambda a: a.variable.name))

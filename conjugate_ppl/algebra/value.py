@@ -24,6 +24,7 @@ from conjugate_ppl.algebra.term import (
     thin_einsum,
     unhide,
 )
+from conjugate_ppl.algebra.variables import Condition
 
 __all__ = ["add", "add_up", "collect", "contract", "joined", "move", "multiply", "never_negative", "permute",
            "reduce_sum", "reshape", "spread", "where", "write_out"]
@@ -50,7 +51,13 @@ def _product(a: Term, b: Term) -> Term:
 
 def multiply(a: Value, b: Value) -> Value:
     """Elementwise product of two values of one shape."""
-    return collect(a.shape, [_product(s, t) for s in a.terms for t in b.terms])
+    return collect(a.shape, [_product(s, t) for s in a.terms for t in b.terms if not _excluded(s, t)])
+
+
+def _excluded(a: Term, b: Term) -> bool:
+    """Whether the product of two terms is 0, a condition meeting its negation."""
+    return any(isinstance(x.variable, Condition) and x.variable.excludes(y.variable)
+               and same_selection(x.selection, y.selection) for x in a.atoms for y in b.atoms)
 
 
 def add(a: Value, b: Value, sign: int = 1) -> Value:

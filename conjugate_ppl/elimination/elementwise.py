@@ -142,7 +142,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
     )
     elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
                                          dict(parameters), contributions)
-    roots = frozenset().union(*(t.roots for ts in touched.values() for t in ts))
+    roots = frozenset().union(*(t.roots for ts in chosen.values() for t in ts))
     roots |= program.roots(*parameters.values())
     marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
                         elimination.log_marginal)

@@ -161,7 +161,7 @@ def unknown_totals(y):
 # -- one latent for many elements, and several latents -----------------------------------------------
 
 
-@case("tau", FEW)
+@case("tau rate", FEW)
 def change_point(y):
     rate = sample("rate", dist.Gamma(2.0, 1.0).expand([2]).to_event(1))
     tau = sample("tau", dist.DiscreteUniform(1, 4))

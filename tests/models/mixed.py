@@ -156,3 +156,14 @@ def switch_between_effects(y):
         u = sample("u", dist.Normal(-1.0, tau))
         v = sample("v", dist.Normal(2.0, 1.0))
         sample("y", dist.Normal(jnp.where(k == 1, u, v) * 0.5, 0.5), obs=y)
+
+
+@case("k r s", SHORT)
+def switch_between_scales(y):
+    """Of each element, one of two variances, or none of them."""
+    with plate("n", len(y)):
+        k = sample("k", dist.Categorical(jnp.ones(S) / S))
+        r = sample("r", dist.InverseGamma(2.0, 1.0))
+        s = sample("s", dist.InverseGamma(3.0, 0.5))
+        variance = jnp.where(k == 0, r, jnp.where(k == 1, 4.0 * s, 1.5))
+        sample("y", dist.Normal(0.5, jnp.sqrt(variance)), obs=y)
