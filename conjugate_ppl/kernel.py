@@ -364,8 +364,9 @@ def _check_discrete(execution: Execution) -> None:
         else:
             advice = ("Change the model there, write the sum yourself (`MixtureSameFamily`, or a `factor`), or install "
                       "`funsor`, with which NumPyro goes through its values")
+        source = decision.source or "line unknown"
         raise ModelError(f"The discrete latent `{name}` would have to be sampled, and no gradient moves it. It is not "
-                         f"summed out: {decision.reason} ({decision.source or 'line unknown'}). {advice}.")
+                         f"summed out: {decision.reason} ({source}). {advice}.")
 
 
 def _check_names(option: str, blocks: Any, latents: Sequence[str]) -> None:

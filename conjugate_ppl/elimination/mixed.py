@@ -261,13 +261,14 @@ def _not_one(program: Program, name: str, eliminations: Sequence[Elimination], p
     shared = [s for s in sites if np.isin(part[s.name], direct).any()]
     if shared:
         site = min(shared, key=lambda s: s.size)
-        several_of_it = np.bincount(part[site.name], minlength=len(whole))[direct].max() > 1
-        what = "it meets several elements" if not several_of_it else (
-            "elements of it that are not independent meet different elements")
-        return Declined(site.name, f"{what} of the discrete latent `{name}`, which is summed out; only one of the "
-                        "two can be integrated out, and no gradient moves a discrete latent", site.source)
+        if np.bincount(part[site.name], minlength=len(whole))[direct].max() > 1:
+            return Declined(site.name, "elements of it that are not independent meet different elements of the discrete "
+                            f"latent `{name}`, which is summed out", site.source)
+        return Declined(site.name, f"it meets several elements of the discrete latent `{name}`, which is summed out; "
+                        "only one of the two can be integrated out, and no gradient moves a discrete latent",
+                        site.source)
     joined = [s for s in sites if np.isin(whole[part[s.name]], several).any()]
     site = min(joined, key=lambda s: s.size)
-    others = " and ".join(f"`{s.name}`" for s in joined if s is not site)
-    return Declined(site.name, f"it joins elements of {others or 'its own'} that meet different elements of the "
-                    f"discrete latent `{name}`, which is summed out", site.source)
+    others = " and ".join(f"`{s.name}`" for s in joined if s is not site) or "its own"
+    return Declined(site.name, f"it joins elements of {others} that meet different elements of the discrete latent "
+                    f"`{name}`, which is summed out", site.source)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import networkx as nx
 import numpy as np
@@ -327,14 +327,14 @@ class _Attempt:
         self.discrete = [n for n in self.discrete if n not in block]
         return below
 
-    def _keep(self, block: Collection[str], declined: Mapping[str, Declined]) -> None:
+    def _keep(self, block: Sequence[str], declined: Mapping[str, Declined]) -> None:
         """Why sites are not integrated out given a block of discrete ones."""
         for name, problem in declined.items():
             if LOOKED_UP in problem.reason:
-                at = [n for n in block if any({n, name} <= d for d in self.deps.factor.values())]
-                problem = Declined(name, f"{_listed([f'`{n}`' for n in at])}, which is summed out, chooses between "
-                                   "its elements; only one of the two can be integrated out, and no "
-                                   "gradient moves a discrete latent", problem.source)
+                index = next((n for n in block if any({n, name} <= d for d in self.deps.factor.values())), block[0])
+                problem = Declined(name, f"`{index}`, which is summed out, chooses between its elements; only one of "
+                                   "the two can be integrated out, and no gradient moves a discrete latent",
+                                   problem.source)
             (self.declined if name in self.below else self.given)[name] = problem
 
     def _left_beside(self) -> Declined | None:
