@@ -629,6 +629,15 @@ def discrete_classes_of_a_process(y):
         sample("y", dist.Normal(u, 1.0 + k), obs=y)
 
 
+@declines("u", "for all states of `j` and `k` it would take 2.2e+08 numbers", Y, collapsed="j k")
+def discrete_classes_with_many_states(y):
+    with plate("rows", N):
+        j = sample("j", dist.DiscreteUniform(0, 5999))
+        k = sample("k", dist.DiscreteUniform(0, 5999))
+        u = sample("u", dist.Normal(0.001 * j, 1.0))  # here
+        sample("y", dist.Normal(u - 0.001 * k, 1.0), obs=y)
+
+
 @declines("p", "the support of `y` depends on a discrete latent", np.minimum(COUNT, 3), collapsed="k")
 def discrete_totals(y):
     with plate("rows", N):

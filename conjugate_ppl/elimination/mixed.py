@@ -205,8 +205,9 @@ def beneath(program: Program, eliminations: Sequence[Elimination], discrete: Seq
     combinations = [len(s.states) for s in map(program.sites.__getitem__, above) if s.states is not None]
     numbers = float(np.prod([float(c) for c in combinations])) * sum(s.size for s in sites)
     if numbers > _LARGEST:
-        raise Declined(sites[0].name, f"with the states of {' and '.join(f'`{n}`' for n in above)} it would take "
-                       f"{numbers:.2g} numbers", sites[0].source)
+        listed = " and ".join(f"`{n}`" for n in above)
+        raise Declined(sites[0].name, f"to be integrated out for all states of {listed} it would take {numbers:.2g} "
+                       "numbers", sites[0].source)
     return Beneath(program, tuple(eliminations), {n: whole[p] for n, p in part.items()}, whole[rows], above)
 
 
