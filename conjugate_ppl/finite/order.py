@@ -24,6 +24,7 @@ __all__ = ["Alone", "Chains", "Part", "Stuck", "Table", "layers", "order_of"]
 
 _LARGEST = 1 << 27  # numbers in a table
 _TOGETHER = 4  # sites in one step, at most
+_TRIED = 1000  # groups of sites that are tried as one step
 
 
 class Stuck(Exception):
@@ -160,6 +161,8 @@ def _cheapest(left: Sequence[str], sizes: Mapping[str, int], states: Mapping[str
             dearest = min(dearest or (cost, step.sites), (cost, step.sites))
         groups = {tuple(sorted({*g, n}, key=left.index)) for g in groups for r in _touching(g, reads).values()
                   for n, _ in r if n in left and n not in g}
+        if len(groups) > _TRIED:
+            break
     if dearest is not None:
         cost, sites = dearest
         raise Stuck(f"summing out {' and '.join(f'`{n}`' for n in sites)} would take a table of {cost:.2g} numbers")

@@ -10,6 +10,7 @@ Every site that fails is declined with the first reason found, and the search go
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -116,15 +117,14 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     candidates = [n for n in free if n in (*candidates, *fitting) and n not in declined]
     declined.update(others)
     wanted = frozenset((*wanted, *(only or ())))  # at any price
-    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete, wanted, below)
-                for _ in range(2)]
-    kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
-    attempts[0].run(gaussian_first=True)
-    best = attempts[0]
-    if len(kinds) == 2 and len(attempts[0].collapsed) < len(candidates):
-        attempts[1].run(gaussian_first=False)
-        if attempts[1].numbers > attempts[0].numbers:
-            best = attempts[1]
+    best = _Attempt(program, deps, candidates, frozenset(forward), concrete, wanted, below)
+    best.start()
+    again = best.copy()
+    best.run(gaussian_first=True)
+    kinds = {program.sites[n].family in GAUSSIAN for n in again.left}
+    if len(kinds) == 2 and not frozenset(again.left) <= frozenset(best.collapsed):
+        again.run(gaussian_first=False)
+        best = again if again.numbers > best.numbers else best
     declined.update(best.declined)
     order = (*forward, *best.collapsed)
     decisions = {}
@@ -209,8 +209,16 @@ class _Attempt:
         """How many latent numbers are integrated out."""
         return sum(self.program.sites[n].size for n in self.collapsed)
 
-    def run(self, gaussian_first: bool) -> None:
-        """Sum out, then walk once with all candidates left visible, and eliminate them."""
+    def copy(self) -> _Attempt:
+        """Another attempt that goes on from here."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list | dict | set):
+                setattr(other, name, copy.copy(value))
+        return other
+
+    def start(self) -> None:
+        """Sum out, then walk once with all candidates left visible."""
         self._finite()
         self.values = self._walk()
         self._reject_noise()
@@ -218,6 +226,9 @@ class _Attempt:
         self._reject_reordered()
         self.pool = Pool({**{n: v.terms for n, v in self.values.items() if n not in self.consumed},
                           **self.pool.factors})
+
+    def run(self, gaussian_first: bool) -> None:
+        """Eliminate what is left."""
         steps: list[Callable[[], None]] = [self._gaussian, self._elementwise]
         for step in steps if gaussian_first else reversed(steps):
             step()
@@ -298,11 +309,12 @@ class _Attempt:
         try:
             if below:
                 given = _Attempt(self.program, self.deps, below, self.forward, self.concrete, self.wanted)
+                given.start()
                 given.run(gaussian_first=True)
                 found = given.collapsed
                 if len(self._independent([*block, *found])) > 1 or not found:  # what joined them stays
                     self._keep(block, given.declined)
-                    return [n for n in below if n not in found]
+                    return [n for n in below if n not in found] or below
                 touched = self._factors([*block, *found])
                 parts = beneath(self.program, given.eliminations, block, touched)
             elimination, self.pool = eliminate_finite(self.program, block, touched, self.pool, parts)
