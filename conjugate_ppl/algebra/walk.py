@@ -22,7 +22,7 @@ from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, elementwise
-from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
 from conjugate_ppl.graph import Equation, Graph
@@ -146,7 +146,7 @@ class Walk:
         out = []
         for number in equation.outputs:
             shape = self.graph.shapes[number]
-            positive = equation.primitive == "exp"
+            positive = equation.primitive == "exp" or _chosen_among_positive(equation, operands)
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
             repeated = None if extra else distinct(self, equation, operands, opaque)
@@ -195,6 +195,21 @@ class Walk:
                             compute)
 
         return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
+
+
+def _chosen_among_positive(equation: Equation, operands: list[Any]) -> bool:
+    """Whether an equation picks from numbers that are all proved positive."""
+    if equation.primitive in ("gather", "dynamic_slice"):
+        if equation.params.get("fill_value") is not None:
+            return False
+        chosen = operands[:1]
+    elif equation.primitive == "select_n":
+        chosen = operands[1:]
+    else:
+        return False
+    return all(v.terms and all(is_known(c) and bool((c > 0).all()) for t in v.terms for c in t.coefficients)
+               and all(a.variable.positive for t in v.terms for a in t.atoms)
+               for v in (x if isinstance(x, Value) else Value.known(x) for x in chosen))
 
 
 def _is_tangled(value: Value) -> bool:

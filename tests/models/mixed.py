@@ -167,3 +167,13 @@ def switch_between_scales(y):
         s = sample("s", dist.InverseGamma(3.0, 0.5))
         variance = jnp.where(k == 0, r, jnp.where(k == 1, 4.0 * s, 1.5))
         sample("y", dist.Normal(0.5, jnp.sqrt(variance)), obs=y)
+
+
+@case("k z", FEW)
+def exposures_of_classes(y):
+    """A positive number that a discrete latent looks up or chooses multiplies a rate."""
+    e = sample("e", dist.HalfNormal(2.0).expand([S]))
+    with plate("n", len(y)):
+        k = sample("k", dist.Categorical(jnp.ones(S) / S))
+        z = sample("z", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Poisson(z * (e + 0.1)[k] * jnp.where(k == 0, e[1], 0.5)), obs=y)
