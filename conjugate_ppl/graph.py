@@ -133,7 +133,7 @@ class Graph:
         loop = _compat.loop_of(eqn)
         if loop is None or not self._from_inputs(inputs):
             return None
-        run = as_map(loop)
+        run = as_map(loop, Graph(loop.body))
         if run is None:
             return None
         return _compat.make_jaxpr(run, *(jax.ShapeDtypeStruct(self.shapes[i], self.dtypes[i])

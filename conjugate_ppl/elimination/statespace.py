@@ -44,7 +44,7 @@ from conjugate_ppl.statespace.smoother import backward, draw, log_prob, smoothed
 
 __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 
-_WIDEST = 16  # elements of a step
+_WIDEST = 48  # elements of a step: of a season of twelve months, a year
 _MOST_BESIDE = 64  # elements that all steps share
 
 
