@@ -23,7 +23,7 @@ from conjugate_ppl.carries import Carried, carried
 if TYPE_CHECKING:
     from conjugate_ppl.graph import Graph
 
-__all__ = ["as_map"]
+__all__ = ["after_each", "as_map"]
 
 
 def as_map(loop: _compat.Loop, body: Graph) -> Callable[..., list[Any]] | None:
@@ -33,8 +33,8 @@ def as_map(loop: _compat.Loop, body: Graph) -> Callable[..., list[Any]] | None:
     """
     old = body.inputs[loop.constants: loop.constants + loop.carries]
     found = carried(body, old, body.outputs[: loop.carries])
-    if len(found.circles) <= 1 and sum(map(len, found.circles)) == found.first[-1] and all(
-            n in old for n in body.outputs[loop.carries:]):
+    if len(found.circles) <= 1 and sum(map(len, found.circles)) == found.first[-1] and not loop.reverse and (
+            old == body.outputs[loop.carries:]):
         return None
     ys = range(loop.carries, len(body.outputs))
 
@@ -42,6 +42,21 @@ def as_map(loop: _compat.Loop, body: Graph) -> Callable[..., list[Any]] | None:
         steps = _Steps(loop, operands, found)
         last = steps.carry()
         return [*last, *(_turned(y, loop.reverse) for y in steps.at_once(ys))]
+
+    return run
+
+
+def after_each(loop: _compat.Loop) -> Callable[..., list[Any]]:
+    """What is carried after every step, as a function of what the loop takes: constants, what is carried *before
+    every step*, and what is read."""
+    carries = range(loop.constants, loop.constants + loop.carries)
+
+    def run(*operands: Any) -> list[Any]:
+        step, used = _compat.part_of(loop.body, range(loop.carries))
+        given = dict(enumerate(operands))
+        moving = {k: given[k] for k in used if k >= carries.start}
+        fixed = {k: given[k] for k in used if k < carries.start}
+        return jax.vmap(lambda _, x: step({**fixed, **x}))(jnp.arange(loop.length), moving)
 
     return run
 

@@ -22,6 +22,7 @@ from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, elementwise
+from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
@@ -39,12 +40,14 @@ class Walk:
     """One pass over `graph`.
 
     `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
-    depends on none of them may be folded into one opaque array where that is smaller.
+    depends on none of them may be folded into one opaque array where that is smaller. With `in_steps`, recursions
+    are variables of their own (`running.py`); without, running sums are written out.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[int, Value], candidates: Iterable[str],
-                 variables: Variables | None = None) -> None:
+                 variables: Variables | None = None, in_steps: bool = False) -> None:
         self.graph = graph
+        self.in_steps = in_steps
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
@@ -58,6 +61,14 @@ class Walk:
             if any(n in needed and n not in self._env for n in equation.outputs):
                 self._step(equation)
         return [self.value(n) for n in numbers]
+
+    def beside(self, more: Iterable[str]) -> Walk:
+        """Another walk that goes on from here, with more sites that stay visible."""
+        return Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps)
+
+    def reached(self, number: int) -> bool:
+        """Whether a number has a value."""
+        return number in self._env
 
     def set(self, number: int, value: Value) -> None:
         """Give the value of an input."""
@@ -123,6 +134,8 @@ class Walk:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
         rule = RULES.get(equation.primitive)
+        if self.in_steps and not hidden and equation.primitive in RECURSIONS:
+            rule = running
         reason = f"`{equation.primitive}`, for which there is no rule"
         if rule is not None:
             try:

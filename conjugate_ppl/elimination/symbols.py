@@ -17,13 +17,13 @@ __all__ = ["signed", "start_walk"]
 
 
 def start_walk(program: Program, candidates: Collection[str],
-               origins: Mapping[str, np.ndarray] | None = None) -> Walk:
+               origins: Mapping[str, np.ndarray] | None = None, in_steps: bool = False) -> Walk:
     """A walk with every input a variable, those in `origins` less a constant.
 
-    `candidates` are the sites that must stay visible.
+    `candidates` are the sites that must stay visible; with `in_steps`, recursions are variables too.
     """
     variables = Variables()
-    walk = Walk(program.graph, {}, candidates, variables)
+    walk = Walk(program.graph, {}, candidates, variables, in_steps)
     for name, number in program.inputs.items():
         site = program.sites.get(name)
         support = site.support if site is not None and not site.discrete else "other"
