@@ -219,7 +219,8 @@ def _is_tangled(value: Value) -> bool:
 def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Variables,
                  origin: np.ndarray | None = None) -> Value:
     """A site as a value: its elements, each less an origin where one is given."""
-    variable = variables.once(("latent", site), lambda: Latent(
+    key = ("latent", site) if origin is None else ("latent", site, origin.tobytes())
+    variable = variables.once(key, lambda: Latent(
         site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
         support, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
     value = Value.of(variable, shape)

@@ -33,7 +33,7 @@ def path(written: Written) -> np.ndarray:
     terms = [t for t in written.bound if all(v is written.elements or v.positive for v in variables_of(t))
              and all(map(is_known, t.arrays))]
     size = written.elements.size
-    q = coordinates(reduce_terms(terms, lambda v: 0))
+    q = coordinates(reduce_terms(terms, lambda v: 0 if v is written.elements else None))
     point = reference(q, np.zeros(size), np.full(size, np.inf))
     hidden = np.ones(size, bool)
     hidden[q.rows[q.numbers != 0]] = False

@@ -20,9 +20,10 @@ from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Elimination, Pool, Remnant
 from conjugate_ppl.elimination.chain import chain_of
 from conjugate_ppl.elimination.coefficients import quadratic_in
+from conjugate_ppl.elimination.coordinates import Coordinates, better_coordinates
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.path import path, points_beside
-from conjugate_ppl.elimination.written import Part, follow, parts_of, vector, write
+from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, vector, write
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
 from conjugate_ppl.statespace.model import ChainModel
@@ -35,14 +36,15 @@ __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 class StateSpaceElimination:
     """Gaussian sites integrated out step by step.
 
-    `parts` says where the elements of each site are, and those of recursions that the sites enter; `origin` is what
-    they are measured from. `beside` holds the elements of sites that all steps share, which are integrated out later.
+    `parts` says where the elements of each site are, and those of recursions that the sites enter, some of
+    them in `moved` coordinates; `origin` is what they are measured from. `beside` holds the elements of sites that all steps share, which are integrated out later.
     """
 
     sites: tuple[str, ...]
     model: ChainModel
     parts: tuple[Part, ...]
     origin: np.ndarray
+    moved: Mapping[int, Coordinates]
     beside: tuple[Latent, ...]
 
     @property
@@ -85,12 +87,18 @@ class StateSpaceElimination:
         return self._to_sites(values, self.model.unpack(found))
 
     def log_prob(self, values: Values) -> Any:
-        x = jnp.concatenate([jnp.reshape(values.evaluate(p.number) if p.exact else values.site(p.site), -1)
-                             - values.number(self.origin[p.own]) for p in self.parts])
+        x = jnp.concatenate([self._part(values, p).reshape(-1) - values.number(self.origin[p.own])
+                             for p in self.parts])
         packed, noisy = self.model.pack(x), self.model.noisy
         missing = packed.size - int(noisy.sum())  # places without noise, which count as standard normal at 0
         return jnp.sum(jax.vmap(log_prob)(forward(self._steps(values)), packed, noisy)) \
             + 0.5 * missing * np.log(2 * np.pi)
+
+    def _part(self, values: Values, part: Part) -> Any:
+        if not part.exact:
+            return values.site(part.site)
+        own = values.evaluate(part.number)
+        return self.moved[part.number].numbers(values, own) if part.number in self.moved else own
 
     def laws(self, values: Values) -> dict[str, tuple[Any, Any]]:
         mean, variance = (self.model.unpack(x) for x in jax.vmap(smoothed)(forward(self._steps(values))))
@@ -137,16 +145,22 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     points = {n: np.zeros(program.sites[n].size) for n in beside}
     parts, equations = parts_of(program, sites, touched, visible, beside)
     origin = np.zeros(sum(p.size for p in parts))
-    written = write(program, parts, equations, touched, visible, origin, points)
+    written = write(program, parts, equations, touched, visible, origin, points, {})
+    moved, variables = better_coordinates(written), written.walk.variables
+
+    def rewritten() -> Written:
+        return write(program, parts, equations, touched, visible, origin, points, moved, variables)
+
+    written = rewritten() if moved else written
     model = chain_of(program, sites, written)
     if concrete:
         if beside:
             points = points_beside(program, model, points)
-            written = write(program, parts, equations, touched, visible, origin, points)
+            written = rewritten()
         origin = path(written)
-        written = write(program, parts, equations, touched, visible, origin, points)
+        written = rewritten()
         model = chain_of(program, sites, written)
-    elimination = StateSpaceElimination(tuple(sites), model, parts, origin, written.beside)
+    elimination = StateSpaceElimination(tuple(sites), model, parts, origin, moved, written.beside)
     roots = frozenset().union(*(program.roots(program.sites[n].factor) for n in (*touched, *sites)))
     roots -= frozenset(sites) | frozenset(beside)
     what, name = "the integral over " + ", ".join(f"`{s}`" for s in sites), ", ".join(sites) + MARGINAL
@@ -164,15 +178,16 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     columns = 1 + model.beside
     marginal = Computed(what, columns**2 + 1, False, roots, elimination.quadratic)
 
-    def rewritten(walk: Walk) -> tuple[Term, ...]:
+    def remnant(walk: Walk) -> tuple[Term, ...]:
         for p in parts:
-            walk.set(p.number, Value.known(origin[p.own].reshape(p.shape)))
+            own = Value.known(origin[p.own].reshape(p.shape))
+            walk.set(p.number, moved[p.number].back(walk, own) if p.number in moved else own)
         follow(walk, equations)
         terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
-        own = [add(reshape(v, (points[n].size,)), Value.known(-points[n])) for n in beside
+        shared = [add(reshape(v, (points[n].size,)), Value.known(-points[n])) for n in beside
                for v in walk.run([program.inputs[n]])]
-        return (*terms, *quadratic_in(marginal, own, columns).terms)
+        return (*terms, *quadratic_in(marginal, shared, columns).terms)
 
     own = [vector(v, 0, (v.size,)) for v in written.beside]
     left = *written.free, *quadratic_in(marginal, own, columns).terms
-    return elimination, pool.replaced(touched, {name: left}, {name: Remnant(rewritten, points)})
+    return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points)})

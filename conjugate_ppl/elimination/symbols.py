@@ -17,12 +17,14 @@ __all__ = ["signed", "start_walk"]
 
 
 def start_walk(program: Program, candidates: Collection[str],
-               origins: Mapping[str, np.ndarray] | None = None, in_steps: bool = False) -> Walk:
+               origins: Mapping[str, np.ndarray] | None = None, in_steps: bool = False,
+               variables: Variables | None = None) -> Walk:
     """A walk with every input a variable, those in `origins` less a constant.
 
-    `candidates` are the sites that must stay visible; with `in_steps`, recursions are variables too.
+    `candidates` are the sites that must stay visible; with `in_steps`, recursions are variables too. `variables` are
+    those of an earlier walk, to have the same ones again.
     """
-    variables = Variables()
+    variables = variables or Variables()
     walk = Walk(program.graph, {}, candidates, variables, in_steps)
     for name, number in program.inputs.items():
         site = program.sites.get(name)

@@ -15,9 +15,10 @@ import numpy as np
 from conjugate_ppl.algebra.running import RECURSIONS, Running, last, locations, states
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.value import add, multiply, reduce_sum
-from conjugate_ppl.algebra.variables import Latent, Variable
+from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import check_coordinates
+from conjugate_ppl.elimination.coordinates import Coordinates
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import BLOCK
 from conjugate_ppl.graph import Equation
@@ -106,11 +107,12 @@ def parts_of(program: Program, sites: Sequence[str], touched: Sequence[str], vis
 
 
 def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation], touched: Sequence[str],
-          visible: frozenset[str], origin: np.ndarray, points: Mapping[str, np.ndarray]) -> Written:
+          visible: frozenset[str], origin: np.ndarray, points: Mapping[str, np.ndarray],
+          moved: Mapping[int, Coordinates], variables: Variables | None = None) -> Written:
     """Walk the touched factors and all locations, the elements measured from `origin`, the sites beside the chain
-    from `points`."""
+    from `points`; recursions in `moved` in other coordinates, made of `variables`."""
     inside = frozenset(p.site for p in parts if not p.exact)
-    walk = start_walk(program, inside | visible | points.keys(), points, in_steps=True)
+    walk = start_walk(program, inside | visible | points.keys(), points, True, variables)
     beside = []
     for name in points:
         (value,) = walk.run([program.inputs[name]])
@@ -121,12 +123,14 @@ def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation]
         own = vector(elements, p.first, p.shape)
         if origin[p.own].any():
             own = add(own, Value.known(origin[p.own].reshape(p.shape)))
-        walk.set(p.number, own)
+        walk.set(p.number, moved[p.number].back(walk, own) if p.number in moved else own)
     found = follow(walk, equations)
     terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
     placed: list[Term] = []
     for p in parts:
         location = found[p.number] if p.exact else walk.run([program.sites[p.site].parameters["loc"]])[0]
+        if p.number in moved:
+            location = moved[p.number].forwards(walk, location)
         if origin[p.own].any():
             location = add(location, Value.known(-origin[p.own].reshape(location.shape)))
         token = vector(tokens, p.first, location.shape)
