@@ -145,10 +145,6 @@ class Variables:
             self._made[key] = make()
         return self._made[key]
 
-    def made(self) -> list[Variable]:
-        """All variables made so far."""
-        return list(self._made.values())
-
     def keep(self, key: tuple[Any, ...], variable: Variable) -> Variable:
         """The variable kept under `key` before, or this one."""
         return self._made.setdefault(key, variable)

@@ -134,9 +134,12 @@ class Walk:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
         rule = RULES.get(equation.primitive)
-        if self.in_steps and not hidden and equation.primitive in RECURSIONS:
-            rule = running
         reason = f"`{equation.primitive}`, for which there is no rule"
+        if self.in_steps and not hidden and equation.primitive in RECURSIONS:
+            try:
+                return running(self, equation, *operands)
+            except Unknown as error:
+                reason = str(error)
         if rule is not None:
             try:
                 out = rule(self, equation, *operands)

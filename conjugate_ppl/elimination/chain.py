@@ -12,6 +12,7 @@ from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.value import spread
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.elimination.base import Beside, Declined
+from conjugate_ppl.elimination.coordinates import without_rounding
 from conjugate_ppl.elimination.symbols import signed
 from conjugate_ppl.elimination.written import Part, Written
 from conjugate_ppl.program import Program
@@ -35,7 +36,7 @@ def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainM
     numbers: dict[Variable, int] = {written.elements: 0, written.tokens: size}
     numbers.update(zip(written.beside, np.cumsum([2 * size, *(v.size for v in written.beside)]).tolist(),
                        strict=False))
-    likelihood = reduce_terms(written.bound, numbers.get)
+    likelihood = without_rounding(reduce_terms(written.bound, numbers.get), written)
     locations = reduce_terms(written.locations, numbers.get)
     source = program.sites[sites[0]].source
     for reduced in (likelihood, locations):

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
+from conjugate_ppl.algebra.reduce import Entries, Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values, raised
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.value import add, move, multiply, reshape
@@ -30,8 +30,9 @@ from conjugate_ppl.algebra.walk import Walk
 if TYPE_CHECKING:
     from conjugate_ppl.elimination.written import Part, Written
 
-__all__ = ["Coordinates", "better_coordinates"]
+__all__ = ["Coordinates", "better_coordinates", "without_rounding"]
 
+_ROUNDING = 1e-12  # share of what there was before
 _FEWEST = 3  # elements of a recursion that one of a site must meet
 
 Monomial = dict[tuple[Variable, int], Fraction]
@@ -39,12 +40,16 @@ Monomial = dict[tuple[Variable, int], Fraction]
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """c b: a number and an element of a site for each element of a recursion, times a monomial."""
+    """c b: a number and an element of a site for each element of a recursion, times a monomial.
+
+    `largest` are the largest coefficients of the site in the likelihood before, in linear terms and in others.
+    """
 
     part: Part
     element: np.ndarray
     number: np.ndarray
     monomial: Monomial
+    largest: tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +111,33 @@ def better_coordinates(written: Written) -> dict[int, Coordinates]:
     return found
 
 
+def without_rounding(likelihood: Reduced, written: Written) -> Reduced:
+    """The likelihood without what is left of b for rounding alone."""
+    entries = dict(likelihood.entries)
+    for shift in (x for c in written.moved.values() for x in c.shifts):
+        for degree, largest in zip((1, 2), shift.largest, strict=True):
+            if degree in entries:
+                x = entries[degree]
+                there = np.logical_or.reduce([_in(p, shift.part) for p in x.positions])
+                left = ~there | (np.abs(x.coefficients) > _ROUNDING * largest)
+                entries[degree] = Entries(tuple(p[left] for p in x.positions), x.weights[left], x.coefficients[left])
+    return dataclasses.replace(likelihood, entries=entries)
+
+
+def _largest(likelihood: Reduced, part: Part) -> tuple[float, float]:
+    found = []
+    for degree in (1, 2):
+        x = likelihood.entries.get(degree)
+        there = np.zeros(0) if x is None else x.coefficients[
+            np.logical_or.reduce([_in(p, part) for p in x.positions])]
+        found.append(float(np.abs(there).max(initial=0.0)))
+    return max(found), found[1]
+
+
+def _in(x: np.ndarray, part: Part) -> np.ndarray:
+    return np.asarray((x >= part.first) & (x < part.own.stop))
+
+
 def _chains(part: Part, written: Written, size: int) -> np.ndarray:
     """For each element of a recursion, a number of those that it is computed from and for."""
     locations = reduce_terms(written.locations, lambda v: {written.elements: 0, written.tokens: size}.get(v))
@@ -121,11 +153,7 @@ def _of_part(part: Part, sites: Sequence[Part], likelihood: Reduced, chains: np.
     monomials = _monomials(likelihood)
     two, one = likelihood.entries[2], likelihood.entries.get(1)
     i, j = two.positions
-
-    def inside(x: np.ndarray) -> np.ndarray:
-        return (x >= part.first) & (x < part.own.stop)
-
-    square = (i == j) & inside(i)
+    square = (i == j) & _in(i, part)
     weights = np.unique(two.weights[square])
     if len(weights) != 1:
         return Coordinates()
@@ -135,17 +163,18 @@ def _of_part(part: Part, sites: Sequence[Part], likelihood: Reduced, chains: np.
     shifts = []
     for site in sites:
         pairs = [(a - part.first, b - site.first) for a, b in ((i, j), (j, i))]
-        there = [inside(a) & (b >= site.first) & (b < site.own.stop) for a, b in ((i, j), (j, i))]
+        there = [_in(a, part) & _in(b, site) for a, b in ((i, j), (j, i))]
         if any(t.any() for t in there):
             at, to, weight, number = (np.concatenate(x) for x in zip(*(
                 (a[t], b[t], two.weights[t], two.coefficients[t]) for (a, b), t in zip(pairs, there, strict=True)),
                 strict=True))
-            shift = _shift(site, at, to, weight, number, numbers, chains, own, monomials)
+            shift = _shift(site, at, to, weight, number, numbers, chains, own, monomials,
+                           _largest(likelihood, site))
             if shift is not None:
                 shifts.append(shift)
     scale: Monomial = {}
     if one is not None:
-        linear = np.unique(one.weights[inside(one.positions[0])])
+        linear = np.unique(one.weights[_in(one.positions[0], part)])
         if len(linear):
             fewest = min((monomials[int(w)] for w in linear), key=len)
             scale = _positive(_over(own, fewest)) or {}
@@ -153,7 +182,8 @@ def _of_part(part: Part, sites: Sequence[Part], likelihood: Reduced, chains: np.
 
 
 def _shift(site: Part, at: np.ndarray, to: np.ndarray, weight: np.ndarray, number: np.ndarray, squares: np.ndarray,
-           chains: np.ndarray, own: Monomial, monomials: Mapping[int, Monomial]) -> Shift | None:
+           chains: np.ndarray, own: Monomial, monomials: Mapping[int, Monomial],
+           largest: tuple[float, float]) -> Shift | None:
     """The shift by elements `to` of a site, which meet elements `at` of the recursion; None if they differ within
     a chain."""
     if len(np.unique(weight)) != 1 or len(np.unique(at)) != len(at) or (squares[at] == 0).any():
@@ -167,7 +197,7 @@ def _shift(site: Part, at: np.ndarray, to: np.ndarray, weight: np.ndarray, numbe
     monomial = _positive(_over(monomials[int(weight[0])], own))
     if not same.all() or (element < 0).any() or monomial is None:
         return None
-    return Shift(site, element[chains], ratio[chains], monomial)
+    return Shift(site, element[chains], ratio[chains], monomial, largest)
 
 
 def _monomials(reduced: Reduced) -> dict[int, Monomial]:

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import lsqr, spsolve
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import is_known
+from conjugate_ppl.elimination.coordinates import without_rounding
 from conjugate_ppl.elimination.written import Written, variables_of
 from conjugate_ppl.gaussian.quadratic import quadratic as coordinates
 from conjugate_ppl.gaussian.reference import reference
@@ -33,7 +34,7 @@ def path(written: Written) -> np.ndarray:
     terms = [t for t in written.bound if all(v is written.elements or v.positive for v in variables_of(t))
              and all(map(is_known, t.arrays))]
     size = written.elements.size
-    q = coordinates(reduce_terms(terms, lambda v: 0 if v is written.elements else None))
+    q = coordinates(without_rounding(reduce_terms(terms, lambda v: 0 if v is written.elements else None), written))
     point = reference(q, np.zeros(size), np.full(size, np.inf))
     hidden = np.ones(size, bool)
     hidden[q.rows[q.numbers != 0]] = False

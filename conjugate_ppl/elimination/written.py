@@ -55,10 +55,11 @@ class Part:
 class Written:
     """What depends on the sites, in the elements of the parts; and the sum of all locations, each times a token.
 
-    Both hold the sites `beside` as they are, less a constant.
+    Both hold the sites `beside` as they are, less a constant. Recursions in `moved` are in other coordinates.
     """
 
     parts: tuple[Part, ...]
+    moved: Mapping[int, Coordinates]
     elements: Latent
     tokens: Variable
     beside: tuple[Latent, ...]
@@ -136,7 +137,7 @@ def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation]
         token = vector(tokens, p.first, location.shape)
         placed += reduce_sum(multiply(token, location), list(range(len(location.shape)))).terms
     check_coordinates([*terms, *placed], inside, elements, program.sites[parts[0].site].source)
-    return Written(tuple(parts), elements, tokens, tuple(beside), terms, tuple(placed), walk)
+    return Written(tuple(parts), moved, elements, tokens, tuple(beside), terms, tuple(placed), walk)
 
 
 def follow(walk: Walk, equations: Iterable[Equation]) -> dict[int, Value]:

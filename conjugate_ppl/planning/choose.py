@@ -357,7 +357,10 @@ class _Attempt:
         recursion reads them, or where sites follow each other for long, as the steps of a Python loop do.
         """
         sites, inside = self.program.sites, frozenset(block)
-        read = {v.equation.primitive for v in self.walk.variables.made() if isinstance(v, Running) and v.linear & inside}
+        numbers = [sites[n].parameters["loc"] for n in block if "loc" in sites[n].parameters]
+        values = [*self.walk.run(numbers), *(self.values[n] for n in self._touched(block) if n in self.values)]
+        atoms = {a.variable for v in values for t in v.terms for a in t.atoms}
+        read = {v.equation.primitive for v in atoms if isinstance(v, Running) and v.linear & inside}
         if "scan" in read or any(n in self.program.roots(*sites[n].parameters.values()) for n in block):
             return "always"
         if read:
