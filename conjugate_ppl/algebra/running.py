@@ -28,7 +28,7 @@ __all__ = ["RECURSIONS", "Running", "last", "locations", "running", "states"]
 
 _STATE = "<state>"
 """The root of what is carried from step to step, while it is found out how it enters."""
-_NOT_AFFINE = "a recursion over steps, in which it multiplies what is carried or is in no closed form"
+_NOT_AFFINE = "`{}`, where it multiplies what is carried from step to step or has no closed form,"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,13 +104,13 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
     found = [*locations(inner, equation), *last(inner, equation)]
     linear = _affine_in([t for v in found for t in v.terms], walk.candidates)
     if not linear:
-        raise Unknown(_NOT_AFFINE)
+        raise Unknown(_NOT_AFFINE.format(equation.primitive))
     roots = frozenset().union(*(x.roots for x in operands if isinstance(x, Value)))
     out = []
     for number in equation.outputs:
         shape = graph.shapes[number]
         variable = Running(f"{equation.primitive}#{number}", int(np.prod(shape)), False, roots, number,
-                           _NOT_AFFINE, equation, linear)
+                           _NOT_AFFINE.format(equation.primitive), equation, linear)
         out.append(Value.of(walk.variables.keep(("running", number), variable), shape))
     return out
 
@@ -129,7 +129,7 @@ def _affine_in(terms: list[Term], candidates: frozenset[str]) -> frozenset[str]:
         if wrong is None:
             return linear
         if not wrong & linear:
-            raise Unknown("a recursion over steps, which is not linear in what is carried")
+            raise Unknown("`scan`, which is not linear in what is carried from step to step,")
         linear -= {min(sorted(wrong & linear), key=lambda n: sizes[n])}
 
 
