@@ -3,7 +3,8 @@
 Calls are inlined, so that a value deep inside a `jit` has a number like any other; a function with
 a derivative of its own stays one equation that also lists its body, because its *value* is proved
 from the body while JAX evaluates it with the author's rule. A loop over latents becomes a map over its
-steps where it is one (`loops.py`).
+steps where it is one (`loops.py`); a recursion stays a loop, of which it is also written down what is carried after
+each step as a function of what is carried before it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from conjugate_ppl import _compat
-from conjugate_ppl.loops import as_map
+from conjugate_ppl.loops import after_each, as_map
 
-__all__ = ["Equation", "Graph"]
+__all__ = ["Equation", "Graph", "Recursion"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,11 +45,20 @@ class Equation:
         return _compat.source_line(self.raw)
 
 
+class Recursion(NamedTuple):
+    """A loop that stays one, by numbers: what is carried at the start, before every step, and, computed from
+    that, after every step."""
+
+    start: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
 class Graph:
     """The flat form of a jaxpr.
 
     `constants` maps a number to its array, `inputs` and `outputs` list numbers, `shapes` and
-    `dtypes` cover every number.
+    `dtypes` cover every number. `recursions` belong to equations.
     """
 
     def __init__(self, closed: Any) -> None:
@@ -57,6 +67,7 @@ class Graph:
         self.constants: dict[int, Any] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.recursions: dict[Equation, Recursion] = {}
         self._count = 0
         self.effects = bool(jaxpr.effects)
         env: dict[Any, int] = {}
@@ -105,6 +116,7 @@ class Graph:
             if found is None:
                 outputs = self._results(eqn, inputs, env)
                 out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn))
+                self._write_steps(out)
                 continue
             body, custom = found
             inner = _compat.open_jaxpr(body)
@@ -133,11 +145,29 @@ class Graph:
         loop = _compat.loop_of(eqn)
         if loop is None or not self._from_inputs(inputs):
             return None
-        run = as_map(loop)
+        run = as_map(loop, Graph(loop.body))
         if run is None:
             return None
         return _compat.make_jaxpr(run, *(jax.ShapeDtypeStruct(self.shapes[i], self.dtypes[i])
                                          for i in inputs)), False
+
+    def _write_steps(self, out: list[Equation]) -> None:
+        """Add what is carried after every step of the last equation, if it is a recursion."""
+        equation = out[-1]
+        loop = _compat.loop_of(equation.raw)
+        if loop is None or not self._from_inputs(equation.inputs):
+            return
+        before = equation.outputs[loop.carries:]
+        read = equation.inputs[loop.constants + loop.carries:]
+        taken = (*equation.inputs[: loop.constants], *before, *read)
+        body = _compat.make_jaxpr(after_each(loop), *(
+            jax.ShapeDtypeStruct(self.shapes[i], self.dtypes[i]) for i in taken))
+        inner = _compat.open_jaxpr(body)
+        env = dict(zip(inner.invars, taken, strict=True))
+        self._bind_constants(inner, _compat.constants_of(body), env)
+        self._flatten(inner.eqns, env, out)
+        start = equation.inputs[loop.constants: loop.constants + loop.carries]
+        self.recursions[equation] = Recursion(start, before, tuple(self._read(v, env) for v in inner.outvars))
 
     def _from_inputs(self, numbers: Sequence[int]) -> bool:
         return not self._live.isdisjoint(numbers)

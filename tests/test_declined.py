@@ -390,6 +390,66 @@ def flat_start_of_a_chain(y):
     scan(step, x0, y)
 
 
+@declines("e", "`tanh`", Y)
+def curved_recursion(y):
+    def step(x, seen):
+        x = jnp.tanh(x) + sample("e", dist.Normal(0.0, 1.0))  # here
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+@declines("phi", "multiplies what is carried", Y, collapsed="e")
+def unknown_coefficient_of_a_recursion(y):
+    phi = sample("phi", dist.Normal(0.0, 0.5))
+
+    def step(x, seen):
+        x = phi * x + sample("e", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)  # here
+
+
+@declines("e", "multiplies what is carried", Y)
+def growth_by_random_rates(y):
+    def step(x, seen):
+        x = x * (1.0 + sample("e", dist.Normal(0.0, 0.1)))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 1.0, y)  # here
+
+
+@declines("e", "`exp`", Y)
+def running_sum_of_exponentials(y):
+    e = sample("e", dist.Normal(0.0, 1.0).expand([N]))
+    sample("y", dist.Normal(jnp.cumsum(jnp.exp(e)), 0.5), obs=y)  # here
+
+
+@declines("x", "not linear in what is carried", Y)
+def lags_by_a_latent_choice(y):
+    """Which of two lags is carried on depends on the state."""
+    def step(c, seen):
+        x = sample("x", dist.Normal(0.5 * c[0], 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return jnp.where(c[1] > 0, jnp.stack([x, c[0]]), jnp.stack([c[0], x])), None
+
+    scan(step, jnp.zeros(2), y)  # here
+
+
+@declines("level", "its prior is flat", Y)
+def flat_start_of_a_recursion(y):
+    level = sample("level", dist.ImproperUniform(constraints.real, (), ()))  # here
+
+    def step(level, seen):
+        sample("y", dist.Normal(level, 1.0), obs=seen)
+        return level + 0.3 * (seen - level), None
+
+    scan(step, level, y)
+
+
 # -- plates, weights, masks ------------------------------------------------------------------------
 
 

@@ -64,28 +64,52 @@ def test_against_a_dense_normal(scales, x64):
                                                 abs=5e-3 + rounding)
 
 
-@pytest.mark.parametrize("level", [0.0, 1e4])
-def test_far_from_zero(level, x64):
+def walk_by_scan(y):
+    start = sample("start", dist.Normal(0.0, 1e3))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(x, 0.8))
+        sample("y", dist.Normal(x, 1.1), obs=seen)
+        return x, None
+
+    scan(step, start, y)
+
+
+def walk_by_shocks(y):
+    start = sample("start", dist.Normal(0.0, 1e3))
+
+    def step(x, seen):
+        x = x + 0.8 * sample("shock", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(x, 1.1), obs=seen)
+        return x, None
+
+    scan(step, start, y)
+
+
+def walk_by_sum(y):
+    start = sample("start", dist.Normal(0.0, 1e3))
+    shocks = sample("shocks", dist.Normal(0.0, 1.0).expand(y.shape))
+    sample("y", dist.Normal(start + 0.8 * jnp.cumsum(shocks), 1.1), obs=y)
+
+
+def walk_by_python_loop(y):
+    x = sample("start", dist.Normal(0.0, 1e3))
+    walk = [x := sample(f"x{t}", dist.Normal(x, 0.8)) for t in range(len(y))]
+    sample("y", dist.Normal(jnp.stack(walk), 1.1), obs=y)
+
+
+@pytest.mark.parametrize("model", [walk_by_scan, walk_by_shocks, walk_by_sum, walk_by_python_loop])
+def test_far_from_zero(model, x64):
     """A random walk at a level of ten thousand, the first state vague: float32 keeps its digits."""
     rng = np.random.default_rng(3)
-    y = level + np.cumsum(rng.normal(size=60)) + rng.normal(size=60)
-
-    def model(y):
-        start = sample("start", dist.Normal(0.0, 1e3))
-
-        def step(x, seen):
-            x = sample("x", dist.Normal(x, 0.8))
-            sample("y", dist.Normal(x, 1.1), obs=seen)
-            return x, None
-
-        scan(step, start, y)
-
-    y = jnp.asarray(y, jnp.float32)
-    steps = np.arange(1, 61)
-    covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + 1.21 * np.eye(60)
-    expected = stats.multivariate_normal(np.zeros(60), covariance).logpdf(np.asarray(y, float))
-    assert float(cj.collapse(model).log_evidence(y)) == pytest.approx(
-        expected, abs=1e-6 if x64 else 2e-3)
+    for level in (0.0, 1e4):
+        y = jnp.asarray(level + np.cumsum(rng.normal(size=60)) + rng.normal(size=60), jnp.float32)
+        steps = np.arange(1, 61)
+        covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + 1.21 * np.eye(60)
+        expected = stats.multivariate_normal(np.zeros(60), covariance).logpdf(np.asarray(y, float))
+        collapsed = cj.collapse(model)
+        assert len(collapsed.execution((y,), {}).chosen.eliminations) == 1
+        assert float(collapsed.log_evidence(y)) == pytest.approx(expected, abs=1e-6 if x64 else 2e-3)
 
 
 # statsmodels 0.14's KalmanSmoother, loglikelihood_burn=0, initialize_known: log likelihood, then means and variances
@@ -151,15 +175,15 @@ def test_second_derivative():
 def test_time_and_memory_by_steps():
     """What is compiled does not grow with the steps, and nothing of their square is held."""
     sizes = []
-    for n in (50, 400):
-        y = jnp.asarray(np.random.default_rng(3).normal(size=n))
-        collapsed = cj.collapse(statespace.local_trend)
-        collapsed.plan(y)
-        jaxpr = jax.make_jaxpr(jax.grad(lambda s, c=collapsed, y=y: log_density(
-            c, (y,), {}, {"scales": s})[0]))(jnp.ones(3))
-        text = str(jaxpr)
-        sizes.append(text.count(" = "))
-        draws = jax.make_jaxpr(lambda c=collapsed, y=y: c.recover(
-            jax.random.key(0), {"scales": jnp.ones((1000, 3))}, y))()
-        assert f"{n},{n}" not in text + str(draws)
-    assert sizes[0] == sizes[1]
+    for model, kept in ((statespace.local_trend, {"scales": jnp.ones(3)}),
+                        (statespace.walk_as_a_running_sum, {"sigma": jnp.ones(())})):
+        for n in (50, 400):
+            y = jnp.asarray(np.random.default_rng(3).normal(size=n))
+            collapsed = cj.collapse(model)
+            collapsed.plan(y)
+            text = str(jax.make_jaxpr(jax.grad(lambda k, c=collapsed, y=y: log_density(c, (y,), {}, k)[0]))(kept))
+            sizes.append(text.count(" = "))
+            many = {k: jnp.broadcast_to(v, (1000, *v.shape)) for k, v in kept.items()}
+            draws = jax.make_jaxpr(lambda c=collapsed, y=y, m=many: c.recover(jax.random.key(0), m, y))()
+            assert f"{n},{n}" not in text + str(draws)
+    assert sizes[::2] == sizes[1::2]

@@ -68,6 +68,7 @@ LOOKED_UP = "an index that depends on a latent"
 
 Rule = Callable[..., Any]
 
+_LONG = 4096  # running sums that are written out, pair by pair
 _FEW = 64  # monomials of a scalar whose exponentials are multiplied
 
 
@@ -362,6 +363,8 @@ def dot(x: Value, y: Value, dimension_numbers: Any) -> Value:
 
 def _cumsum(walk: Walk, eqn: Equation, x: Value) -> Value:
     axis, n = eqn.params["axis"], x.shape[eqn.params["axis"]]
+    if n > _LONG:
+        raise Unknown(f"a running sum of {n} elements")
     lower = np.tril(np.ones((n, n)))
     matrix = lower.T if eqn.params["reverse"] else lower
     out = dot(x, Value.known(matrix), (((axis,), (1,)), ((), ())))

@@ -22,6 +22,7 @@ from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, elementwise
+from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
@@ -39,12 +40,14 @@ class Walk:
     """One pass over `graph`.
 
     `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
-    depends on none of them may be folded into one opaque array where that is smaller.
+    depends on none of them may be folded into one opaque array where that is smaller. With `in_steps`, recursions
+    are variables of their own (`running.py`); without, running sums are written out.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[int, Value], candidates: Iterable[str],
-                 variables: Variables | None = None) -> None:
+                 variables: Variables | None = None, in_steps: bool = False) -> None:
         self.graph = graph
+        self.in_steps = in_steps
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
@@ -58,6 +61,14 @@ class Walk:
             if any(n in needed and n not in self._env for n in equation.outputs):
                 self._step(equation)
         return [self.value(n) for n in numbers]
+
+    def beside(self, more: Iterable[str]) -> Walk:
+        """Another walk that goes on from here, with more sites that stay visible."""
+        return Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps)
+
+    def reached(self, number: int) -> bool:
+        """Whether a number has a value."""
+        return number in self._env
 
     def set(self, number: int, value: Value) -> None:
         """Give the value of an input."""
@@ -124,6 +135,11 @@ class Walk:
             return [self._read(n) for n in equation.body_outputs]
         rule = RULES.get(equation.primitive)
         reason = f"`{equation.primitive}`, for which there is no rule"
+        if self.in_steps and not hidden and equation.primitive in RECURSIONS:
+            try:
+                return running(self, equation, *operands)
+            except Unknown as error:
+                reason = str(error)
         if rule is not None:
             try:
                 out = rule(self, equation, *operands)
@@ -221,7 +237,8 @@ def _is_tangled(value: Value) -> bool:
 def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Variables,
                  origin: np.ndarray | None = None) -> Value:
     """A site as a value: its elements, each less an origin where one is given."""
-    variable = variables.once(("latent", site), lambda: Latent(
+    key = ("latent", site) if origin is None else ("latent", site, origin.tobytes())
+    variable = variables.once(key, lambda: Latent(
         site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
         support, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
     value = Value.of(variable, shape)

@@ -19,6 +19,7 @@ import networkx as nx
 import numpy as np
 
 from conjugate_ppl.algebra.rules import LOOKED_UP
+from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
@@ -46,6 +47,8 @@ from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program
 
 __all__ = ["Chosen", "choose"]
+
+_LONG = 8  # sites that each depend on the one before, and may be steps of a loop
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,7 +166,7 @@ def _fitting(program: Program, deps: Dependencies, candidates: list[str], perhap
 
     The others are no candidates, so that what is computed from them counts as known.
     """
-    walk = start_walk(program, [n for n in (*candidates, *perhaps) if not program.sites[n].discrete])
+    walk = start_walk(program, [n for n in (*candidates, *perhaps) if not program.sites[n].discrete], in_steps=True)
     fitting, declined = [], {}
     for name in perhaps:
         pool = Pool({})
@@ -235,7 +238,7 @@ class _Attempt:
         self._drop_untouched()
 
     def _walk(self) -> dict[str, Value]:
-        self.walk = start_walk(self.program, self.left)
+        self.walk = start_walk(self.program, self.left, in_steps=True)
         names = [n for n in self.deps.touching(self.left) if n not in self.forward]
         values = dict(zip(names, self.walk.run([self.program.sites[n].factor for n in names]),
                           strict=True))
@@ -379,8 +382,8 @@ class _Attempt:
             blocks = self._independent(sites)
             try:
                 for block in blocks:
-                    if self._in_steps(block):
-                        self._chain(block)
+                    steps = self._in_steps(block)
+                    if steps and self._chain(block, steps == "always"):
                         continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
@@ -395,12 +398,15 @@ class _Attempt:
                 self._decline(problem)
                 continue
 
-    def _chain(self, block: list[str]) -> None:
-        """Integrate out a chain of steps; sites that all steps share wait for the next round."""
+    def _chain(self, block: list[str], always: bool) -> bool:
+        """Integrate out a chain of steps; sites that all steps share wait for the next round.
+
+        Where a block need not be a chain (not `always`), False says that it is none.
+        """
         beside: list[str] = []
         while True:
             parts = self._independent([n for n in block if n not in beside])
-            chains = [n for part in parts if self._in_steps(part) for n in part]
+            chains = [n for part in parts if not always or self._in_steps(part) for n in part]
             sites = [n for n in block if n in chains]
             touched, visible = self._touched(sites), frozenset(self.left) - frozenset(sites)
             try:
@@ -409,18 +415,35 @@ class _Attempt:
             except Beside as problem:
                 beside.append(problem.site)
                 continue
+            except Declined:
+                if always:
+                    raise
+                return False
             for name in beside:
                 if self.deps.factor[name] & frozenset(sites):
                     raise Declined(name, "all steps of a chain share it, and its own prior depends on the "
                                    "chain", self.program.sites[name].source)
             self.pool = pool
             self._accept(elimination, sites, touched, self._form(sites, touched))
-            return
+            return True
 
-    def _in_steps(self, block: list[str]) -> bool:
-        """Whether elements of a site depend on other elements of it, as the steps of a loop do."""
-        sites = self.program.sites
-        return any(n in self.program.roots(*sites[n].parameters.values()) for n in block)
+    def _in_steps(self, block: list[str]) -> str:
+        """Whether a block is a chain of steps: "always" if no general algorithm would do, "" if it is none.
+
+        It is one where elements of a site depend on other elements of it, as the steps of a loop do, where a
+        recursion reads them, or where sites follow each other for long, as the steps of a Python loop do.
+        """
+        sites, inside = self.program.sites, frozenset(block)
+        numbers = [sites[n].parameters["loc"] for n in block if "loc" in sites[n].parameters]
+        values = [*self.walk.run(numbers), *(self.values[n] for n in self._touched(block) if n in self.values)]
+        atoms = {a.variable for v in values for t in v.terms for a in t.atoms}
+        read = {v.equation.primitive for v in atoms if isinstance(v, Running) and v.linear & inside}
+        if "scan" in read or any(n in self.program.roots(*sites[n].parameters.values()) for n in block):
+            return "always"
+        if read:
+            return "perhaps"
+        follows = nx.DiGraph((a, b) for b in block for a in self.program.roots(sites[b].parameters.get("loc")) & inside)
+        return "perhaps" if len(follows) >= _LONG and nx.dag_longest_path_length(follows) >= _LONG else ""
 
     def _touched(self, block: list[str]) -> list[str]:
         """Factors that depend on a block, the priors of the block itself left out."""

@@ -26,7 +26,8 @@ from jax import lax
 
 from conjugate_ppl.gaussian.small import Entries, Small, Stacked
 
-__all__ = ["Filtered", "Steps", "filtered", "log_integral", "quadratic", "sooner"]
+__all__ = ["Filtered", "Steps", "bare", "broadcast", "dressed", "filtered", "joseph", "log_integral", "over",
+           "quadratic", "sooner"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class Filtered(NamedTuple):
     logdet: Any  # of I + P D
 
 
-def _over(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, many: tuple[int, ...], at: Any,
+def over(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, many: tuple[int, ...], at: Any,
           reverse: bool = False) -> Any:
     """`scan` over steps; what is the same at all steps stays where it is."""
     leaves, structure = jax.tree.flatten(at)
@@ -91,20 +92,22 @@ def _zeros(like: Small, lanes: tuple[int, ...], columns: int, dtype: Any) -> Sma
     return Entries(tuple(tuple(jnp.zeros(lanes, dtype) for _ in range(columns)) for _ in range(like.width)))
 
 
-def _bare(x: Small) -> Any:
+def bare(x: Small) -> Any:
     """As lists, or an array, for a loop to carry."""
     return x.array if isinstance(x, Stacked) else [list(r) for r in x.entries().rows]
 
 
-def _dressed(kind: type[Small], x: Any) -> Any:
+def dressed(kind: type[Small], x: Any) -> Any:
+    """The inverse of `bare`."""
     return Stacked(x) if kind is Stacked else Entries(tuple(map(tuple, x)))
 
 
-def _as(like: Any, x: Any) -> Any:
+def broadcast(like: Any, x: Any) -> Any:
+    """The arrays of `x`, of the types and shapes of those of `like`."""
     return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(b, a.dtype), a.shape), like, x)
 
 
-def _joseph(p: Small, r: Small, inverse: Small) -> tuple[Small, Small]:
+def joseph(p: Small, r: Small, inverse: Small) -> tuple[Small, Small]:
     """The covariance after a step, and what of a change before it is left."""
     gain = p @ r @ inverse
     left = (gain @ r.T).scaled(-1).plus_one()
@@ -121,23 +124,23 @@ def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[
     r, kind = d.root(), type(f)
     dtype = jnp.result_type(*jax.tree.leaves((f, noise, m, d, h)))
     lanes = (1,) if columns else many[1:]
-    start = (_bare(_zeros(f, (columns,) if columns else lanes, 1, dtype)),
+    start = (bare(_zeros(f, (columns,) if columns else lanes, 1, dtype)),
              _zeros(f, lanes, f.width, dtype).lower_half())
 
     def step(before: tuple[Any, Any], at: tuple[Any, ...]) -> tuple[Any, Any]:
-        mean, covariance = _dressed(kind, before[0]), kind.of_half(before[1])
+        mean, covariance = dressed(kind, before[0]), kind.of_half(before[1])
         f, noise, m, r, h = at
         p = f.around(covariance) + noise
-        covariance, left = _joseph(p, r, (r.T.around(p)).plus_one().swept()[0])
+        covariance, left = joseph(p, r, (r.T.around(p)).plus_one().swept()[0])
         mean = left @ (f @ mean + m) + covariance @ h
-        after = _as(start, (_bare(mean), covariance.lower_half()))
+        after = broadcast(start, (bare(mean), covariance.lower_half()))
         return after, after
 
-    mean, half = _over(step, start, many, (f, noise, m, r, h))
-    mean, covariance = _dressed(kind, mean), kind.of_half(half)
+    mean, half = over(step, start, many, (f, noise, m, r, h))
+    mean, covariance = dressed(kind, mean), kind.of_half(half)
     p = f.around(_later(covariance)) + noise
     inverse, logdet = r.T.around(p).plus_one().swept()
-    left = _joseph(p, r, inverse)[1]
+    left = joseph(p, r, inverse)[1]
     return Filtered(mean, covariance, f @ _later(mean) + m, left, r.around(inverse), logdet)
 
 
@@ -208,18 +211,18 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
     at = _filtered(f, noise, m, d, h, many, columns)
     kind, onward = type(f), sooner(f).T
     push = at.left.T @ h + (at.precision @ at.guess).scaled(-1)
-    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (_bare(at.mean), at.covariance.lower_half()))
+    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (bare(at.mean), at.covariance.lower_half()))
 
     def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
-        g, n = _dressed(kind, after[0]), kind.of_half(after[1])
+        g, n = dressed(kind, after[0]), kind.of_half(after[1])
         onward, back, push, precision = now
         g = back @ (onward @ g) + push
         n = back.around(onward.around(n)) + precision
-        before = _as(start, (_bare(g), n.lower_half()))
+        before = broadcast(start, (bare(g), n.lower_half()))
         return before, before
 
-    g, half = _over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
-    g, n = _dressed(kind, g), kind.of_half(half)
+    g, half = over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
+    g, n = dressed(kind, g), kind.of_half(half)
     mean = at.mean + at.covariance @ (onward @ sooner(g))
     before = _later(at.covariance) @ f.T
     df, dnoise, dm, dd, dh = (x.as_change() for x in tangents)
@@ -234,4 +237,4 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
         _sum(n.inner(dnoise), many) + _sum(spread.inner(dd), many))
     square = change + change.T
     results = _results(at, h, many, columns)
-    return results, _as(results, (square, volume))
+    return results, broadcast(results, (square, volume))
