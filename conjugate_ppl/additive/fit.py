@@ -71,7 +71,7 @@ def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
                         "or the arguments there.")
     for elimination in execution.chosen.eliminations:
         if not isinstance(elimination, (GaussianElimination, ElementwiseElimination)) or (
-                isinstance(elimination, GaussianElimination) and elimination.by_element):
+                isinstance(elimination, GaussianElimination) and elimination.by_part):
             site, rule = elimination.sites[0], elimination.rule
             raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
                             "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "

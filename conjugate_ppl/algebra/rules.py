@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conjugate_ppl.algebra import movement
-from conjugate_ppl.algebra.definite import gram, on_diagonals
+from conjugate_ppl.algebra.definite import on_diagonals
 from conjugate_ppl.algebra.matrices import cholesky
 from conjugate_ppl.algebra.monomial import (
     PIECES,
@@ -26,6 +26,7 @@ from conjugate_ppl.algebra.monomial import (
     power,
     simplify,
 )
+from conjugate_ppl.algebra.paired import paired
 from conjugate_ppl.algebra.scatter import scatter, scatter_add
 from conjugate_ppl.algebra.simplex import sum_of_events
 from conjugate_ppl.algebra.term import (
@@ -286,7 +287,11 @@ def _logistic(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 
 def _reduce_sum(walk: Walk, eqn: Equation, x: Value) -> Value:
-    return sum_of_events(x, eqn.params["axes"])
+    return sum_of_events(x, eqn.params["axes"], _of_matrices(walk))
+
+
+def _of_matrices(walk: Walk) -> Callable[[Term], Term]:
+    return lambda term: paired(walk.variables, term)
 
 
 def _cumprod(walk: Walk, eqn: Equation, x: Value) -> Value:
@@ -323,18 +328,10 @@ def _running_products(walk: Walk, x: Value, axis: int, reverse: bool) -> list[Va
 
 
 def _dot_general(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
-    x, y, numbers = value_of(x), value_of(y), eqn.params["dimension_numbers"]
-    (xc, yc), (xb, yb) = numbers
-    if len(xc) == 1 and len(x.shape) - len(xb) == len(y.shape) - len(yb) == 2:
-        rows = [permute(v, [*b, *(i for i in range(len(v.shape)) if i not in (*b, *c)), *c])
-                for v, b, c in ((x, xb, xc), (y, yb, yc))]
-        found = gram(walk, *rows)
-        if found is not None:
-            return found
-    return dot(x, y, numbers)
+    return dot(value_of(x), value_of(y), eqn.params["dimension_numbers"], _of_matrices(walk))
 
 
-def dot(x: Value, y: Value, dimension_numbers: Any) -> Value:
+def dot(x: Value, y: Value, dimension_numbers: Any, known: Callable[[Term], Term] = lambda t: t) -> Value:
     """`lax.dot_general`: spread both over batch, free and contracted axes, multiply, sum."""
     (xc, yc), (xb, yb) = dimension_numbers
     xf = [i for i in range(len(x.shape)) if i not in (*xc, *xb)]
@@ -347,7 +344,7 @@ def dot(x: Value, y: Value, dimension_numbers: Any) -> Value:
     last = range(nb + nx + ny, len(shape))
     x = spread(x, shape, [*range(nb + nx), *last])
     y = spread(y, shape, [*range(nb), *range(nb + nx, nb + nx + ny), *last])
-    return reduce_sum(multiply(x, y), list(last))
+    return reduce_sum(multiply(x, y), list(last), known)
 
 
 def _cumsum(walk: Walk, eqn: Equation, x: Value) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -162,8 +162,11 @@ def _alike(a: Term, b: Term) -> bool:
                for x, y in zip(a.atoms, b.atoms, strict=True))
 
 
-def reduce_sum(value: Value, axes: Sequence[int]) -> Value:
-    """Sum over own axes: they become hidden, and are summed at once where nothing is looked up."""
+def reduce_sum(value: Value, axes: Sequence[int], known: Callable[[Term], Term] = lambda t: t) -> Value:
+    """Sum over own axes: they become hidden, and are summed at once where nothing is looked up.
+
+    `known` does the sums over hidden axes that have a form of their own.
+    """
     axes = sorted(axes)
     keep = [i for i in range(len(value.shape)) if i not in axes]
     shape = tuple(value.shape[i] for i in keep)
@@ -173,7 +176,7 @@ def reduce_sum(value: Value, axes: Sequence[int]) -> Value:
         moved = term.map(lambda x, order=order: array_module(x).transpose(x, order),
                          rank=len(keep),
                          hidden=term.hidden + tuple(value.shape[i] for i in axes))
-        terms.append(contract(moved))
+        terms.append(contract(known(moved)))
     return collect(shape, terms)
 
 

@@ -39,7 +39,7 @@ class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
     `scale` is the latent v that scales all of it, to be integrated out next, and the power of v that the quadratic
-    carries; or None. `by_element`: whether a vector does, each element of it its part of the block.
+    carries; or None. `by_part` is instead a site of scales each of which has its part of the block.
     """
 
     sites: tuple[str, ...]
@@ -47,7 +47,7 @@ class GaussianElimination:
     block: GaussianBlock
     elements: Variable
     scale: tuple[str, Fraction] | None = None
-    by_element: bool = False
+    by_part: str = ""
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -130,10 +130,10 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                   key=lambda s: s.size)
         raise Declined(big.name, "its joint Gaussian block would need a dense matrix of "
                        f"{widest} rows", program.sites[big.name].source)
-    check_proper(program, block, concrete)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
-    left, scale, by_element = what_is_left(program, elimination, bound, visible, written.variables)
-    elimination = dataclasses.replace(elimination, scale=scale, by_element=by_element)
+    left, scale, by_part = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
+    check_proper(program, block, concrete, by_part)
+    elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
@@ -144,7 +144,17 @@ class _Written:
     sites: tuple[GaussianSite, ...]
     elements: Latent
     terms: list[Term]
-    variables: Variables
+    walk: Walk
+    factors: tuple[int, ...]
+
+    @property
+    def variables(self) -> Variables:
+        """What the terms are made of."""
+        return self.walk.variables
+
+    def priors(self) -> list[Term]:
+        """The log densities of the block's priors."""
+        return [t for v in self.walk.run(self.factors) for t in v.terms]
 
 
 def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remnants: Sequence[Remnant],
@@ -175,7 +185,7 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remna
     terms += [t for r in remnants for t in r.write(walk)]
     locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
     check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
-    return _Written(tuple(out), elements, terms, walk.variables)
+    return _Written(tuple(out), elements, terms, walk, tuple(program.sites[n].factor for n in sites))
 
 
 def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray) -> GaussianSite:
