@@ -124,14 +124,20 @@ def _matrix(variables: Variables, v: Variable) -> tuple[Variable, np.ndarray, bo
     """What pairs of elements of a variable add up to: the matrices, which row of them each row stands for, and
     whether the pairs share rows."""
     if isinstance(v, Inverse):
-        base = _whole(variables, v.base)
-        n = v.cells
-        if base is None or v.places != tuple(range(n**2)) or (
-                isinstance(v.base, Factor) and v.base.order != tuple(range(n))):
+        base, n = _whole(variables, v.base), v.cells
+        if base is None:
             return None
+        order = np.asarray(v.base.order) if isinstance(v.base, Factor) else np.arange(n)
+        places = np.asarray(v.places).reshape(n, n)
+        shares_rows = v.places == tuple(range(n**2))
+        if not shares_rows:  # of F', its rows and columns in some order: the inverse shares columns
+            row, column = places // n, places % n
+            if (row != row[:1]).any() or (column != column[:, :1]).any():
+                return None
+            order = order[row[0]]
         made = variables.keep(("inverted", base), Inverted(
             f"inverse of {base.name}", base.size, False, base.roots, base, n))
-        return made, np.arange(n), True
+        return made, order, shares_rows
     base = _whole(variables, v)
     if base is None:
         return None
@@ -191,7 +197,7 @@ def _place(term: Term, axis: int, zero: np.ndarray | None) -> int | None:
         return 0
     if not all(map(is_known, varying)):
         return None
-    full = [] if zero is None else np.flatnonzero(~np.moveaxis(zero, axis, 0).reshape(zero.shape[axis], -1).any(1))
+    full = np.zeros(0, int) if zero is None else np.flatnonzero(~np.moveaxis(zero, axis, 0).reshape(zero.shape[axis], -1).any(1))
     place = int(full[0]) if len(full) else 0
     for c in varying:
         differs = c != np.take(c, [place], axis)

@@ -100,7 +100,7 @@ def _stacked(terms: Sequence[Term]) -> list[Term]:
     groups: dict[Any, list[Term]] = {}
     out: list[Term] = []
     for term in terms:
-        small = all(is_known(a) and np.size(a) <= _LISTED for a in term.arrays)
+        small = all(is_known(a) and np.size(a) <= _LISTED and np.isrealobj(a) for a in term.arrays)
         if not small or not term.atoms or int(np.prod(term.hidden)) > _LISTED:
             out.append(term)
             continue

@@ -22,6 +22,7 @@ from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
+from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.gaussian.posterior import draw, log_prob
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
@@ -214,11 +215,15 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         index = first_of[classes.reshape(-1)].reshape(value.shape)
         spread = _known_spread(value, record)
         negative = signed(value, record.family)
-        if record.family == "MultivariateNormal":
-            d = record.shape[-1]
-            index = np.broadcast_to(index, (*record.shape[:-1], d, d))
+        if record.family in CORRELATED:
+            index = np.broadcast_to(index, (*_events(record), *value.shape[-2:]))
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
                         known.reshape(-1), spread.reshape(-1), alike, scale, index, negative)
+
+
+def _events(record: Site) -> tuple[int, ...]:
+    """The shape of a site without the axes of an event."""
+    return record.shape[:-1] if record.family == "MultivariateNormal" else record.shape[:-2]
 
 
 def _known_spread(scale: Value, record: Site) -> np.ndarray:
@@ -226,8 +231,9 @@ def _known_spread(scale: Value, record: Site) -> np.ndarray:
     if not all(is_known(t.coefficient()) and not t.atoms for t in scale.terms):
         return np.zeros(record.shape)
     known = np.broadcast_to(sum(t.coefficient() for t in scale.terms), scale.shape)
-    if record.family == "MultivariateNormal":
-        known = np.sqrt((known**2).sum(-1))
+    if record.family in CORRELATED:
+        events = _events(record)
+        known = np.broadcast_to(np.sqrt((known**2).sum(-1)), (*events, scale.shape[-1])).reshape(record.shape)
     return np.broadcast_to(known, record.shape)
 
 

@@ -20,6 +20,7 @@ from conjugate_ppl.algebra.term import Term, is_known
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.program import Program
 
@@ -193,8 +194,9 @@ def _of_scales(program: Program, block: GaussianBlock, name: str, visible: froze
         (scale,) = walk.run([site.scale])
         own, shape = site.elements.reshape(site.shape), site.shape
         ends = [own]
-        if site.family == "MultivariateNormal":  # a row and a column of its factor meet
-            shape = (*site.shape, site.shape[-1])
+        if site.family in CORRELATED:  # a row and a column of its factor meet
+            shape = site.scale_index.shape
+            own = own.reshape(shape[:-1])
             ends = [own[..., :, None], own[..., None, :]]
         for term in scale.terms:
             c = term.coefficient()

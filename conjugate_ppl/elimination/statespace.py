@@ -407,6 +407,8 @@ def _noise(program: Program, name: str, first: int, walk: Walk) -> Noise:
     record = program.sites[name]
     number = record.parameters.get("scale", record.parameters.get("scale_tril"))
     assert number is not None
+    if record.family == "MatrixNormal":
+        raise Declined(name, "it is a matrix in a chain of steps", record.source)
     elements = first + np.arange(record.size)
     shape = record.shape if record.family != "MultivariateNormal" else (*record.shape, record.shape[-1])
     (scale,) = walk.run([number])

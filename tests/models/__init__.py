@@ -7,10 +7,11 @@ from models import (
     gaussian,
     gaussian_blocks,
     handlers,
+    matrices,
     relations,
     statespace,
 )
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "composition", "elementwise", "finite", "gaussian", "gaussian_blocks",
-           "handlers", "relations", "statespace"]
+           "handlers", "matrices", "relations", "statespace"]
