@@ -12,10 +12,10 @@ import numpy as np
 from conjugate_ppl.additive.cells import Cells, read_cells
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
-from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.errors import ModelError, PlanError
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.program import Program
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def next_part(prior: Prior, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 
 def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
     """The analysis of a model with data, all of whose latents must be integrated out by additive rules."""
-    execution = CollapsedModel(model).execution(args, kwargs)
+    execution = MarginalModel(model).execution(args, kwargs)
     plan = execution.plan
     if plan.kept:
         reasons = ", ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)

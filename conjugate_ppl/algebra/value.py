@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -81,13 +80,15 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
     return Value(shape, tuple(t for t in out if not _is_zero(t)))
 
 
-def _powers(term: Term) -> tuple[tuple[int, Fraction], ...]:
-    return tuple((id(a.variable), a.power) for a in term.atoms)
+def _powers(term: Term) -> tuple[tuple[int, int, int], ...]:
+    """The variables and their powers; fractions themselves are slow to look up."""
+    return tuple((id(a.variable), a.power.numerator, a.power.denominator) for a in term.atoms)
 
 
 def _ranges(term: Term) -> tuple[Any, ...]:
     """Something that is equal for equal selections, and soon found: their smallest and largest elements."""
-    return tuple((int(a.selection.min(initial=0)), int(a.selection.max(initial=0)))
+    return tuple((a.selection.item() if a.selection.size == 1 else
+                  (int(a.selection.min(initial=0)), int(a.selection.max(initial=0))))
                  if is_known(a.selection) else None for a in term.atoms)
 
 
