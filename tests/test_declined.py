@@ -650,6 +650,29 @@ def convolution_of_latents(y):
     sample("y", dist.Normal(jnp.convolve(a, b, mode="same"), 1.0), obs=y)  # here
 
 
+@declines("tau", "the factor statement `f` depends on it", Y, collapsed="b")
+def factor_that_scales_with_the_precision(y):
+    tau = sample("tau", dist.Gamma(2.0, 1.0))
+    b = sample("b", dist.Normal(0.0, 1 / jnp.sqrt(tau)))
+    sample("y", dist.Normal(b, 1 / jnp.sqrt(tau)), obs=y)
+    numpyro.factor("f", (b + 50.0) * tau)  # here
+
+
+@declines("p", "the factor statement `f` depends on it", np.stack([Y, Y], 1), collapsed="mu")
+def factor_with_an_element_of_the_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))
+    sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+    numpyro.factor("f", mu[0] * p[0, 1])  # here
+
+
+@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), Y, collapsed="p")
+def mean_of_one_coordinate_alone(y, x):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))  # here
+    sample("y", dist.MultivariateNormal(mu * jnp.array([1.0, 0.0]), precision_matrix=p), obs=y)
+
+
 @declines("v", "", np.stack([Y, Y, Y], 1))
 def variance_beside_a_known_one(y):
     v = sample("v", dist.InverseGamma(2.0, 1.0))

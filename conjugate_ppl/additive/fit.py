@@ -14,6 +14,7 @@ from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
+from conjugate_ppl.elimination.matrix import MatrixElimination
 from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.program import Program
@@ -70,8 +71,7 @@ def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         raise PlanError(f"With these arguments there is no posterior in closed form of {reasons}. Change the model "
                         "or the arguments there.")
     for elimination in execution.chosen.eliminations:
-        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination)) or (
-                isinstance(elimination, GaussianElimination) and elimination.by_part):
+        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination, MatrixElimination)):
             site, rule = elimination.sites[0], elimination.rule
             raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
                             "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "

@@ -3,7 +3,7 @@
 Proved from the monomials. Every one of the likelihood holds one number of the scales, every prior goes with
 the same, and elements that meet have one scale. With matrices P of n rows, elements come in rows of n: what two
 rows have in common must be h z'Pz, with one number h for all of the n x n monomials, in the likelihood as in the
-priors. Linear monomials may be any, with a number of the element's own column.
+priors; and what is linear in a row must be z'Pk, with one vector k.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def _rows(sites: Sequence[GaussianSite], column: np.ndarray, n: int) -> np.ndarr
 def _check_rows(found: Sequence[_Monomials], column: np.ndarray, row: np.ndarray, n: int) -> None:
     """Two rows meet with one coefficient for all pairs of columns."""
     for m in found:
-        if len(m.elements) != 2:
+        if len(m.elements) == 1:
+            _check_linear(m, column, row, n)
             continue
         i, j = m.elements
         swap = (row[i] > row[j]) | ((row[i] == row[j]) & (column[i] > column[j]))
@@ -182,6 +183,22 @@ def _check_rows(found: Sequence[_Monomials], column: np.ndarray, row: np.ndarray
 
         if (largest - smallest > _ROUNDING * np.sqrt(own_size(one) * own_size(two))).any():
             raise _NotOwned
+
+
+def _check_linear(m: _Monomials, column: np.ndarray, row: np.ndarray, n: int) -> None:
+    """A row meets k with z'P k: one coefficient for each column of P, whatever the element's own."""
+    (i,) = m.elements
+    a, b = m.numbers % n**2 // n, m.numbers % n
+    other = np.where(column[i] == a, b, a)
+    keys, each = add_up([m.weights, row[i], other, column[i]], m.coefficients)
+    group, first = equal_rows(keys[:3], len(each))
+    largest, smallest = np.full(len(first), -np.inf), np.full(len(first), np.inf)
+    np.maximum.at(largest, group, each)
+    np.minimum.at(smallest, group, each)
+    missing = np.bincount(group) < n
+    largest, smallest = (np.where(missing, f(x, 0.0), x) for f, x in ((np.maximum, largest), (np.minimum, smallest)))
+    if (largest - smallest > _ROUNDING * abs(each).max(initial=0.0)).any():
+        raise _NotOwned
 
 
 def _of_scales(program: Program, block: GaussianBlock, name: str, visible: frozenset[str], power: Fraction) -> Pairs:

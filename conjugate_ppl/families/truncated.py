@@ -20,7 +20,14 @@ import numpy as np
 import numpyro.distributions as dist
 
 from conjugate_ppl._compat import is_concrete
-from conjugate_ppl.families.logconcave import GAMMA_CURVE, PARABOLA, OnInterval, in_curve, log_integral, log_ratio
+from conjugate_ppl.families.logconcave import (
+    GAMMA_CURVE,
+    PARABOLA,
+    OnInterval,
+    in_curve,
+    log_integral,
+    log_ratio,
+)
 from conjugate_ppl.families.registry import Family, register_family
 
 __all__ = ["TRUNCATED_GAMMAS", "TRUNCATED_NORMAL"]
