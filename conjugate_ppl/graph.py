@@ -1,7 +1,7 @@
 """A model's jaxpr as one flat list of equations between numbered values.
 
 Calls are inlined, so that a value deep inside a `jit` has a number like any other; a function with
-a derivative of its own stays one equation that also lists its body, because its *value* is proved
+a derivative of its own (linear solves are such) stays one equation that also lists its body, because its *value* is proved
 from the body while JAX evaluates it with the author's rule. A loop over latents becomes a map over its
 steps where it is one (`loops.py`); a recursion stays a loop, of which it is also written down what is carried after
 each step as a function of what is carried before it.
@@ -112,7 +112,8 @@ class Graph:
         for eqn in eqns:
             self.effects = self.effects or bool(getattr(eqn, "effects", ()))
             inputs = tuple(self._read(v, env) for v in eqn.invars)
-            found = _compat.body_of(eqn) or self._mapped(eqn, inputs)
+            solver = _compat.solver_of(eqn)
+            found = (solver[0], True) if solver else _compat.body_of(eqn) or self._mapped(eqn, inputs)
             if found is None:
                 outputs = self._results(eqn, inputs, env)
                 out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn))
@@ -120,7 +121,8 @@ class Graph:
                 continue
             body, custom = found
             inner = _compat.open_jaxpr(body)
-            inner_env = dict(zip(inner.invars, inputs, strict=True))
+            given = [inputs[k] for k in solver[1]] if solver else inputs
+            inner_env = dict(zip(inner.invars, given, strict=True))
             self._bind_constants(inner, _compat.constants_of(body), inner_env)
             if not custom:
                 self._flatten(inner.eqns, inner_env, out)

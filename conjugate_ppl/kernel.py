@@ -18,8 +18,10 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
 from conjugate_ppl import _compat
-from conjugate_ppl.collapse import CollapsedModel, fingerprint
+from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.errors import ModelError, PlanError
+from conjugate_ppl.given import fingerprint
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution
 from conjugate_ppl.planning.noncentred import NOISE
@@ -125,7 +127,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
     def __init__(self, model: Callable[..., Any], *, kernel: type = NUTS, recover: bool = True,
                  keep: Collection[str] = (), only: Collection[str] | None = None,
                  require: Collection[str] = (), reparam: str | None = None, **kernel_kwargs: Any) -> None:
-        if isinstance(model, CollapsedModel):
+        if isinstance(model, MarginalModel):
             if keep or only is not None or require or reparam:
                 raise PlanError("The model is collapsed already: give keep, only, require and reparam to "
                                 "`collapse` instead.")
@@ -153,7 +155,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         return self._collapsed.model
 
     @property
-    def collapsed_model(self) -> CollapsedModel:
+    def collapsed_model(self) -> MarginalModel:
         """The model the inner kernel samples."""
         return self._collapsed
 

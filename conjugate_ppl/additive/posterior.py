@@ -26,8 +26,8 @@ from conjugate_ppl.additive.fit import Part, check_sites, next_part
 from conjugate_ppl.additive.polynomial import connected
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
-from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.errors import DataError, ModelError, PlanError
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.predictive.links import read_parameters
 from conjugate_ppl.predictive.predict import NoClosedForm, predict, site_law
 
@@ -145,11 +145,11 @@ class Posterior:
     # -- what is known -----------------------------------------------------------------------------
 
     @functools.cached_property
-    def collapsed(self) -> CollapsedModel:
+    def collapsed(self) -> MarginalModel:
         """The prior times the sum of all contributions: a model without arguments, collapsed."""
         likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
         together = connected(t.roots for p in self.parts for c in p.cells.values() for t in c.value.terms)
-        return CollapsedModel(self.prior.with_likelihood(likelihood, together))
+        return MarginalModel(self.prior.with_likelihood(likelihood, together))
 
     @property
     def execution(self) -> Execution:

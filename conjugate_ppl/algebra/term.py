@@ -13,6 +13,7 @@ matrix times a latent vector costs no more than the matrix, and a Gram matrix is
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -66,7 +67,7 @@ class Term:
         """All stored arrays: coefficients, then selections."""
         return self.coefficients + tuple(a.selection for a in self.atoms)
 
-    @property
+    @functools.cached_property
     def roots(self) -> frozenset[str]:
         """The sites it depends on."""
         return frozenset().union(*(a.variable.roots for a in self.atoms))
@@ -101,7 +102,7 @@ class Value:
     shape: tuple[int, ...]
     terms: tuple[Term, ...]
 
-    @property
+    @functools.cached_property
     def roots(self) -> frozenset[str]:
         """The sites it depends on."""
         return frozenset().union(*(t.roots for t in self.terms))

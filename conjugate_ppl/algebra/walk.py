@@ -17,11 +17,13 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.definite import symmetric
 from conjugate_ppl.algebra.distinct import distinct
+from conjugate_ppl.algebra.functions import ELEMENTWISE, elementwise
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
+from conjugate_ppl.algebra.linear import COMPLEX
 from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
-from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, elementwise
+from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import move
@@ -133,6 +135,9 @@ class Walk:
             for inner in equation.body:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
+        if equation.primitive not in COMPLEX and any(
+                self.graph.dtypes[n].kind == "c" for n in (*equation.inputs, *equation.outputs)):
+            return self._opaque(equation, f"`{equation.primitive}` of complex numbers")
         rule = RULES.get(equation.primitive)
         reason = f"`{equation.primitive}`, for which there is no rule"
         if self.in_steps and not hidden and equation.primitive in RECURSIONS:

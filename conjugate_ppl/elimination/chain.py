@@ -129,6 +129,8 @@ def _noise(program: Program, written: Written) -> Noise:
         if part.exact:
             continue
         record = program.sites[part.site]
+        if record.family == "MatrixNormal":
+            raise Declined(part.site, "it is a matrix in a chain of steps", record.source)
         number = record.parameters.get("scale", record.parameters.get("scale_tril"))
         assert number is not None
         d = record.shape[-1] if record.family == "MultivariateNormal" else 0

@@ -11,6 +11,7 @@ from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import move, never_negative
 from conjugate_ppl.algebra.variables import Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
+from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.program import Program
 
 __all__ = ["signed", "start_walk"]
@@ -40,7 +41,7 @@ def signed(scale: Value, family: str) -> np.ndarray | None:
     Of a `scale_tril` those on the diagonal.
     """
     must = np.ones(scale.shape, bool)
-    if family == "MultivariateNormal":
+    if family in CORRELATED:
         must &= np.eye(scale.shape[-1], dtype=bool)
     if never_negative(move(scale, numbered(scale.shape)[must])):
         return None

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 
-__all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
+__all__ = ["CORRELATED", "FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
            "priors_of", "register_family", "register_series"]
 
 Natural = tuple[Any, ...]
@@ -104,8 +104,11 @@ STATISTICS: dict[str, Callable[[Any], Any]] = {
 FAMILIES: dict[str, Family] = {}
 """Family name -> family."""
 
-GAUSSIAN = ("Normal", "MultivariateNormal", "Flat")
+GAUSSIAN = ("Normal", "MultivariateNormal", "MatrixNormal", "Flat")
 """Names of the families whose latents are eliminated jointly; they need nothing but parameters."""
+
+CORRELATED = ("MultivariateNormal", "MatrixNormal")
+"""Those of them whose events have a `scale_tril`, of as many rows as the event has elements."""
 
 _NEEDED = ("statistics", "natural", "log_partition", "distribution")
 

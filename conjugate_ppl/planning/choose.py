@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import networkx as nx
 import numpy as np
 
-from conjugate_ppl.algebra.rules import LOOKED_UP
+from conjugate_ppl.algebra.placement import LOOKED_UP
 from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Value

@@ -114,6 +114,8 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
         return _obstacle_to_sum(program, deps, name, child)
     if program.roots(confined(child)):
         return f"the value of `{child.name}` depends on a latent and may lie outside its support"
+    if child.auxiliary and program.sites[name].family not in GAUSSIAN:
+        return f"the factor statement `{child.name}` depends on it"
     if not child.known_density:
         if child.distribution.startswith(_SUMMED):
             return (f"`{child.name}` is {child.distribution}, in which a discrete latent is summed out already; "

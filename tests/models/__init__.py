@@ -7,6 +7,7 @@ from models import (
     gaussian,
     gaussian_blocks,
     handlers,
+    matrices,
     mixed,
     relations,
     statespace,
@@ -14,4 +15,4 @@ from models import (
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "composition", "elementwise", "finite", "gaussian", "gaussian_blocks",
-           "handlers", "mixed", "relations", "statespace"]
+           "handlers", "matrices", "mixed", "relations", "statespace"]
