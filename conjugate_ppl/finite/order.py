@@ -39,7 +39,7 @@ class Table:
     """Some rows, `count` in number, of what a factor or a step gives.
 
     `axes` are those of its readings that these rows have; the others are to be taken at `states`, one for
-    each axis.
+    each axis, or together with an earlier one of the same element: `same` has an axis for each.
     """
 
     source: int
@@ -47,6 +47,7 @@ class Table:
     rows: np.ndarray | None  # None for all
     axes: tuple[int, ...]
     states: tuple[int, ...]
+    same: tuple[int, ...]
     reads: tuple[Read, ...]
 
 
@@ -173,16 +174,20 @@ def _by_site(source: int, count: int, reads: Sequence[np.ndarray], names: Sequen
              first: np.ndarray) -> Iterable[Table]:
     """Rows that read the same sites, or elements held in the same states, are one table."""
     if not reads:
-        yield Table(source, count, None, (), (), ())
+        yield Table(source, count, None, (), (), (), ())
         return
     owner = np.stack([np.where(e >= 0, np.searchsorted(first, e, "right") - 1, e) for e in reads], 1)
-    patterns, kind = np.unique(owner, axis=0, return_inverse=True)
-    for k, pattern in enumerate(patterns):
+    elements = np.stack(reads, 1)
+    equal = (elements[:, :, None] == elements[:, None]) & (elements >= 0)[:, None]
+    same = np.where(elements >= 0, equal.argmax(2), np.arange(len(reads)))  # the first axis with that element
+    patterns, kind = np.unique(np.concatenate([owner, same], 1), axis=0, return_inverse=True)
+    for k, both in enumerate(patterns):
+        pattern, first_of = np.split(both, 2)
         rows = None if len(patterns) == 1 else np.flatnonzero(kind.reshape(-1) == k)
-        axes = tuple(int(i) for i in np.flatnonzero(pattern >= 0))
+        axes = tuple(int(i) for i in np.flatnonzero((pattern >= 0) & (first_of == np.arange(len(reads)))))
         # along an axis of which nothing is read all numbers are equal
         states = tuple(int(held(p)) if p < NONE else 0 for p in pattern)
-        yield Table(source, count if rows is None else len(rows), rows, axes, states, tuple(
+        yield Table(source, count if rows is None else len(rows), rows, axes, states, tuple(map(int, first_of)), tuple(
             (names[pattern[i]], (reads[i] if rows is None else reads[i][rows]) - first[pattern[i]])
             for i in axes))
 
@@ -236,8 +241,6 @@ def _chains(sites: tuple[str, ...], sizes: Mapping[str, int], reads: Mapping[int
     inside = {k: [first[n] + e for n, e in r if n in sites] for k, r in reads.items()}
     pairs = [np.stack(p, 1) for ends in inside.values() for p in itertools.combinations(ends, 2)]
     edges = np.concatenate([*pairs, np.zeros((0, 2), int)])
-    if (edges[:, 0] == edges[:, 1]).any():
-        raise Stuck(f"an element of `{sites[0]}` meets itself")
     site = np.repeat(np.arange(len(sites)), [sizes[n] for n in sites])
     chain, layer = layers(size, edges)
     # places within a layer: for each site as many as it has elements in any

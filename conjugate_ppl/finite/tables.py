@@ -22,8 +22,12 @@ def chosen_rows(table: Table, array: Any) -> Any:
     """The rows and axes of an array that a table is made of."""
     if table.rows is not None and array.shape[0] > 1:
         array = array[table.rows]
-    return array[(slice(None), *(slice(None) if k in table.axes else state
-                                 for k, state in enumerate(table.states)))]
+    kept = [k for k, first in enumerate(table.same) if first in table.axes]
+    array = array[(slice(None), *(slice(None) if k in kept else state for k, state in enumerate(table.states)))]
+    if len(kept) > len(table.axes):  # the diagonal where two axes are of one element
+        rows = len(table.same)
+        array = jnp.einsum(array, [rows, *(table.same[k] for k in kept)], [rows, *table.axes])
+    return array
 
 
 def _added(parts: Sequence[Part], arrays: Mapping[int, Any], count: int, axes: int) -> Any:

@@ -434,3 +434,14 @@ def pedigree(y):
     g5 = child("g5", g3, g2)
     for i, g in enumerate((g3, g4, g5)):
         sample(f"y{i}", dist.Bernoulli(risk[g]), obs=y[i])
+
+
+@case("a b", SHORT[:3])
+def elements_that_meet_twice(y):
+    """What the first element of `a` leaves is of one element of `b`, what the second leaves of two."""
+    c = sample("c", dist.Normal(0.0, 1.0).expand([2, S]))
+    a = sample("a", dist.Bernoulli(0.4).expand([2]))
+    b = sample("b", dist.Categorical(jnp.ones(S) / S).expand([3]))
+    numpyro.factor("one", c[a, b[np.array([0, 1])]])
+    numpyro.factor("other", jnp.sin(c)[a, b[np.array([0, 2])]])
+    sample("y", dist.Normal(1.0 * b, 1.0), obs=y)
