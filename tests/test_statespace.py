@@ -15,6 +15,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl.statespace import parallel
 
 
 def by_scan(y, x):
@@ -187,3 +188,25 @@ def test_time_and_memory_by_steps():
             draws = jax.make_jaxpr(lambda c=collapsed, y=y, m=many: c.recover(jax.random.key(0), m, y))()
             assert f"{n},{n}" not in text + str(draws)
     assert sizes[::2] == sizes[1::2]
+
+
+@pytest.mark.parametrize("name, times", [("local_trend", 40), ("coefficients_that_all_steps_share", 1),
+                                         ("seasons_as_a_vector", 1), ("exponential_smoothing", 1)])
+def test_parallel_in_time(name, times, x64, monkeypatch):
+    """Steps put together in parallel, as where there are many processors: the same value and derivative. No
+    loop is left but the model's own."""
+    case = CASES[name]
+    args = [jnp.tile(jnp.asarray(a), (times, *[1] * (np.ndim(a) - 1))) for a in case.args]
+    found, loops = [], []
+    for least in ({}, {jax.default_backend(): 2}):
+        monkeypatch.setattr(parallel, "LEAST", least)
+        collapsed = cj.collapse(case.model)
+        program, plan = collapsed.execution(tuple(args), {}).program, collapsed.plan(*args)
+        kept = {n: 0.3 + 0.1 * jnp.arange(float(program.sites[n].size)).reshape(program.sites[n].shape)
+                for n in plan.kept}
+        both = jax.value_and_grad(lambda k, c=collapsed: log_density(c, tuple(args), {}, k)[0])
+        value, slope = both(kept)
+        found.append(np.concatenate([np.ravel(value), *map(np.ravel, slope.values())]))
+        loops.append(str(jax.make_jaxpr(both)(kept)).count("scan["))
+    assert loops[0] > loops[1]
+    np.testing.assert_allclose(*found, rtol=1e-9 if x64 else 2e-4)

@@ -115,6 +115,13 @@ class Small(abc.ABC):
     def swept(self) -> tuple[Small, Any]:
         """(inverse, log-determinant) of symmetric matrices no less than I."""
 
+    def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
+        """((P^-1 + R R')^-1, (I + P R R')^-1) for symmetric P, given (I + R' P R)^-1, in the form of Bucy and
+        Joseph: neither P nor R needs an inverse, and nothing is subtracted."""
+        gain: Any = self @ r @ inverse
+        left = (gain @ r.T).scaled(-1).plus_one()
+        return left.around(self) + gain.gram(), left
+
     @abc.abstractmethod
     def root(self) -> Small:
         """A lower triangular R with R R' = A, for positive semidefinite A.
