@@ -113,6 +113,34 @@ def test_far_from_zero(model, x64):
         assert float(collapsed.log_evidence(y)) == pytest.approx(expected, abs=1e-6 if x64 else 2e-3)
 
 
+def test_small_noise_under_a_vague_start(x64):
+    """The derivative keeps its digits where what is seen is a trillion times as sure as what was known before."""
+    y = jnp.asarray(np.cumsum(np.random.default_rng(3).normal(size=9)), jnp.float32)
+
+    def model(y):
+        noise = sample("noise", dist.LogNormal(0.0, 1.0))
+        start = sample("start", dist.Normal(0.0, 1e3))
+
+        def step(x, seen):
+            x = sample("x", dist.Normal(x, 0.8))
+            sample("y", dist.Normal(x, noise), obs=seen)
+            return x, None
+
+        scan(step, start, y)
+
+    def expected(u):
+        steps = np.arange(1, 10)
+        covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + np.exp(2 * u) * np.eye(9)
+        return stats.multivariate_normal(np.zeros(9), covariance).logpdf(np.asarray(y, float)) \
+            + stats.lognorm(1.0).logpdf(np.exp(u))
+
+    for noise in (1e-2, 1e-4, 1e-6):
+        slope = jax.grad(lambda u: log_density(cj.collapse(model), (y,), {}, {"noise": jnp.exp(u)})[0])
+        u = np.log(noise)
+        difference = (expected(u + 1e-3) - expected(u - 1e-3)) / 2e-3
+        assert float(slope(jnp.asarray(u))) == pytest.approx(difference, abs=1e-4 if x64 else 1e-3)
+
+
 # statsmodels 0.14's KalmanSmoother, loglikelihood_burn=0, initialize_known: log likelihood, then means and variances
 # of smoothed states at three steps. Nile: design, transition and selection 1, state_cov 1469.1, obs_cov 15099,
 # initial state N(1000, 1e6). Carbon dioxide: state (level, slope, season, season before, the one before that),

@@ -243,6 +243,14 @@ class Entries(Small):
             logdet = logdet + jnp.log(pivot)
         return self._symmetric(lambda i, j: _minus(m[i][j])), logdet
 
+    def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
+        if not all(_zero(x) for i, row in enumerate(r.rows) for j, x in enumerate(row) if i != j):
+            return super().joseph(r, inverse)
+        # on the diagonal 1 - P R (I + R'PR)^-1 R' is the inverse itself, which keeps its digits where P is vague
+        gain = self @ r @ inverse
+        left = (gain @ r.T)._map(lambda i, j, x: inverse.rows[i][i] if i == j else _dot((x,), (-1,)))
+        return (left @ self if self.width == 1 else left.around(self) + gain.gram()), left
+
     def root(self) -> Entries:
         n = self.width
         low: list[list[Any]] = [[0] * n for _ in range(n)]
