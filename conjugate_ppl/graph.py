@@ -80,6 +80,7 @@ class Graph:
         self.outputs = tuple(self._read(v, env) for v in jaxpr.outvars)
         self._producer: dict[int, Equation] = {}
         self._index(self.equations)
+        self._place = {e: k for k, e in enumerate(self.equations)}
 
     # -- building -----------------------------------------------------------------------------
 
@@ -183,6 +184,11 @@ class Graph:
     # -- reading ------------------------------------------------------------------------------
 
     @functools.cached_property
+    def noise(self) -> frozenset[int]:
+        """The numbers that are drawn without a sample site."""
+        return frozenset(n for e in self.equations if _compat.is_random_primitive(e.primitive) for n in e.outputs)
+
+    @functools.cached_property
     def dependencies(self) -> dict[int, frozenset[int]]:
         """Which inputs (as positions) every top-level number depends on."""
         deps: dict[int, frozenset[int]] = {n: frozenset({k}) for k, n in enumerate(self.inputs)}
@@ -221,6 +227,23 @@ class Graph:
             if equation is not None:
                 stack.extend(equation.inputs)
         return seen
+
+    def missing(self, numbers: Iterable[int], known: Mapping[int, Any]) -> list[Equation]:
+        """The equations that are needed for `numbers`, in order, where some numbers are known."""
+        found: set[int] = set()
+        seen: set[int] = set()
+        stack = list(numbers)
+        while stack:
+            number = stack.pop()
+            if number in seen or number in known:
+                continue
+            seen.add(number)
+            equation = self._producer.get(number)
+            if equation is not None:
+                stack.extend(equation.inputs)
+                if equation in self._place:
+                    found.add(self._place[equation])
+        return [self.equations[k] for k in sorted(found)]
 
     def constant(self, numbers: Sequence[int], memo: dict[int, Any]) -> list[Any]:
         """The values of numbers that depend on constants alone, as JAX computes them."""

@@ -15,6 +15,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl.statespace import parallel
 
 
 def by_scan(y, x):
@@ -112,6 +113,34 @@ def test_far_from_zero(model, x64):
         assert float(collapsed.log_evidence(y)) == pytest.approx(expected, abs=1e-6 if x64 else 2e-3)
 
 
+def test_small_noise_under_a_vague_start(x64):
+    """The derivative keeps its digits where what is seen is a trillion times as sure as what was known before."""
+    y = jnp.asarray(np.cumsum(np.random.default_rng(3).normal(size=9)), jnp.float32)
+
+    def model(y):
+        noise = sample("noise", dist.LogNormal(0.0, 1.0))
+        start = sample("start", dist.Normal(0.0, 1e3))
+
+        def step(x, seen):
+            x = sample("x", dist.Normal(x, 0.8))
+            sample("y", dist.Normal(x, noise), obs=seen)
+            return x, None
+
+        scan(step, start, y)
+
+    def expected(u):
+        steps = np.arange(1, 10)
+        covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + np.exp(2 * u) * np.eye(9)
+        return stats.multivariate_normal(np.zeros(9), covariance).logpdf(np.asarray(y, float)) \
+            + stats.lognorm(1.0).logpdf(np.exp(u))
+
+    for noise in (1e-2, 1e-4, 1e-6):
+        slope = jax.grad(lambda u: log_density(cj.collapse(model), (y,), {}, {"noise": jnp.exp(u)})[0])
+        u = np.log(noise)
+        difference = (expected(u + 1e-3) - expected(u - 1e-3)) / 2e-3
+        assert float(slope(jnp.asarray(u))) == pytest.approx(difference, abs=1e-4 if x64 else 1e-3)
+
+
 # statsmodels 0.14's KalmanSmoother, loglikelihood_burn=0, initialize_known: log likelihood, then means and variances
 # of smoothed states at three steps. Nile: design, transition and selection 1, state_cov 1469.1, obs_cov 15099,
 # initial state N(1000, 1e6). Carbon dioxide: state (level, slope, season, season before, the one before that),
@@ -187,3 +216,25 @@ def test_time_and_memory_by_steps():
             draws = jax.make_jaxpr(lambda c=collapsed, y=y, m=many: c.recover(jax.random.key(0), m, y))()
             assert f"{n},{n}" not in text + str(draws)
     assert sizes[::2] == sizes[1::2]
+
+
+@pytest.mark.parametrize("name, times", [("local_trend", 40), ("coefficients_that_all_steps_share", 1),
+                                         ("seasons_as_a_vector", 1), ("exponential_smoothing", 1)])
+def test_parallel_in_time(name, times, x64, monkeypatch):
+    """Steps put together in parallel, as where there are many processors: the same value and derivative. No
+    loop is left but the model's own."""
+    case = CASES[name]
+    args = [jnp.tile(jnp.asarray(a), (times, *[1] * (np.ndim(a) - 1))) for a in case.args]
+    found, loops = [], []
+    for least in ({}, {jax.default_backend(): 2}):
+        monkeypatch.setattr(parallel, "LEAST", least)
+        collapsed = cj.collapse(case.model)
+        program, plan = collapsed.execution(tuple(args), {}).program, collapsed.plan(*args)
+        kept = {n: 0.3 + 0.1 * jnp.arange(float(program.sites[n].size)).reshape(program.sites[n].shape)
+                for n in plan.kept}
+        both = jax.value_and_grad(lambda k, c=collapsed: log_density(c, tuple(args), {}, k)[0])
+        value, slope = both(kept)
+        found.append(np.concatenate([np.ravel(value), *map(np.ravel, slope.values())]))
+        loops.append(str(jax.make_jaxpr(both)(kept)).count("scan["))
+    assert loops[0] > loops[1]
+    np.testing.assert_allclose(*found, rtol=1e-9 if x64 else 2e-4)

@@ -58,10 +58,8 @@ class Walk:
     def run(self, numbers: Iterable[int]) -> list[Value]:
         """The values of `numbers` (always as `Value`, also where nothing is unknown)."""
         numbers = list(numbers)
-        needed = self.graph.needed_for(numbers)
-        for equation in self.graph.equations:
-            if any(n in needed and n not in self._env for n in equation.outputs):
-                self._step(equation)
+        for equation in self.graph.missing(numbers, self._env):
+            self._step(equation)
         return [self.value(n) for n in numbers]
 
     def beside(self, more: Iterable[str]) -> Walk:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from conjugate_ppl._compat import is_random_primitive
 from conjugate_ppl.elimination import Declined
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.normal import GAUSSIAN
@@ -167,6 +166,5 @@ def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], nam
 
 def _draws_noise(program: Program, site: Site) -> bool:
     """Whether a site's density depends on noise that the model draws outside any sample site."""
-    noise = [n for e in program.graph.equations if is_random_primitive(e.primitive)
-             for n in e.outputs]
+    noise = program.graph.noise
     return bool(noise) and not program.graph.needed_for([site.factor]).isdisjoint(noise)

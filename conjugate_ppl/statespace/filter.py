@@ -9,7 +9,8 @@ Covariances are only ever added to: predicted ones as F P F' + T T', filtered on
 Joseph. Neither a scale of 0 nor a vague prior is inverted. The loops hold only what has to wait for the step
 before, the rest is done for all steps at once. A compiler makes one function of a loop over a few numbers
 (of steps of up to four elements, entry by entry: `gaussian/small.py`), and of a larger one a call for each
-operation of each step, a hundred times slower. Hence also several chains, one behind the other, are one.
+operation of each step, a hundred times slower. Hence also several chains, one behind the other, are one. On devices that do
+many things at once long chains are put together in another way (`parallel.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from conjugate_ppl.gaussian.small import Entries, Small, Stacked
+from conjugate_ppl.statespace.parallel import affine, in_parallel, prefixes
 
-__all__ = ["Filtered", "Steps", "bare", "broadcast", "dressed", "filtered", "joseph", "log_integral", "over",
+__all__ = ["Filtered", "Steps", "bare", "broadcast", "dressed", "filtered", "log_integral", "over",
            "quadratic", "sooner"]
 
 
@@ -107,13 +109,6 @@ def broadcast(like: Any, x: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(b, a.dtype), a.shape), like, x)
 
 
-def joseph(p: Small, r: Small, inverse: Small) -> tuple[Small, Small]:
-    """The covariance after a step, and what of a change before it is left."""
-    gain = p @ r @ inverse
-    left = (gain @ r.T).scaled(-1).plus_one()
-    return left.around(p) + gain.gram(), left
-
-
 def filtered(x: Steps) -> Filtered:
     """The recursion forwards, where there are no columns."""
     return _filtered(x.f, x.t.gram(), x.m, x.d, x.h, x.many, 0)
@@ -121,9 +116,22 @@ def filtered(x: Steps) -> Filtered:
 
 def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...], columns: int
               ) -> Filtered:
-    r, kind = d.root(), type(f)
+    r = d.root()
     dtype = jnp.result_type(*jax.tree.leaves((f, noise, m, d, h)))
     lanes = (1,) if columns else many[1:]
+    if in_parallel(many[0]):
+        mean, covariance = prefixes(f, noise, m, r, h, many, lanes, (columns,) if columns else lanes, dtype)
+    else:
+        mean, covariance = _one_by_one(f, noise, m, r, h, many, columns, lanes, dtype)
+    p = f.around(_later(covariance)) + noise
+    inverse, logdet = r.T.around(p).plus_one().swept()
+    left = p.joseph(r, inverse)[1]
+    return Filtered(mean, covariance, f @ _later(mean) + m, left, r.around(inverse), logdet)
+
+
+def _one_by_one(f: Small, noise: Small, m: Small, r: Small, h: Small, many: tuple[int, ...], columns: int,
+                lanes: tuple[int, ...], dtype: Any) -> tuple[Small, Small]:
+    kind = type(f)
     start = (bare(_zeros(f, (columns,) if columns else lanes, 1, dtype)),
              _zeros(f, lanes, f.width, dtype).lower_half())
 
@@ -131,17 +139,13 @@ def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[
         mean, covariance = dressed(kind, before[0]), kind.of_half(before[1])
         f, noise, m, r, h = at
         p = f.around(covariance) + noise
-        covariance, left = joseph(p, r, (r.T.around(p)).plus_one().swept()[0])
+        covariance, left = p.joseph(r, r.T.around(p).plus_one().swept()[0])
         mean = left @ (f @ mean + m) + covariance @ h
         after = broadcast(start, (bare(mean), covariance.lower_half()))
         return after, after
 
     mean, half = over(step, start, many, (f, noise, m, r, h))
-    mean, covariance = dressed(kind, mean), kind.of_half(half)
-    p = f.around(_later(covariance)) + noise
-    inverse, logdet = r.T.around(p).plus_one().swept()
-    left = joseph(p, r, inverse)[1]
-    return Filtered(mean, covariance, f @ _later(mean) + m, left, r.around(inverse), logdet)
+    return dressed(kind, mean), kind.of_half(half)
 
 
 def _later(a: Any) -> Any:
@@ -209,20 +213,14 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
     with respect to a predicted mean, gg' and -n / 2 are those with respect to its covariance."""
     f, noise, m, d, h = primals
     at = _filtered(f, noise, m, d, h, many, columns)
-    kind, onward = type(f), sooner(f).T
+    onward = sooner(f).T
     push = at.left.T @ h + (at.precision @ at.guess).scaled(-1)
-    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (bare(at.mean), at.covariance.lower_half()))
-
-    def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
-        g, n = dressed(kind, after[0]), kind.of_half(after[1])
-        onward, back, push, precision = now
-        g = back @ (onward @ g) + push
-        n = back.around(onward.around(n)) + precision
-        before = broadcast(start, (bare(g), n.lower_half()))
-        return before, before
-
-    g, half = over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
-    g, n = dressed(kind, g), kind.of_half(half)
+    lanes = (1,) if columns else many[1:]
+    if in_parallel(many[0]):
+        dtype = jnp.result_type(*jax.tree.leaves(at.mean))
+        g, n = affine(at.left.T @ onward, push, at.precision, many, lanes, (columns,) if columns else lanes, dtype)
+    else:
+        g, n = _from_the_end(at, onward, push, many)
     mean = at.mean + at.covariance @ (onward @ sooner(g))
     before = _later(at.covariance) @ f.T
     df, dnoise, dm, dd, dh = (x.as_change() for x in tangents)
@@ -238,3 +236,19 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
     square = change + change.T
     results = _results(at, h, many, columns)
     return results, broadcast(results, (square, volume))
+
+
+def _from_the_end(at: Filtered, onward: Small, push: Small, many: tuple[int, ...]) -> tuple[Small, Small]:
+    kind = type(at.left)
+    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (bare(at.mean), at.covariance.lower_half()))
+
+    def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
+        g, n = dressed(kind, after[0]), kind.of_half(after[1])
+        onward, back, push, precision = now
+        g = back @ (onward @ g) + push
+        n = back.around(onward.around(n)) + precision
+        before = broadcast(start, (bare(g), n.lower_half()))
+        return before, before
+
+    g, half = over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
+    return dressed(kind, g), kind.of_half(half)

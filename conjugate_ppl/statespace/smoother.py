@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from conjugate_ppl.statespace.filter import Steps, bare, broadcast, dressed, joseph, over
+from conjugate_ppl.statespace.filter import Steps, bare, broadcast, dressed, over
 
 __all__ = ["Forward", "draw", "forward", "log_probs", "smoothed"]
 
@@ -67,7 +67,7 @@ def forward(steps: Steps) -> Forward:
         onward, t, m, d, h = now
         q, n = dressed(kind, after[0]), kind.of_half(after[1])
         here, n = q + h, n + d
-        inside, left = joseph(n, t, t.T.around(n).plus_one().swept()[0])
+        inside, left = n.joseph(t, t.T.around(n).plus_one().swept()[0])
         before = onward.T @ (left @ (here + (n @ m).scaled(-1))), onward.T.around(inside)
         kept = bare(here), n.lower_half()
         return broadcast(start, (bare(before[0]), before[1].lower_half())), broadcast(start, kept)
