@@ -35,7 +35,8 @@ from conjugate_ppl.additive.polynomial import Key, site_of
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
-from conjugate_ppl.errors import InternalError
+from conjugate_ppl.elimination.matrix import MatrixElimination
+from conjugate_ppl.errors import InternalError, PlanError
 from conjugate_ppl.families import Family
 from conjugate_ppl.planning.execute import Execution
 
@@ -67,9 +68,28 @@ class Fitted:
     laws: Mapping[str, BlockLaw]
     naturals: Mapping[str, tuple[ElementwiseElimination, tuple[np.ndarray, ...]]]
 
+    @staticmethod
+    def obstacle(execution: Execution) -> str:
+        """A site out of whose law no single contribution is taken here: of matrices, or a block whose parts have scales
+        of their own; "" if there is none."""
+        for elimination in execution.chosen.eliminations:
+            if isinstance(elimination, MatrixElimination) or (
+                    isinstance(elimination, GaussianElimination) and elimination.by_part):
+                return elimination.sites[0]
+        return ""
+
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
-        """Of a model all of whose latents are integrated out."""
+        """Of a model all of whose latents are integrated out.
+
+        Raises:
+            PlanError: if there is an `obstacle`.
+        """
+        site = cls.obstacle(execution)
+        if site:
+            raise PlanError(f"Single observations are not taken out of `{site}` in closed form here: it is a matrix, or "
+                            "each of its parts has a scale that is integrated out too. Take some out with `without`, and "
+                            "draw predictions: latents by `sample`, the site by `numpyro.infer.Predictive`.")
         laws, others = {}, {}
         for elimination in execution.chosen.eliminations:
             if isinstance(elimination, GaussianElimination):
