@@ -76,6 +76,17 @@ TRUNCATED = dict.fromkeys(GAMMA, CompoundOnInterval)
 MEANS = dict.fromkeys(("normal", "lognormal"), CompoundOnInterval)
 
 
+def matrices():
+    p = sample("p", dist.Wishart(4.5, scale_tril=jnp.asarray(np.stack([ROOT] * 3))).to_event(1))[GROUP]
+    s = sample("s", dist.InverseWishartCholesky(4.5, scale_tril=jnp.asarray(np.stack([ROOT] * 3))).to_event(1))[GROUP]
+    points = np.stack([Y, POSITIVE, Y[::-1]], 1)
+    sample("precision", dist.MultivariateNormal(0.3, precision_matrix=RATES[:, None, None] * p), obs=points)
+    sample("root", dist.MultivariateNormal(0.3, scale_tril=2.0 * s), obs=points)
+
+
+MATRICES = dict.fromkeys(("precision", "root"), dist.MultivariateStudentT)
+
+
 def beta():
     p = sample("p", dist.Beta(2.0, 1.5).expand([3]).to_event(1))[GROUP]
     logits = jnp.log(p) - jnp.log1p(-p)
@@ -144,7 +155,7 @@ STUDENT = {"normal": dist.StudentT, "vector": dist.MultivariateStudentT, "lognor
 
 @pytest.mark.parametrize(("model", "kinds"), [
     (gamma, GAMMA), (inverse_gamma, GAMMA), (truncated_gamma, TRUNCATED),
-    (truncated_inverse_gamma, TRUNCATED), (truncated_mean, MEANS), (beta, BETA), (dirichlet, DIRICHLET), (direction, DIRECTION), (gaussian, GAUSSIAN),
+    (truncated_inverse_gamma, TRUNCATED), (truncated_mean, MEANS), (matrices, MATRICES), (beta, BETA), (dirichlet, DIRICHLET), (direction, DIRECTION), (gaussian, GAUSSIAN),
     (student, STUDENT)], ids=lambda x: getattr(x, "__name__", ""))
 def test_predictions(model, kinds):
     whole = cj.collapse(model).posterior()

@@ -11,7 +11,12 @@ from numpyro.distributions import transforms
 
 from conjugate_ppl.additive.leverage import BlockLaw
 from conjugate_ppl.additive.removal import Fitted
-from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.definite import symmetric
+from conjugate_ppl.algebra.paired import paired
+from conjugate_ppl.algebra.sums import dot
+from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.algebra.variables import Variables
+from conjugate_ppl.elimination.matrix import precision, statistic_of
 from conjugate_ppl.families.logconcave import OnInterval
 from conjugate_ppl.families.truncated import TRUNCATED_GAMMAS, TRUNCATED_NORMAL
 from conjugate_ppl.marginals import CompoundOnInterval, CompoundVonMises
@@ -46,6 +51,8 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
     latents = {n for v in parameters.values.values() for n in v.roots}
     if latents & fitted.laws.keys():
         return _from_block(fitted, parameters)
+    if latents & fitted.matrices.keys():
+        return _from_matrix(fitted, parameters)
     if parameters.kind in DIRICHLET:
         return _from_dirichlet(fitted, parameters)
     if parameters.kind is dist.VonMises:
@@ -173,6 +180,34 @@ def _from_direction(fitted: Fitted, parameters: Parameters) -> Any:
     loc = found.coefficient * np.arctan2(s, c) + by
     return _joined(CompoundVonMises(_number(loc), _others(parameters, "loc")["concentration"],
                                     _number(np.hypot(c, s))), parameters)
+
+
+def _from_matrix(fitted: Fitted, parameters: Parameters) -> Any:
+    """A multivariate t: the covariance is the inverse of a Wishart matrix of the site's, or an inverse Wishart one, times
+    known numbers."""
+    loc = known(parameters.values["loc"]) if parameters.kind is dist.MultivariateNormal else None
+    if loc is None or parameters.joined:
+        raise NoClosedForm("it is no multivariate normal of known location, one vector an event")
+    root, variables = parameters.values["scale_tril"], Variables()
+    last = len(root.shape) - 1
+    batch = tuple(range(last - 1))
+    covariance = dot(root, root, (((last,), (last,)), (batch, batch)), lambda t: paired(variables, t)).single
+    if covariance is None or len(covariance.atoms) != 1 or not all(map(is_known, covariance.arrays)):
+        raise NoClosedForm("its covariance is no matrix of one site, scaled")
+    (atom,), c = covariance.atoms, covariance.coefficient()
+    (site,) = atom.variable.roots
+    elimination, log_det, matrix = fitted.matrices[site]
+    n = matrix.shape[-1]
+    of_precision = precision(elimination.family.name)
+    full = np.broadcast_to(atom.selection, root.shape)
+    if (statistic_of(atom, not of_precision) != 1 or any(k > 1 for k in c.shape[-2:])
+            or (full % n**2 != symmetric((n, n))).any()):
+        raise NoClosedForm(f"its covariance is not that of `{site}`, scaled")
+    number = full[..., 0, 0] // n**2
+    scale = np.broadcast_to(c[..., 0, 0], number.shape)
+    df = 2 * abs(log_det[number]) - n + 1
+    shape = -2 * matrix[number] * (scale / df)[..., None, None]
+    return dist.MultivariateStudentT(_number(df), _number(loc), _number(np.linalg.cholesky(shape)))
 
 
 def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
