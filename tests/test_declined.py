@@ -41,20 +41,25 @@ class Case:
     site: str
     words: str
     collapsed: frozenset[str]
+    relation: tuple[str, ...] = ()
 
 
 CASES: dict[str, Case] = {}
 
 
-def declines(site: str, words: str, *args: Any, collapsed: str = "") -> Callable[[Any], Any]:
+def declines(site: str, words: str, *args: Any, collapsed: str = "", relation: str = "") -> Callable[[Any], Any]:
     """Enter a model: `site` stays sampled because of `words`; `collapsed` names what does not.
+
+    `relation` lists keys of rows of `tests/relations.py` that it is next to, where pairs of a family and a
+    distribution do not say so.
 
     The line that is to be named carries the comment `# here`.
     """
 
     def register(model: Any) -> Any:
         assert model.__name__ not in CASES, model.__name__
-        CASES[model.__name__] = Case(model, args, site, words, frozenset(collapsed.split()))
+        CASES[model.__name__] = Case(model, args, site, words, frozenset(collapsed.split()),
+                                     tuple(relation.split()))
         return model
 
     return register
@@ -96,6 +101,79 @@ def test_reason_and_line(name):
 def test_identity(name, x64):
     entry = CASES[name]
     cj.check(entry.model, jax.random.key(0), *map(jnp.asarray, entry.args), num_points=1)
+
+
+# -- next to a relation ----------------------------------------------------------------------------
+
+
+@declines("z", "`z` enters to the power -1 in `inverse gamma`", POSITIVE, np.stack([Y, Y], 1))
+def gammas_in_the_wrong_place(y, points):
+    z, laplace, pareto, log_normal, field = (sample(n, dist.Gamma(2.0, 1.0)) for n in (
+        "z", "of laplace", "of pareto", "of log normal", "of a field"))
+    sample("inverse gamma", dist.InverseGamma(2.0, 1 / z), obs=y)  # here
+    sample("laplace", dist.Laplace(0.0, laplace), obs=y)
+    sample("pareto", dist.Pareto(0.001, 1 / pareto), obs=y)
+    sample("log normal", dist.LogNormal(0.0, log_normal), obs=y)
+    sample("field", dist.MultivariateNormal(0.0, field * jnp.eye(2)), obs=points)
+
+
+@declines("z", "`z` enters to the power 1 in `exponential`", POSITIVE)
+def inverse_gammas_in_the_wrong_place(y):
+    z, gamma, inverse, weibull, laplace, log_normal = (sample(n, dist.InverseGamma(3.0, 1.0)) for n in (
+        "z", "of gamma", "of inverse gamma", "of weibull", "of laplace", "of log normal"))
+    sample("exponential", dist.Exponential(z), obs=y)  # here
+    sample("gamma", dist.Gamma(2.0, gamma), obs=y)
+    sample("inverse gamma", dist.InverseGamma(2.0, inverse), obs=y)
+    sample("weibull", dist.Weibull(weibull, 2.0), obs=y)
+    sample("laplace", dist.Laplace(0.0, 1 / laplace), obs=y)
+    sample("log normal", dist.LogNormal(0.0, log_normal), obs=y)
+
+
+@declines("z", "may enter only as", COUNT, OUTCOME, np.array([[1, 0, 3], [2, 2, 0]]), relation="dirichlet-transitions")
+def parts_of_probabilities(count, outcome, counts):
+    z, negative, geometric = (sample(n, dist.Beta(2.0, 3.0)) for n in ("z", "of negative binomial", "of geometric"))
+    phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
+    rows = sample("rows", dist.Dirichlet(jnp.ones((3, 3))).to_event(1))
+    sample("binomial", dist.Binomial(6, 0.5 * z), obs=count)  # here
+    sample("negative binomial", dist.NegativeBinomialProbs(6.0, 0.5 * negative), obs=count)
+    sample("geometric", dist.Geometric(0.5 * geometric), obs=count)
+    sample("counts", dist.Multinomial(4, 0.5 * phi + 1 / 6), obs=counts)
+    sample("next", dist.Categorical(0.5 * rows[outcome[:-1]] + 1 / 6), obs=outcome[1:])
+
+
+@declines("b", "it enters `y` to a power above two", Y, POSITIVE, np.stack([Y, Y], 1), X2,
+          relation="regression gaussian-field autoregression")
+def squares_of_means(y, positive, points, x):
+    b = sample("b", dist.Normal(0.0, 1.0))
+    m, phi = (sample(n, dist.Normal(0.0, 1.0)) for n in ("m", "phi"))
+    u = sample("u", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    c = sample("c", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))
+    f = sample("f", dist.MultivariateNormal(jnp.zeros(N), jnp.eye(N) + 0.5))
+    sample("y", dist.Normal(x[:, 1] * b**2, 1.0), obs=y)  # here
+    sample("positive", dist.LogNormal(m**2, 1.0), obs=positive)
+    sample("next", dist.Normal(phi**2 * y[:-1], 1.0), obs=y[1:])
+    sample("points", dist.MultivariateNormal(u**2, jnp.eye(2)), obs=points)
+    sample("w", dist.Normal((x @ c) ** 2, 1.0), obs=y)
+    sample("field", dist.Normal(jnp.exp(f), 1.0), obs=y)
+
+
+@declines("v", "the integral over `b` depends on it", Y, X2, collapsed="b", relation="conjugate-regression")
+def coefficients_scaled_by_the_variance_itself(y, x):
+    v = sample("v", dist.InverseGamma(2.0, 1.0))  # here
+    b = sample("b", dist.Normal(jnp.zeros(2), v))
+    sample("y", dist.Normal(x @ b, jnp.sqrt(v)), obs=y)
+
+
+@declines("tau", "in no closed form", Y, collapsed="x", relation="gamma-gaussian-chain")
+def chain_whose_steps_have_another_scale(y):
+    tau = sample("tau", dist.Gamma(2.0, 1.0))  # here
+
+    def step(x, now):
+        x = sample("x", dist.Normal(x, 0.5))
+        sample("y", dist.Normal(x, 1 / jnp.sqrt(tau)), obs=now)
+        return x, None
+
+    scan(step, 0.0, y)
 
 
 # -- what the density does with the latent ---------------------------------------------------------
@@ -223,7 +301,7 @@ def semi_conjugate_precision(y):
         sample("y", dist.Normal(mu, 1 / jnp.sqrt(tau)), obs=y)
 
 
-@declines("tau", "in no closed form", Y, collapsed="mu")
+@declines("tau", "in no closed form", Y, collapsed="mu", relation="normal-gamma")
 def semi_conjugate(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))
     tau = sample("tau", dist.Gamma(2.0, 1.0))  # here
@@ -323,7 +401,7 @@ def chain_of_gammas(y):
     scan(step, 1.0, y)  # here
 
 
-@declines("x", "`sin`", Y)
+@declines("x", "`sin`", Y, relation="gaussian-chain")
 def state_space_with_a_curved_step(y):
     def step(x, seen):
         x = sample("x", dist.Normal(jnp.sin(x), 1.0))  # here
@@ -539,7 +617,7 @@ def truncated_prior_of_another_shape(y):
     sample("y", dist.Normal(a, 1.0), obs=y)
 
 
-@declines("a", "has no conjugate family", Y, X2)
+@declines("a", "has no conjugate family", Y, X2, relation="exponential-normal")
 def truncated_slopes(y, x):
     a = sample("a", dist.TruncatedNormal(jnp.zeros(2), 1.0, low=0.0))  # here
     sample("y", dist.Normal(x @ a, 1.0), obs=y)
@@ -551,7 +629,7 @@ def half_normal_deviation(y):
     sample("y", dist.Normal(0.0, s), obs=y)
 
 
-@declines("s", "has no conjugate family", Y, collapsed="mu")
+@declines("s", "has no conjugate family", Y, collapsed="mu", relation="uniform-scale")
 def uniform_deviation_of_a_mean(y):
     s = sample("s", dist.Uniform(0.0, 5.0))  # here
     mu = sample("mu", dist.Normal(0.0, 1.0 + s))
@@ -601,7 +679,7 @@ def rate_with_a_background(y):
     sample("y", dist.Poisson(p * (jnp.arange(N) > 2) + 0.5), obs=y)  # here
 
 
-@declines("v", "not proved to sum to one", OUTCOME)
+@declines("v", "not proved to sum to one", OUTCOME, relation="stick-breaking")
 def sticks_with_a_piece_missing(y):
     v = sample("v", dist.Beta(1.0, 1.5).expand([2]))
     left = jnp.cumprod(1 - v)
@@ -639,7 +717,7 @@ def root_of_a_precision_taken_for_that_of_a_covariance(y):
     sample("y", dist.MultivariateNormal(0.0, scale_tril=l), obs=y)  # here
 
 
-@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), collapsed="p")
+@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), collapsed="p", relation="normal-wishart")
 def mean_whose_prior_does_not_scale_with_the_precision(y):
     p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
     mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))  # here
@@ -660,7 +738,7 @@ def mean_moved_across_the_columns_of_its_precision(y):
     sample("y", dist.MultivariateNormal(mu[::-1], precision_matrix=p), obs=y)
 
 
-@declines("s", "the integral over `b` depends on it", np.stack([Y, Y], 1), collapsed="b")
+@declines("s", "the integral over `b` depends on it", np.stack([Y, Y], 1), collapsed="b", relation="matrix-normal-wishart")
 def coefficients_that_differ_between_columns(y):
     s = sample("s", dist.InverseWishart(4.0, scale_matrix=jnp.eye(2)))  # here
     with plate("coefficients", 2):
@@ -853,7 +931,7 @@ def discrete_inclusion(y, x):
     sample("y", dist.Normal(x @ (z * b), 1.0), obs=y)  # here
 
 
-@declines("z", "summing out `z` would take a table of 4.2e+09 numbers", Y)
+@declines("z", "summing out `z` would take a table of 4.2e+09 numbers", Y, relation="discrete-chain")
 def discrete_chain_of_order_two_with_many_states(y):
     def step(carry, seen):
         one, two = carry

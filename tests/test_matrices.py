@@ -20,7 +20,7 @@ def normal_inverse_wishart(y):
     with plate("one", 1):
         s = sample("s", dist.InverseWishart(NU, scale_matrix=jnp.asarray(PRIOR)[None]))
         mu = sample("mu", dist.MultivariateNormal(jnp.asarray(CENTRE), covariance_matrix=s / KAPPA))
-    with plate("rows", N):
+    with plate("rows", len(y)):
         sample("y", dist.MultivariateNormal(mu, covariance_matrix=s), obs=y)
 
 
@@ -74,3 +74,13 @@ def test_many_rows_far_from_zero_keep_their_digits_in_float32():
     gap = exact.mean(0) - 1e4
     scatter = PRIOR + (len(y) - 1) * np.cov(exact.T) + KAPPA * len(y) / (KAPPA + len(y)) * np.outer(gap, gap)
     np.testing.assert_allclose(found.scale_matrix[0], scatter, rtol=1e-4, atol=1e-2)
+
+
+def test_posterior_is_a_sum():
+    collapsed, y = cj.collapse(normal_inverse_wishart), jnp.asarray(POINTS)
+    whole, parts = collapsed.posterior(y), collapsed.posterior(y[:4]).update(y[4:])
+    np.testing.assert_allclose(whole.log_evidence(), collapsed.log_evidence(y), rtol=1e-10)
+    np.testing.assert_allclose(parts.log_evidence(), whole.log_evidence(), rtol=1e-10)
+    np.testing.assert_allclose(parts.distributions["s"].scale_matrix, whole.distributions["s"].scale_matrix, rtol=1e-8)
+    refit = collapsed.posterior(jnp.delete(y, 3, axis=0)).log_evidence()
+    np.testing.assert_allclose(whole.without("y", 3).log_evidence(), refit, rtol=1e-10)

@@ -189,7 +189,9 @@ class Posterior:
         found = self.collapsed.conditionals({})
         for name, shape in self.prior.latents.items():
             if name not in found:  # Student's t, where a variance of its block is integrated out too
-                law = site_law(self._fitted, name, shape) if math.prod(shape) else None
+                law = None
+                if math.prod(shape) and not Fitted.obstacle(self.execution):
+                    law = site_law(self._fitted, name, shape)
                 found.update({} if law is None else {name: law})
         return {n: found[n] for n in self.prior.latents if n in found}
 
@@ -254,7 +256,7 @@ class Posterior:
             cell with weight 0, taken away before, is predicted by what is left.
 
         Raises:
-            PlanError: if there is no such observed site.
+            PlanError: if there is no such observed site; where a matrix or scales of parts are integrated out.
         """
         cells = self._cells(site)
         found = [log_predictive(self._fitted, c).reshape(c.shape) for c in cells]

@@ -4,6 +4,7 @@ from models import (
     composition,
     elementwise,
     finite,
+    forms,
     gaussian,
     gaussian_blocks,
     handlers,
@@ -14,5 +15,5 @@ from models import (
 )
 from models.table import CASES, Case
 
-__all__ = ["CASES", "Case", "composition", "elementwise", "finite", "gaussian", "gaussian_blocks",
+__all__ = ["CASES", "Case", "composition", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
            "handlers", "matrices", "mixed", "relations", "statespace"]

@@ -271,7 +271,7 @@ def hidden_markov_backwards(y):
     scan(step, 1, y, reverse=True)
 
 
-@case("z", PAIR, THERE)
+@case("z", PAIR, THERE, relation="discrete-chain")
 def several_sequences(y, there):
     steps = sample("steps", dist.Dirichlet(jnp.ones((2, 2))).to_event(1))
 
