@@ -15,12 +15,11 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, dijkstra
 
 from conjugate_ppl.finite.cases import NONE, held
+from conjugate_ppl.finite.layers import layers
 
-__all__ = ["Alone", "Chains", "Part", "Stuck", "Table", "layers", "order_of"]
+__all__ = ["Alone", "Chains", "Part", "Stuck", "Table", "order_of"]
 
 _LARGEST = 1 << 27  # numbers in a table
 _TOGETHER = 4  # sites in one step, at most
@@ -272,42 +271,6 @@ def _chains(sites: tuple[str, ...], sizes: Mapping[str, int], reads: Mapping[int
             (both if two else own).append(Part(k, to, target, rows if len(patterns) > 1 else None))
     return Chains(tuple(n for n, m in zip(sites, most, strict=True) for _ in range(m)), elements, tuple(own),
                   tuple(both), others)
-
-
-def layers(size: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each element its chain (what `edges` connect) and its layer: how many edges it is away from one end.
-
-    An end is the first element of a chain, or if that gives narrower layers the one that is furthest from it.
-    """
-    graph = coo_array((np.ones(len(edges)), tuple(edges.T)), shape=(size, size))
-    chains, chain = connected_components(graph, directed=False)
-    ends = np.full(chains, size)
-    np.minimum.at(ends, chain, np.arange(size))
-    best: np.ndarray | None = None
-    for _ in range(2):
-        distance = _distance(size, edges, ends)
-        if best is None or _work(chain, distance) < _work(chain, best):
-            best = distance
-        order = np.lexsort((distance, chain))
-        ends = order[np.append(np.flatnonzero(np.diff(chain[order])), size - 1)] if size else ends
-    assert best is not None
-    return chain, best
-
-
-def _distance(size: int, edges: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """How many edges each element is away from the nearest of `ends`."""
-    # one more element, next to all ends
-    joined = np.concatenate([edges, np.stack([ends, np.full(len(ends), size)], 1)])
-    graph = coo_array((np.ones(len(joined)), tuple(joined.T)), shape=(size + 1, size + 1)).tocsr()
-    found = dijkstra(graph, directed=False, indices=size, unweighted=True)
-    out: np.ndarray = found[:size].astype(int) - 1
-    return out
-
-
-def _work(chain: np.ndarray, layer: np.ndarray) -> int:
-    """How many elements the largest layer has."""
-    number = chain * (layer.max(initial=0) + 1) + layer
-    return int(np.bincount(number, minlength=1).max())
 
 
 def _cost(step: Alone | Chains, sizes: Mapping[str, int], states: Mapping[str, int]) -> float:
