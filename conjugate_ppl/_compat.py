@@ -146,6 +146,20 @@ def body_of(equation: Any) -> tuple[Any, bool] | None:
     return None
 
 
+def solver_of(equation: Any) -> tuple[Any, list[int]] | None:
+    """The jaxpr that a `custom_linear_solve` runs forwards, and which of its operands that takes; or None."""
+    jaxprs, lengths = equation.params.get("jaxprs"), equation.params.get("const_lengths")
+    if equation.primitive.name != "custom_linear_solve" or not hasattr(jaxprs, "solve"):
+        return None
+    first = lengths.matvec + lengths.vecmat
+    right = sum(lengths)
+    used = [*range(first, first + lengths.solve), *range(right, len(equation.invars))]
+    inner = open_jaxpr(jaxprs.solve)
+    if len(inner.invars) != len(used) or len(inner.outvars) != len(equation.outvars):
+        return None
+    return jaxprs.solve, used
+
+
 class Loop(NamedTuple):
     """A `scan`: its body, whose `inputs` are constants, what is carried and what is read at a step, and
     whose `outputs` are what is carried and what is collected; `constants` and `carries` count them."""

@@ -23,8 +23,10 @@ from numpyro.infer.util import compute_log_probs, log_density
 from numpyro.primitives import Messenger
 
 from conjugate_ppl import _compat
-from conjugate_ppl.collapse import CollapsedModel, as_collapsed, check_key
+from conjugate_ppl.collapse import as_collapsed
 from conjugate_ppl.errors import InternalError, ModelError
+from conjugate_ppl.given import check_key
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.planning.execute import Execution
 
 __all__ = ["Certificate", "check"]
@@ -50,7 +52,7 @@ class Certificate:
 
 
 @_compat.one_thread
-def check(model: Callable[..., Any] | CollapsedModel, rng_key: Any, *args: Any,
+def check(model: Callable[..., Any] | MarginalModel, rng_key: Any, *args: Any,
           num_points: int = 3, **kwargs: Any) -> Certificate:
     """Verify on random values that collapsing this model is exact.
 
@@ -103,12 +105,12 @@ def _outsiders(execution: Execution) -> list[tuple[str, str]]:
     return [(n, s.distribution) for n, s in sites.items() if n in touched and s.from_outside]
 
 
-def _culprit(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_points: int,
+def _culprit(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_points: int,
              args: Any, kwargs: Any) -> str:
     """Collapse one site at a time and name those that fail alone; else the whole block."""
     bad = []
     for name in execution.plan.collapsed:
-        alone = CollapsedModel(collapsed.model, keep=collapsed.keep, only=[name])
+        alone = MarginalModel(collapsed.model, keep=collapsed.keep, only=[name])
         single = alone.execution(args, kwargs)
         if name in single.plan.collapsed:
             found = _measure(alone, single, rng_key, num_points, args, kwargs)
@@ -117,7 +119,7 @@ def _culprit(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_
     return ", ".join(bad) or "together, " + ", ".join(f"`{n}`" for n in execution.plan.collapsed)
 
 
-def _measure(collapsed: CollapsedModel, execution: Execution, rng_key: Any, num_points: int,
+def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_points: int,
              args: Any, kwargs: Any) -> Certificate:
     def at(key: Any) -> tuple[Any, Any, Any]:
         key_kept, key_one, key_two = jax.random.split(key, 3)

@@ -1,9 +1,10 @@
 """A model's jaxpr as one flat list of equations between numbered values.
 
 Calls are inlined, so that a value deep inside a `jit` has a number like any other; a function with
-a derivative of its own stays one equation that also lists its body, because its *value* is proved
+a derivative of its own (linear solves are such) stays one equation that also lists its body, because its *value* is proved
 from the body while JAX evaluates it with the author's rule. A loop over latents becomes a map over its
-steps where it is one (`loops.py`).
+steps where it is one (`loops.py`); a recursion stays a loop, of which it is also written down what is carried after
+each step as a function of what is carried before it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from conjugate_ppl import _compat
-from conjugate_ppl.loops import as_map
+from conjugate_ppl.loops import after_each, as_map
 
-__all__ = ["Equation", "Graph"]
+__all__ = ["Equation", "Graph", "Recursion"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,11 +45,20 @@ class Equation:
         return _compat.source_line(self.raw)
 
 
+class Recursion(NamedTuple):
+    """A loop that stays one, by numbers: what is carried at the start, before every step, and, computed from
+    that, after every step."""
+
+    start: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
 class Graph:
     """The flat form of a jaxpr.
 
     `constants` maps a number to its array, `inputs` and `outputs` list numbers, `shapes` and
-    `dtypes` cover every number.
+    `dtypes` cover every number. `recursions` belong to equations.
     """
 
     def __init__(self, closed: Any) -> None:
@@ -57,6 +67,7 @@ class Graph:
         self.constants: dict[int, Any] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.recursions: dict[Equation, Recursion] = {}
         self._count = 0
         self.effects = bool(jaxpr.effects)
         env: dict[Any, int] = {}
@@ -69,6 +80,7 @@ class Graph:
         self.outputs = tuple(self._read(v, env) for v in jaxpr.outvars)
         self._producer: dict[int, Equation] = {}
         self._index(self.equations)
+        self._place = {e: k for k, e in enumerate(self.equations)}
 
     # -- building -----------------------------------------------------------------------------
 
@@ -101,14 +113,17 @@ class Graph:
         for eqn in eqns:
             self.effects = self.effects or bool(getattr(eqn, "effects", ()))
             inputs = tuple(self._read(v, env) for v in eqn.invars)
-            found = _compat.body_of(eqn) or self._mapped(eqn, inputs)
+            solver = _compat.solver_of(eqn)
+            found = (solver[0], True) if solver else _compat.body_of(eqn) or self._mapped(eqn, inputs)
             if found is None:
                 outputs = self._results(eqn, inputs, env)
                 out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn))
+                self._write_steps(out)
                 continue
             body, custom = found
             inner = _compat.open_jaxpr(body)
-            inner_env = dict(zip(inner.invars, inputs, strict=True))
+            given = [inputs[k] for k in solver[1]] if solver else inputs
+            inner_env = dict(zip(inner.invars, given, strict=True))
             self._bind_constants(inner, _compat.constants_of(body), inner_env)
             if not custom:
                 self._flatten(inner.eqns, inner_env, out)
@@ -133,11 +148,29 @@ class Graph:
         loop = _compat.loop_of(eqn)
         if loop is None or not self._from_inputs(inputs):
             return None
-        run = as_map(loop)
+        run = as_map(loop, Graph(loop.body))
         if run is None:
             return None
         return _compat.make_jaxpr(run, *(jax.ShapeDtypeStruct(self.shapes[i], self.dtypes[i])
                                          for i in inputs)), False
+
+    def _write_steps(self, out: list[Equation]) -> None:
+        """Add what is carried after every step of the last equation, if it is a recursion."""
+        equation = out[-1]
+        loop = _compat.loop_of(equation.raw)
+        if loop is None or not self._from_inputs(equation.inputs):
+            return
+        before = equation.outputs[loop.carries:]
+        read = equation.inputs[loop.constants + loop.carries:]
+        taken = (*equation.inputs[: loop.constants], *before, *read)
+        body = _compat.make_jaxpr(after_each(loop), *(
+            jax.ShapeDtypeStruct(self.shapes[i], self.dtypes[i]) for i in taken))
+        inner = _compat.open_jaxpr(body)
+        env = dict(zip(inner.invars, taken, strict=True))
+        self._bind_constants(inner, _compat.constants_of(body), env)
+        self._flatten(inner.eqns, env, out)
+        start = equation.inputs[loop.constants: loop.constants + loop.carries]
+        self.recursions[equation] = Recursion(start, before, tuple(self._read(v, env) for v in inner.outvars))
 
     def _from_inputs(self, numbers: Sequence[int]) -> bool:
         return not self._live.isdisjoint(numbers)
@@ -151,6 +184,11 @@ class Graph:
     # -- reading ------------------------------------------------------------------------------
 
     @functools.cached_property
+    def noise(self) -> frozenset[int]:
+        """The numbers that are drawn without a sample site."""
+        return frozenset(n for e in self.equations if _compat.is_random_primitive(e.primitive) for n in e.outputs)
+
+    @functools.cached_property
     def dependencies(self) -> dict[int, frozenset[int]]:
         """Which inputs (as positions) every top-level number depends on."""
         deps: dict[int, frozenset[int]] = {n: frozenset({k}) for k, n in enumerate(self.inputs)}
@@ -160,6 +198,21 @@ class Graph:
             for number in equation.outputs:
                 deps[number] = union
         return deps
+
+    @functools.cached_property
+    def traced(self) -> frozenset[int]:
+        """The numbers that are computed from traced data, so that they are not known."""
+        found = {n for n, c in self.constants.items() if not _compat.is_concrete(c)}
+
+        def look(equations: Iterable[Equation]) -> None:
+            for equation in equations:
+                look(equation.body)
+                if not found.isdisjoint((*equation.inputs, *equation.body_outputs)):
+                    found.update(equation.outputs)
+
+        if found:
+            look(self.equations)
+        return frozenset(found)
 
     def needed_for(self, numbers: Iterable[int]) -> set[int]:
         """Every number that `numbers` are computed from, themselves included (bodies too)."""
@@ -174,6 +227,23 @@ class Graph:
             if equation is not None:
                 stack.extend(equation.inputs)
         return seen
+
+    def missing(self, numbers: Iterable[int], known: Mapping[int, Any]) -> list[Equation]:
+        """The equations that are needed for `numbers`, in order, where some numbers are known."""
+        found: set[int] = set()
+        seen: set[int] = set()
+        stack = list(numbers)
+        while stack:
+            number = stack.pop()
+            if number in seen or number in known:
+                continue
+            seen.add(number)
+            equation = self._producer.get(number)
+            if equation is not None:
+                stack.extend(equation.inputs)
+                if equation in self._place:
+                    found.add(self._place[equation])
+        return [self.equations[k] for k in sorted(found)]
 
     def constant(self, numbers: Sequence[int], memo: dict[int, Any]) -> list[Any]:
         """The values of numbers that depend on constants alone, as JAX computes them."""

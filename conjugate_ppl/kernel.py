@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections import namedtuple
 from collections.abc import Callable, Collection, Sequence
@@ -17,8 +18,10 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
 from conjugate_ppl import _compat
-from conjugate_ppl.collapse import CollapsedModel, fingerprint
+from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.errors import ModelError, PlanError
+from conjugate_ppl.given import fingerprint
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution
 from conjugate_ppl.planning.noncentred import NOISE
@@ -104,6 +107,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
     Raises:
         ModelError: if `model` or `kernel` is not of the kind asked for.
         PlanError: when it is first run, for unknown names, or a required site that is declined.
+        ModelError: when it is first run, for a discrete latent that stays and that the kernel cannot move.
         DataError: when it is first run, for impossible observed values.
 
     Example:
@@ -123,7 +127,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
     def __init__(self, model: Callable[..., Any], *, kernel: type = NUTS, recover: bool = True,
                  keep: Collection[str] = (), only: Collection[str] | None = None,
                  require: Collection[str] = (), reparam: str | None = None, **kernel_kwargs: Any) -> None:
-        if isinstance(model, CollapsedModel):
+        if isinstance(model, MarginalModel):
             if keep or only is not None or require or reparam:
                 raise PlanError("The model is collapsed already: give keep, only, require and reparam to "
                                 "`collapse` instead.")
@@ -151,7 +155,7 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         return self._collapsed.model
 
     @property
-    def collapsed_model(self) -> CollapsedModel:
+    def collapsed_model(self) -> MarginalModel:
         """The model the inner kernel samples."""
         return self._collapsed
 
@@ -207,6 +211,8 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
         if self._exact:
             inner = self._exact_state(inner_key, single, model_args, kwargs)
         else:
+            if self._is_hmc():
+                _check_discrete(execution)
             self._inner = self._make_inner(execution)
             if init_params is not None and isinstance(init_params, dict):
                 init_params = {n: v for n, v in init_params.items() if n not in plan.collapsed}
@@ -342,6 +348,27 @@ class Collapsed(MCMCKernel):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)
+
+
+def _check_discrete(execution: Execution) -> None:
+    """Raise `ModelError` for a kept discrete latent, which has no gradient, unless NumPyro can enumerate it."""
+    for name in execution.plan.kept:
+        site, decision = execution.program.sites.get(name), execution.plan[name]
+        if site is None or not site.discrete:
+            continue
+        if site.states is None:
+            advice = ("Give it a prior of finitely many values (`Categorical`, `Binomial`, `DiscreteUniform(0, 50)`), "
+                      "which is summed out")
+        elif importlib.util.find_spec("funsor") is not None:
+            continue
+        elif decision.reason.startswith("you "):
+            advice = "Leave it to be summed out"
+        else:
+            advice = ("Change the model there, write the sum yourself (`MixtureSameFamily`, or a `factor`), or install "
+                      "`funsor`, with which NumPyro goes through its values")
+        source = decision.source or "line unknown"
+        raise ModelError(f"The discrete latent `{name}` would have to be sampled, and no gradient moves it. It is not "
+                         f"summed out: {decision.reason} ({source}). {advice}.")
 
 
 def _check_names(option: str, blocks: Any, latents: Sequence[str]) -> None:

@@ -1,67 +1,129 @@
 """A `scan` whose carry only hands values on, written as one step for all times at once.
 
-Where the carry after step t is computed from what the loop reads at step t (`z[t]`, say), and not from the
-carry before it, the carry before step t + 1 is known for all t together: the loop is a map over steps, and
-what a step reads from the one before is a movement of elements. Parts of the carry that go round in a
-circle (a counter, a random key, a recursion) stay loops of their own, with nothing else in them.
+Where an element of the carry after step t is computed from what the loop reads at step t (`z[t]`, say), and not from
+its own old value, it is known before step t + 1 for all t together: the loop is a map over steps, and what a step
+reads from the one before is a movement of elements. An element that is only moved within the carry (the season of
+three quarters ago) is the one that it comes from, some steps earlier. Elements that go round in a circle (a counter, a
+random key, a recursion) stay loops of their own, with nothing else in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import networkx as nx
+import numpy as np
 from jax import lax
 
 from conjugate_ppl import _compat
+from conjugate_ppl.carries import Carried, carried
 
-__all__ = ["as_map"]
+if TYPE_CHECKING:
+    from conjugate_ppl.graph import Graph
+
+__all__ = ["after_each", "as_map"]
 
 
-def as_map(loop: _compat.Loop) -> Callable[..., list[Any]] | None:
-    """A function of the loop's operands with the results of the loop; None where nothing is gained."""
-    reads = _reads(loop)
-    carries, ys = reads[: loop.carries], reads[loop.carries:]
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(loop.carries))
-    graph.add_edges_from((j, k) for k, needed in enumerate(carries) for j in needed)
-    passed = {k for k in range(loop.carries) if loop.outputs[k] is loop.inputs[loop.constants + k]}
-    groups = [sorted(g) for g in nx.strongly_connected_components(graph)]
-    circles = [g for g in groups if (len(g) > 1 or graph.has_edge(g[0], g[0])) and g[0] not in passed]
-    own = {id(v) for v in loop.inputs[loop.constants: loop.constants + loop.carries]}
-    if len(circles) == len(groups) <= 1 and all(
-            id(v) in own for v in loop.outputs[loop.carries:]):
+def as_map(loop: _compat.Loop, body: Graph) -> Callable[..., list[Any]] | None:
+    """A function of the loop's operands with the results of the loop; None where nothing is gained.
+
+    `body` is the loop's body, read.
+    """
+    old = body.inputs[loop.constants: loop.constants + loop.carries]
+    found = carried(body, old, body.outputs[: loop.carries])
+    if len(found.circles) <= 1 and sum(map(len, found.circles)) == found.first[-1] and not loop.reverse and (
+            old == body.outputs[loop.carries:]):
         return None
-    order = list(nx.topological_sort(nx.condensation(graph, map(set, groups))))
+    ys = range(loop.carries, len(body.outputs))
 
     def run(*operands: Any) -> list[Any]:
-        steps = _Steps(loop, operands)
-        last = list(steps.start)
-        for node in order:
-            group = groups[node]
-            if group[0] in passed:
-                continue
-            for k, final in zip(group, steps.round(group) if group in circles else
-                                steps.handed_on(group[0]), strict=True):
-                last[k] = final
-        return [*last, *(_turned(y, loop.reverse) for y in steps.at_once(
-            range(loop.carries, loop.carries + len(ys))))]
+        steps = _Steps(loop, operands, found)
+        last = steps.carry()
+        return [*last, *(_turned(y, loop.reverse) for y in steps.at_once(ys))]
+
+    return run
+
+
+def after_each(loop: _compat.Loop) -> Callable[..., list[Any]]:
+    """What is carried after every step, as a function of what the loop takes: constants, what is carried *before
+    every step*, and what is read."""
+    carries = range(loop.constants, loop.constants + loop.carries)
+
+    def run(*operands: Any) -> list[Any]:
+        step, used = _compat.part_of(loop.body, range(loop.carries))
+        given = dict(enumerate(operands))
+        moving = {k: given[k] for k in used if k >= carries.start}
+        fixed = {k: given[k] for k in used if k < carries.start}
+        return jax.vmap(lambda _, x: step({**fixed, **x}))(jnp.arange(loop.length), moving)
 
     return run
 
 
 class _Steps:
-    """The values of a loop before each of its steps, as far as they have been found."""
+    """The values of a loop before each of its steps, as far as they have been found: 0 where they have not."""
 
-    def __init__(self, loop: _compat.Loop, operands: Sequence[Any]) -> None:
-        self._loop = loop
-        first, end = loop.constants, loop.constants + loop.carries
-        self.start = list(operands[first:end])
+    def __init__(self, loop: _compat.Loop, operands: Sequence[Any], found: Carried) -> None:
+        self._loop, self._found = loop, found
+        self._first = loop.constants
+        end = loop.constants + loop.carries
+        self._start = list(operands[self._first:end])
         self._fixed = dict(enumerate(operands[:end]))  # what is the same at every step, by input
         self._moving = {end + k: _turned(x, loop.reverse) for k, x in enumerate(operands[end:])}
+        self._part = np.repeat(np.arange(loop.carries), np.diff(found.first))  # of the carry, by element
+
+    def carry(self) -> list[Any]:
+        """Find the carry before every step; the last one."""
+        found, loop = self._found, self._loop
+        after: list[Any] = [None] * loop.carries  # of each part, what it is after every step
+        still = found.origin == np.arange(len(found.origin))
+        known = np.zeros(len(found.origin), bool)
+        for k in range(loop.carries):
+            if still[self._of(k)].all():
+                known[self._of(k)] = True
+                after[k] = self._start[k][None]
+        circle = np.full(len(known), -1)
+        for c, group in enumerate(found.circles):
+            circle[list(group)] = c
+        root, delay = _roots(found.origin, circle >= 0)
+        computed = (circle < 0) & (found.origin < 0)
+        ready = np.array([False] * len(known))
+        while not known.all():
+            moved = ~known & (circle < 0) & (found.origin >= 0)
+            ready = moved & ((root < 0) | known[root])
+            if not ready.any():
+                ready = ~known & computed & self._read(known, range(len(known)))
+                if not ready.any():
+                    c = next(c for c, g in enumerate(found.circles) if not known[g[0]] and (
+                        self._read(known | (circle == c), g).all()))
+                    ready = circle == c
+            parts = np.unique(self._part[ready]).tolist()
+            if moved[ready].all():
+                new = self._moved(parts, root, delay, ready)
+            elif computed[ready].all():
+                new = [(x, None) for x in self.at_once(parts)]
+            else:
+                new = self._round(parts, ready)
+            for k, (x, before) in zip(parts, new, strict=True):
+                own = ready[self._of(k)].reshape(jnp.shape(self._start[k]))
+                if before is None:
+                    first = jnp.asarray(self._start[k], x.dtype)[None]
+                    before = jnp.concatenate([first, x[:-1]])
+                if not own.all():
+                    rest = self._moving.get(self._first + k)
+                    before = jnp.where(own, before, jnp.zeros_like(before) if rest is None else rest)
+                    x = jnp.where(own, x, jnp.zeros_like(x) if after[k] is None else after[k])
+                self._moving[self._first + k], after[k] = before, x
+            known |= ready
+        return [x[-1] for x in after]
+
+    def _of(self, k: int) -> slice:
+        return slice(*self._found.first[k: k + 2])
+
+    def _read(self, known: np.ndarray, elements: Sequence[int]) -> np.ndarray:
+        """Which elements are computed from known ones alone."""
+        return np.array([known[list(self._found.reads[e])].all() for e in elements])
 
     def _arguments(self, used: Sequence[int]) -> tuple[dict[int, Any], dict[int, Any]]:
         moving = {k: self._moving[k] for k in used if k in self._moving}
@@ -73,38 +135,86 @@ class _Steps:
         fixed, moving = self._arguments(used)
         return jax.vmap(lambda _, x: step({**fixed, **x}))(jnp.arange(self._loop.length), moving)
 
-    def handed_on(self, k: int) -> list[Any]:
-        """Find a carry that does not depend on itself; its last value."""
-        (after,) = self.at_once([k])
-        first = jnp.asarray(self.start[k], after.dtype)[None]
-        self._moving[self._loop.constants + k] = jnp.concatenate([first, after[:-1]])
-        return [after[-1]]
+    def _moved(self, parts: Sequence[int], root: np.ndarray, delay: np.ndarray, ready: np.ndarray
+               ) -> list[tuple[Any, Any]]:
+        """Parts of the carry whose elements are others, some steps earlier."""
+        found, steps = self._found, self._loop.length
+        out = []
+        for k in parts:
+            own = np.arange(*found.first[k: k + 2])
+            own = np.where(ready[own], own, own[ready[own]][0])
+            source = np.zeros((steps + 1, len(own)), np.int64)  # the first element that it was, or its root's
+            here, delays, roots = own, delay[own], root[own]
+            for t in range(steps + 1):
+                inside = (roots >= 0) & (t >= delays)
+                source[t] = np.where(inside, -1, here)
+                here = found.origin[here]
+            used = [source[source >= 0], roots[roots >= 0]]
+            pool, place = [], np.zeros(len(found.origin), np.int64)
+            count = 0
+            for j in np.unique(self._part[used[0]]):
+                place[self._of(j)] = count + np.arange(found.first[j + 1] - found.first[j])
+                pool.append(jnp.asarray(self._start[j], self._start[k].dtype).reshape(-1))
+                count += found.first[j + 1] - found.first[j]
+            index = np.where(source >= 0, place[np.maximum(source, 0)], -1)
+            for j in np.unique(self._part[used[1]]):
+                width = found.first[j + 1] - found.first[j]
+                pool.append(self._moving[self._first + j].reshape(-1))
+                mine = (roots >= 0) & (self._part[np.maximum(roots, 0)] == j)
+                t = np.arange(steps + 1)[:, None] - delays
+                at = count + np.minimum(t, steps - 1) * width + roots - found.first[j]
+                index = np.where((source < 0) & mine, at, index)
+                count += steps * width
+            everything = pool[0] if len(pool) == 1 else jnp.concatenate(pool)
+            whole = jnp.shape(self._start[k])
+            before = everything[index[:-1].reshape(-1)].reshape(steps, *whole)
+            after = everything[index[1:].reshape(-1)].reshape(steps, *whole)
+            out.append((after, before))
+        return out
 
-    def round(self, group: Sequence[int]) -> list[Any]:
-        """Find a part of the carry that depends on itself; its last values."""
-        step, used = _compat.part_of(self._loop.body, group)
-        own = [self._loop.constants + k for k in group]
+    def _round(self, parts: Sequence[int], ready: np.ndarray) -> list[tuple[Any, Any]]:
+        """Find elements that depend on themselves, by a loop in which nothing else is carried."""
+        step, used = _compat.part_of(self._loop.body, parts)
+        shape = [jnp.shape(self._start[k]) for k in parts]
+        mine = [np.flatnonzero(ready[self._of(k)]) for k in parts]
+        whole = [len(m) == int(np.prod(s)) for m, s in zip(mine, shape, strict=True)]
+        own = [self._first + k for k in parts]
         fixed, moving = self._arguments([k for k in used if k not in own])
+        others = [None if w else self._moving.get(k, jnp.zeros((self._loop.length, *s), self._start[k - self._first].dtype))
+                  for k, w, s in zip(own, whole, shape, strict=True)]
 
-        def body(mine: list[Any], x: dict[int, Any]) -> tuple[list[Any], list[Any]]:
-            return step({**fixed, **x, **dict(zip(own, mine, strict=True))}), mine
+        def cut(x: Any, p: int) -> Any:
+            return x if whole[p] else x.reshape(-1)[mine[p]]
 
-        last, before = lax.scan(body, [self.start[k] for k in group], moving,
+        def body(old: list[Any], x: tuple[dict[int, Any], list[Any]]) -> tuple[list[Any], list[Any]]:
+            full = {k: a if whole[p] else x[1][p].reshape(-1).at[mine[p]].set(a).reshape(shape[p])
+                    for p, (k, a) in enumerate(zip(own, old, strict=True))}
+            new = step({**fixed, **x[0], **full})
+            return [cut(a, p) for p, a in enumerate(new)], old
+
+        last, before = lax.scan(body, [cut(self._start[k], p) for p, k in enumerate(parts)], (moving, others),
                                 length=self._loop.length)
-        self._moving.update(zip(own, before, strict=True))
-        return last
+        out = []
+        for p, (x, b) in enumerate(zip(last, before, strict=True)):
+            if whole[p]:
+                b = jnp.concatenate([b, x[None]])
+            else:
+                b = jnp.concatenate([b, x[None]])
+                b = jnp.zeros((len(b), int(np.prod(shape[p]))), b.dtype).at[:, mine[p]].set(b).reshape(-1, *shape[p])
+            out.append((b[1:], b[:-1]))
+        return out
 
 
-def _reads(loop: _compat.Loop) -> list[frozenset[int]]:
-    """For each output of the body, which parts of the carry it is computed from."""
-    nothing: frozenset[int] = frozenset()
-    found = {v: frozenset({k - loop.constants})
-             for k, v in enumerate(loop.inputs) if 0 <= k - loop.constants < loop.carries}
-    for equation in _compat.open_jaxpr(loop.body).eqns:
-        read = nothing.union(*(found.get(v, nothing) for v in equation.invars
-                               if not isinstance(v, _compat.Literal)))
-        found.update(dict.fromkeys(equation.outvars, read))
-    return [nothing if isinstance(v, _compat.Literal) else found.get(v, nothing) for v in loop.outputs]
+def _roots(origin: np.ndarray, circle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each element that is only moved the one that it comes from in the end, -1 if it goes round for ever,
+    and how many steps that takes."""
+    root, delay = np.arange(len(origin)), np.zeros(len(origin), np.int64)
+    for _ in range(len(origin)):
+        going = (origin[root] >= 0) & ~circle[root]
+        if not going.any():
+            break
+        root, delay = np.where(going, origin[root], root), delay + going
+    return np.where((origin[root] >= 0) & ~circle[root], -1, root), delay
 
 
 def _turned(x: Any, reverse: bool) -> Any:

@@ -68,6 +68,7 @@ class Site:
         possible: which of them each element can take, shape `shape + (len(states),)`; None for all.
         valid: elementwise "is inside the support" of an observed value.
         value: its value, where observed.
+        plates: names of the plates that enclose it.
         subsampled: whether a randomly subsampled plate encloses it.
         branched: whether it was written inside `cond`.
         looped: the value that its density is of, if it was written inside `scan`: the input's elements,
@@ -101,6 +102,7 @@ class Site:
     possible: np.ndarray | None
     valid: int | None
     value: int | None
+    plates: tuple[str, ...]
     subsampled: bool
     branched: bool
     looped: int | None
@@ -361,6 +363,9 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         raise DataError(f"The value of the observed site `{name}` is no array of numbers (but "
                         f"{kind}; {source}). Likely it is a list, or cells are missing: give `obs=` "
                         "an array.")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iub":
+        # NumPyro hands it to NumPy, which may compare it with a latent (the total of a Binomial)
+        value = site["value"] = jnp.asarray(value)
     factor, known = _summed(fn, value, site["scale"])
     families = priors_of(fn, jnp.shape(value), value) if latent else {}
     family = next((n for n in families if not FAMILIES[n].if_fits), "")
@@ -378,6 +383,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "distribution": type(inner).__name__,
         "family": family,
         "known_density": known,
+        "plates": tuple(f.name for f in site["cond_indep_stack"]),
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,
         "auxiliary": bool(site["infer"].get("is_auxiliary")) or type(inner) in (

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 from models import CASES, Case
+from test_declined import CASES as DECLINED
 
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES
@@ -203,6 +204,61 @@ def pairs(case: Case) -> set[str]:
     return found
 
 
+FORMS = ("batched", "plate", "look-up", "mask")
+"""What a relation is tested in: a latent of many events, a plate, a look-up of the latent, masked observations."""
+
+
+def forms(case: Case) -> dict[str, set[str]]:
+    """For each "family > distribution" the forms that a model has it in; under "" those of all together."""
+    args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args)
+    program = trace_program(case.model, args)
+    found: dict[str, set[str]] = {"": set()}
+    for site in program.sites.values():
+        needed = program.graph.needed_for([site.factor])
+        moves = [e for e in program.graph.equations if e.primitive == "gather" and e.outputs[0] in needed]
+        for root in program.roots(site.factor) & case.collapsed - {site.name}:
+            latent = program.sites[root]
+            own = {"plate"} if site.plates or latent.plates else set()
+            if latent.size > 1:
+                own.add("batched")
+            if site.mask is not None:
+                own.add("mask")
+            if any(root in program.roots(e.inputs[0]) for e in moves):
+                own.add("look-up")
+            pair = f"{latent.family or _name(latent.distribution)} > {_name(site.distribution)}"
+            found.setdefault(pair, set()).update(own)
+            found[""] |= own
+    return found
+
+
+def covered() -> dict[str, set[str]]:
+    """Key of a row -> the forms that some model has the relation in."""
+    found: dict[str, set[str]] = {row.key: set() for row in ROWS}
+    for entry in CASES.values():
+        present = forms(entry)
+        for row in ROWS:
+            if row.key in entry.relation:
+                found[row.key] |= present[""]
+            for pair in row.pairs:
+                found[row.key] |= present.get(pair, set())
+    return found
+
+
+def nearest() -> dict[str, list[str]]:
+    """Key of a row -> names of the models of `test_declined.py` that are one step away from it."""
+    found: dict[str, list[str]] = {row.key: [] for row in ROWS}
+    for name, entry in DECLINED.items():
+        args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in entry.args)
+        program = trace_program(entry.model, args)
+        present = {f"{program.sites[r].family or _name(program.sites[r].distribution)} > {_name(site.distribution)}"
+                   for site in program.sites.values() for r in program.roots(site.factor)
+                   if r in program.sites and r not in (*entry.collapsed, site.name)}
+        for row in ROWS:
+            if row.key in entry.relation or present.intersection(row.pairs):
+                found[row.key].append(name)
+    return found
+
+
 def tested() -> dict[str, list[str]]:
     """Key of a row -> names of the models that test it, those that name it first."""
     found: dict[str, list[str]] = {row.key: [] for row in ROWS}
@@ -218,9 +274,10 @@ def tested() -> dict[str, list[str]]:
 
 
 def open_rows() -> list[str]:
-    """Keys of the rows with neither a test nor a reason."""
-    found = tested()
-    return [row.key for row in ROWS if not found[row.key] and not row.reason]
+    """Keys of the rows with neither a reason nor tests in all forms, the nearest declined model among them."""
+    found, forms_of, apart = tested(), covered(), nearest()
+    return [row.key for row in ROWS if not row.reason and not (
+        found[row.key] and forms_of[row.key] >= set(FORMS) and apart[row.key])]
 
 
 INTRODUCTION = """\
@@ -231,15 +288,18 @@ Every conjugate relation that any system known to us recognises, and which of th
 rule: each follows from a density and a family, and they combine (several likelihoods of one latent, several
 latents of one likelihood, sums, look-ups, one block inside another). Every model named here satisfies the
 identity of `check` in both precisions (`tests/test_identity.py`), and its draws have the right moments
-(`tests/test_draws.py`); the nearest models that must be declined are in `tests/test_declined.py`.
+(`tests/test_draws.py`). ✓ under a form: some of these models have the relation with a latent of many elements, in a
+plate, through a look-up of the latent (`z[group]`), with some observations masked. The last column has the nearest model
+that must be declined (`tests/test_declined.py`).
 """
 
 
 def page() -> str:
     """The text of docs/relations.md."""
-    found = tested()
-    out = [INTRODUCTION, _table(("prior", "likelihood", "link", "marginal", "tested by"),
-                                (_ours(row, found[row.key]) for row in ROWS if not row.reason))]
+    found, forms_of, apart = tested(), covered(), nearest()
+    out = [INTRODUCTION, _table(("prior", "likelihood", "link", "marginal", "tested by", *FORMS, "nearest declined"),
+                                (_ours(row, found[row.key], forms_of[row.key], apart[row.key])
+                                 for row in ROWS if not row.reason))]
     out += ["## Without a closed form\n", _table(("prior", "likelihood", "why it is not collapsed"),
                                                  ((r.prior, r.likelihood, r.reason) for r in ROWS if r.reason))]
     out += ["## Elsewhere\n", "✓: has it (a word says in what way, where that is not the same); ✗: its own "
@@ -255,9 +315,11 @@ def page() -> str:
     return "\n".join(out)
 
 
-def _ours(row: Row, names: list[str]) -> Iterator[str]:
+def _ours(row: Row, names: list[str], found: set[str], apart: list[str]) -> Iterator[str]:
     yield from (row.prior, row.likelihood, row.link, row.marginal)
     yield ", ".join(f"`{n}`" for n in names[:3]) if names else "open"
+    yield from ("✓" if form in found else "" for form in FORMS)
+    yield ", ".join(f"`{n}`" for n in apart[:1])
 
 
 def _theirs(row: Row, names: list[str]) -> Iterator[str]:

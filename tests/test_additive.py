@@ -184,7 +184,7 @@ def test_given_what_is_kept(large, x64, monkeypatch):
     assert np.isnan(one.loo("y")).all()  # nothing is left to predict it by
 
 
-@pytest.mark.parametrize("name", ["compose_groups", "gaussian_random_slopes", "beta_sticks", "truncated_rates",
+@pytest.mark.parametrize("name", ["compose_groups", "gaussian_random_slopes", "beta_sticks", "truncated_rates", "wishart_covariances",
                                   "masked_altogether"])
 def test_models_of_the_table(name):
     """Evidence with values of what is kept, and one cell left out, for all kinds of relations."""

@@ -131,6 +131,13 @@ PLAIN: dict[str, Function] = {
     "scatter-add": lambda x: x.a.at[np.array([0, 0])].add(x.t[:2]),
     "scatter-add rows": lambda x: jnp.zeros((3, 3)).at[np.array([2, 0, 2, 5])].add(X * x.a),
     "segment_sum": lambda x: jax.ops.segment_sum(x.m.T, np.array([1, 3, 1]), num_segments=4),
+    # linear maps
+    "solve": lambda x: jnp.linalg.solve(TRIL @ TRIL.T + 1.0, x.a * x.s) + jnp.linalg.solve(TRIL, x.m.T)[:, 0],
+    "solve definite": lambda x: jax.scipy.linalg.solve(TRIL @ TRIL.T, x.a, assume_a="pos"),
+    "convolve": lambda x: jnp.convolve(x.a * x.t, np.array([1.0, -0.5])) + jnp.convolve(np.array([2.0, 1.0]), x.m[0]),
+    "fft": lambda x: jnp.fft.fft(x.m[0] * x.s, 4).real + jnp.conj(jnp.fft.rfft2(x.m)).imag[0, 1],
+    "fft with a known kernel": lambda x: jnp.fft.irfft(jnp.fft.rfft(x.a, 4) * np.fft.rfft([1.0, 0.5, 0.0, 0.25]), 4),
+    "complex": lambda x: jnp.fft.irfft(lax.complex(x.a, x.t * x.r), 4) + jnp.sum(jnp.fft.ifft(x.a)).real,
     # sums and products
     "prod": lambda x: jnp.prod(x.a) + jnp.prod(x.m, 0) * jnp.prod(1.0 - x.p),
     "cumprod": lambda x: jnp.cumprod(x.a) + lax.cumprod(x.m, 1, reverse=True),

@@ -85,6 +85,10 @@ FUNCTIONS: dict[str, Function] = {
     "gather along": lambda z, b: jnp.take_along_axis(jnp.asarray(T), z[:, None], 1)[:, 0] * b,
     "pad": lambda z, b: jnp.pad(z * T[0], (1, 2), constant_values=0.5),
     "concatenate": lambda z, b: jnp.concatenate([z * T[0], b[None], jnp.array([0.3])]),
+    "stack": lambda z, b: jnp.stack([z * T[0], T[1], b + jnp.zeros(3)], 1) * z[:, None],
+    "stack of two elements": lambda z, b: jnp.max(jnp.stack([
+        T[0, 1:] * z[1:], T[1, 1:] * z[1:] - z[:-1], T[2, 1:] * z[:-1]], 1), 1),
+    "stack states": lambda z, b: jnp.asarray(T)[jnp.stack([z[1:], z[:-1]], 1)[:, 0], z[1:]],
     "concatenate states": lambda z, b: jnp.asarray(T)[jnp.concatenate([jnp.array([1]), z[:-1]]), z],
     "split": lambda z, b: jnp.split(z * T[0], [1])[1] + b,
     "unstack": lambda z, b: jnp.unstack(z * T[0])[1] + b,

@@ -41,20 +41,25 @@ class Case:
     site: str
     words: str
     collapsed: frozenset[str]
+    relation: tuple[str, ...] = ()
 
 
 CASES: dict[str, Case] = {}
 
 
-def declines(site: str, words: str, *args: Any, collapsed: str = "") -> Callable[[Any], Any]:
+def declines(site: str, words: str, *args: Any, collapsed: str = "", relation: str = "") -> Callable[[Any], Any]:
     """Enter a model: `site` stays sampled because of `words`; `collapsed` names what does not.
+
+    `relation` lists keys of rows of `tests/relations.py` that it is next to, where pairs of a family and a
+    distribution do not say so.
 
     The line that is to be named carries the comment `# here`.
     """
 
     def register(model: Any) -> Any:
         assert model.__name__ not in CASES, model.__name__
-        CASES[model.__name__] = Case(model, args, site, words, frozenset(collapsed.split()))
+        CASES[model.__name__] = Case(model, args, site, words, frozenset(collapsed.split()),
+                                     tuple(relation.split()))
         return model
 
     return register
@@ -96,6 +101,79 @@ def test_reason_and_line(name):
 def test_identity(name, x64):
     entry = CASES[name]
     cj.check(entry.model, jax.random.key(0), *map(jnp.asarray, entry.args), num_points=1)
+
+
+# -- next to a relation ----------------------------------------------------------------------------
+
+
+@declines("z", "`z` enters to the power -1 in `inverse gamma`", POSITIVE, np.stack([Y, Y], 1))
+def gammas_in_the_wrong_place(y, points):
+    z, laplace, pareto, log_normal, field = (sample(n, dist.Gamma(2.0, 1.0)) for n in (
+        "z", "of laplace", "of pareto", "of log normal", "of a field"))
+    sample("inverse gamma", dist.InverseGamma(2.0, 1 / z), obs=y)  # here
+    sample("laplace", dist.Laplace(0.0, laplace), obs=y)
+    sample("pareto", dist.Pareto(0.001, 1 / pareto), obs=y)
+    sample("log normal", dist.LogNormal(0.0, log_normal), obs=y)
+    sample("field", dist.MultivariateNormal(0.0, field * jnp.eye(2)), obs=points)
+
+
+@declines("z", "`z` enters to the power 1 in `exponential`", POSITIVE)
+def inverse_gammas_in_the_wrong_place(y):
+    z, gamma, inverse, weibull, laplace, log_normal = (sample(n, dist.InverseGamma(3.0, 1.0)) for n in (
+        "z", "of gamma", "of inverse gamma", "of weibull", "of laplace", "of log normal"))
+    sample("exponential", dist.Exponential(z), obs=y)  # here
+    sample("gamma", dist.Gamma(2.0, gamma), obs=y)
+    sample("inverse gamma", dist.InverseGamma(2.0, inverse), obs=y)
+    sample("weibull", dist.Weibull(weibull, 2.0), obs=y)
+    sample("laplace", dist.Laplace(0.0, 1 / laplace), obs=y)
+    sample("log normal", dist.LogNormal(0.0, log_normal), obs=y)
+
+
+@declines("z", "may enter only as", COUNT, OUTCOME, np.array([[1, 0, 3], [2, 2, 0]]), relation="dirichlet-transitions")
+def parts_of_probabilities(count, outcome, counts):
+    z, negative, geometric = (sample(n, dist.Beta(2.0, 3.0)) for n in ("z", "of negative binomial", "of geometric"))
+    phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
+    rows = sample("rows", dist.Dirichlet(jnp.ones((3, 3))).to_event(1))
+    sample("binomial", dist.Binomial(6, 0.5 * z), obs=count)  # here
+    sample("negative binomial", dist.NegativeBinomialProbs(6.0, 0.5 * negative), obs=count)
+    sample("geometric", dist.Geometric(0.5 * geometric), obs=count)
+    sample("counts", dist.Multinomial(4, 0.5 * phi + 1 / 6), obs=counts)
+    sample("next", dist.Categorical(0.5 * rows[outcome[:-1]] + 1 / 6), obs=outcome[1:])
+
+
+@declines("b", "it enters `y` to a power above two", Y, POSITIVE, np.stack([Y, Y], 1), X2,
+          relation="regression gaussian-field autoregression")
+def squares_of_means(y, positive, points, x):
+    b = sample("b", dist.Normal(0.0, 1.0))
+    m, phi = (sample(n, dist.Normal(0.0, 1.0)) for n in ("m", "phi"))
+    u = sample("u", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    c = sample("c", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))
+    f = sample("f", dist.MultivariateNormal(jnp.zeros(N), jnp.eye(N) + 0.5))
+    sample("y", dist.Normal(x[:, 1] * b**2, 1.0), obs=y)  # here
+    sample("positive", dist.LogNormal(m**2, 1.0), obs=positive)
+    sample("next", dist.Normal(phi**2 * y[:-1], 1.0), obs=y[1:])
+    sample("points", dist.MultivariateNormal(u**2, jnp.eye(2)), obs=points)
+    sample("w", dist.Normal((x @ c) ** 2, 1.0), obs=y)
+    sample("field", dist.Normal(jnp.exp(f), 1.0), obs=y)
+
+
+@declines("v", "the integral over `b` depends on it", Y, X2, collapsed="b", relation="conjugate-regression")
+def coefficients_scaled_by_the_variance_itself(y, x):
+    v = sample("v", dist.InverseGamma(2.0, 1.0))  # here
+    b = sample("b", dist.Normal(jnp.zeros(2), v))
+    sample("y", dist.Normal(x @ b, jnp.sqrt(v)), obs=y)
+
+
+@declines("tau", "in no closed form", Y, collapsed="x", relation="gamma-gaussian-chain")
+def chain_whose_steps_have_another_scale(y):
+    tau = sample("tau", dist.Gamma(2.0, 1.0))  # here
+
+    def step(x, now):
+        x = sample("x", dist.Normal(x, 0.5))
+        sample("y", dist.Normal(x, 1 / jnp.sqrt(tau)), obs=now)
+        return x, None
+
+    scan(step, 0.0, y)
 
 
 # -- what the density does with the latent ---------------------------------------------------------
@@ -223,7 +301,7 @@ def semi_conjugate_precision(y):
         sample("y", dist.Normal(mu, 1 / jnp.sqrt(tau)), obs=y)
 
 
-@declines("tau", "in no closed form", Y, collapsed="mu")
+@declines("tau", "in no closed form", Y, collapsed="mu", relation="normal-gamma")
 def semi_conjugate(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))
     tau = sample("tau", dist.Gamma(2.0, 1.0))  # here
@@ -323,7 +401,7 @@ def chain_of_gammas(y):
     scan(step, 1.0, y)  # here
 
 
-@declines("x", "`sin`", Y)
+@declines("x", "`sin`", Y, relation="gaussian-chain")
 def state_space_with_a_curved_step(y):
     def step(x, seen):
         x = sample("x", dist.Normal(jnp.sin(x), 1.0))  # here
@@ -388,6 +466,66 @@ def flat_start_of_a_chain(y):
         return x, None
 
     scan(step, x0, y)
+
+
+@declines("e", "`tanh`", Y)
+def curved_recursion(y):
+    def step(x, seen):
+        x = jnp.tanh(x) + sample("e", dist.Normal(0.0, 1.0))  # here
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+@declines("phi", "multiplies what is carried", Y, collapsed="e")
+def unknown_coefficient_of_a_recursion(y):
+    phi = sample("phi", dist.Normal(0.0, 0.5))
+
+    def step(x, seen):
+        x = phi * x + sample("e", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 0.0, y)  # here
+
+
+@declines("e", "multiplies what is carried", Y)
+def growth_by_random_rates(y):
+    def step(x, seen):
+        x = x * (1.0 + sample("e", dist.Normal(0.0, 0.1)))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 1.0, y)  # here
+
+
+@declines("e", "`exp`", Y)
+def running_sum_of_exponentials(y):
+    e = sample("e", dist.Normal(0.0, 1.0).expand([N]))
+    sample("y", dist.Normal(jnp.cumsum(jnp.exp(e)), 0.5), obs=y)  # here
+
+
+@declines("x", "not linear in what is carried", Y)
+def lags_by_a_latent_choice(y):
+    """Which of two lags is carried on depends on the state."""
+    def step(c, seen):
+        x = sample("x", dist.Normal(0.5 * c[0], 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return jnp.where(c[1] > 0, jnp.stack([x, c[0]]), jnp.stack([c[0], x])), None
+
+    scan(step, jnp.zeros(2), y)  # here
+
+
+@declines("level", "its prior is flat", Y)
+def flat_start_of_a_recursion(y):
+    level = sample("level", dist.ImproperUniform(constraints.real, (), ()))  # here
+
+    def step(level, seen):
+        sample("y", dist.Normal(level, 1.0), obs=seen)
+        return level + 0.3 * (seen - level), None
+
+    scan(step, level, y)
 
 
 # -- plates, weights, masks ------------------------------------------------------------------------
@@ -479,7 +617,7 @@ def truncated_prior_of_another_shape(y):
     sample("y", dist.Normal(a, 1.0), obs=y)
 
 
-@declines("a", "has no conjugate family", Y, X2)
+@declines("a", "has no conjugate family", Y, X2, relation="exponential-normal")
 def truncated_slopes(y, x):
     a = sample("a", dist.TruncatedNormal(jnp.zeros(2), 1.0, low=0.0))  # here
     sample("y", dist.Normal(x @ a, 1.0), obs=y)
@@ -491,7 +629,7 @@ def half_normal_deviation(y):
     sample("y", dist.Normal(0.0, s), obs=y)
 
 
-@declines("s", "has no conjugate family", Y, collapsed="mu")
+@declines("s", "has no conjugate family", Y, collapsed="mu", relation="uniform-scale")
 def uniform_deviation_of_a_mean(y):
     s = sample("s", dist.Uniform(0.0, 5.0))  # here
     mu = sample("mu", dist.Normal(0.0, 1.0 + s))
@@ -541,7 +679,7 @@ def rate_with_a_background(y):
     sample("y", dist.Poisson(p * (jnp.arange(N) > 2) + 0.5), obs=y)  # here
 
 
-@declines("v", "not proved to sum to one", OUTCOME)
+@declines("v", "not proved to sum to one", OUTCOME, relation="stick-breaking")
 def sticks_with_a_piece_missing(y):
     v = sample("v", dist.Beta(1.0, 1.5).expand([2]))
     left = jnp.cumprod(1 - v)
@@ -579,11 +717,98 @@ def root_of_a_precision_taken_for_that_of_a_covariance(y):
     sample("y", dist.MultivariateNormal(0.0, scale_tril=l), obs=y)  # here
 
 
-@declines("p", "the integral over `mu` depends on it", np.stack([Y, Y], 1), collapsed="mu")
-def mean_beside_a_precision(y):
-    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))  # here
-    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))
+@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), collapsed="p", relation="normal-wishart")
+def mean_whose_prior_does_not_scale_with_the_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)))  # here
     sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+
+
+@declines("p", "the integral over `mu` depends on it", np.stack([Y, Y], 1), collapsed="mu")
+def mean_scaled_by_the_inverse_of_its_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))  # here
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), covariance_matrix=p))
+    sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+
+
+@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), collapsed="p")
+def mean_moved_across_the_columns_of_its_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))  # here
+    sample("y", dist.MultivariateNormal(mu[::-1], precision_matrix=p), obs=y)
+
+
+@declines("s", "the integral over `b` depends on it", np.stack([Y, Y], 1), collapsed="b", relation="matrix-normal-wishart")
+def coefficients_that_differ_between_columns(y):
+    s = sample("s", dist.InverseWishart(4.0, scale_matrix=jnp.eye(2)))  # here
+    with plate("coefficients", 2):
+        b = sample("b", dist.MultivariateNormal(jnp.zeros(2), covariance_matrix=s))
+    weights = jnp.asarray(np.stack([X2, X2 * np.array([1.0, 2.0])], -1))
+    sample("y", dist.MultivariateNormal(jnp.sum(weights * b, 1), covariance_matrix=s), obs=y)
+
+
+@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), GROUP, collapsed="p")
+def means_and_precisions_by_different_groups(y, g):
+    with plate("g", 3):
+        p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+        mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))  # here
+    sample("y", dist.MultivariateNormal(mu[g], precision_matrix=p[g[::-1]]), obs=y)
+
+
+@declines("v", "the integral over `mu` depends on it", Y[:3], collapsed="mu")
+def correlated_means_with_variances_of_their_own(y):
+    v = sample("v", dist.InverseGamma(2.0, 1.0).expand([3]))  # here
+    root = jnp.sqrt(v)[:, None] * jnp.asarray(np.tril(np.full((3, 3), 0.5)) + np.eye(3))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(3), scale_tril=root))
+    sample("y", dist.Normal(mu, jnp.sqrt(v)), obs=y)
+
+
+@declines("p", "it may enter only by its log-determinant", np.stack([np.eye(2)] * 2))
+def wishart_whose_scale_is_a_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.Wishart(4.0, scale_matrix=p), obs=y)  # here
+
+
+@declines("z", "has no conjugate family here", Y[:3])
+def normal_with_sum_zero(y):
+    z = sample("z", dist.ZeroSumNormal(1.0, (3,)))  # here
+    sample("y", dist.Normal(z, 1.0), obs=y)
+
+
+@declines("a", "`abs` of complex numbers", Y)
+def power_of_a_spectrum(y):
+    a = sample("a", dist.Normal(0.0, 1.0).expand([len(y)]).to_event(1))
+    sample("y", dist.Normal(jnp.abs(jnp.fft.fft(a)), 1.0), obs=y)  # here
+
+
+@declines("b", "a convolution of latents with each other", Y)
+def convolution_of_latents(y):
+    a = sample("a", dist.Normal(0.0, 1.0).expand([len(y)]).to_event(1))
+    b = sample("b", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+    sample("y", dist.Normal(jnp.convolve(a, b, mode="same"), 1.0), obs=y)  # here
+
+
+@declines("tau", "the factor statement `f` depends on it", Y, collapsed="b")
+def factor_that_scales_with_the_precision(y):
+    tau = sample("tau", dist.Gamma(2.0, 1.0))
+    b = sample("b", dist.Normal(0.0, 1 / jnp.sqrt(tau)))
+    sample("y", dist.Normal(b, 1 / jnp.sqrt(tau)), obs=y)
+    numpyro.factor("f", (b + 50.0) * tau)  # here
+
+
+@declines("p", "the factor statement `f` depends on it", np.stack([Y, Y], 1), collapsed="mu")
+def factor_with_an_element_of_the_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))
+    sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+    numpyro.factor("f", mu[0] * p[0, 1])  # here
+
+
+@declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), Y, collapsed="p")
+def mean_of_one_coordinate_alone(y, x):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))  # here
+    sample("y", dist.MultivariateNormal(mu * jnp.array([1.0, 0.0]), precision_matrix=p), obs=y)
 
 
 @declines("v", "", np.stack([Y, Y, Y], 1))
@@ -592,12 +817,82 @@ def variance_beside_a_known_one(y):
     sample("y", dist.MultivariateNormal(0.0, covariance_matrix=v * jnp.eye(3) + 0.5), obs=y)  # here
 
 
-@declines("mu", "also depends on the discrete latent `z`", Y, collapsed="z")
+@declines("mu", "`z`, which is summed out, chooses between its elements", Y, collapsed="z")
 def discrete_parent(y):
     mu = sample("mu", dist.Normal(jnp.zeros(2), 1.0))
     with plate("rows", N):
         z = sample("z", dist.Bernoulli(0.4), infer={"enumerate": "parallel"})
         sample("y", dist.Normal(mu[z], 1.0), obs=y)  # here
+
+
+@declines("b", "meets several elements of the discrete latent `k`", Y, collapsed="k u")
+def discrete_classes_beside_what_all_share(y):
+    b = sample("b", dist.Normal(0.0, 1.0))  # here
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        u = sample("u", dist.Normal(2.0 * k, 1.0))
+        sample("y", dist.Normal(b + u, 1.0 + k), obs=y)
+
+
+@declines("mu", "it joins elements of `u` that meet different elements of the discrete latent `k`", Y,
+          collapsed="k u")
+def discrete_classes_of_exchangeable_effects(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))  # here
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        u = sample("u", dist.Normal(mu, 1.0))
+        sample("y", dist.Normal(u + 2.0 * k, 1.0), obs=y)
+
+
+@declines("u", "elements of it that are not independent meet different elements of the discrete latent `k`", Y,
+          collapsed="k")
+def discrete_classes_of_a_process(y):
+    near = jnp.exp(-0.5 * (jnp.arange(N)[:, None] - jnp.arange(N)) ** 2) + 0.1 * jnp.eye(N)
+    u = sample("u", dist.MultivariateNormal(jnp.zeros(N), near))  # here
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        sample("y", dist.Normal(u, 1.0 + k), obs=y)
+
+
+@declines("u", "for all states of `j` and `k` it would take 2.2e+08 numbers", Y, collapsed="j k")
+def discrete_classes_with_many_states(y):
+    with plate("rows", N):
+        j = sample("j", dist.DiscreteUniform(0, 5999))
+        k = sample("k", dist.DiscreteUniform(0, 5999))
+        u = sample("u", dist.Normal(0.001 * j, 1.0))  # here
+        sample("y", dist.Normal(u - 0.001 * k, 1.0), obs=y)
+
+
+@declines("p", "the support of `y` depends on a discrete latent", np.minimum(COUNT, 3), collapsed="k")
+def discrete_totals(y):
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        p = sample("p", dist.Beta(1.0, 2.0))
+        sample("y", dist.Binomial(3 + k, p), obs=y)  # here
+
+
+@declines("u", "`u` goes through `tanh` in `y`", Y, collapsed="k")
+def discrete_classes_of_what_is_not_linear(y):
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        u = sample("u", dist.Normal(2.0 * k, 1.0))
+        sample("y", dist.Normal(jnp.tanh(u), 1.0), obs=y)  # here
+
+
+@declines("s", "a choice between cases", Y, collapsed="k")
+def discrete_choice_beside_what_may_be_infinite(y):
+    w = sample("w", dist.StudentT(3.0, 0.0, 1.0))
+    with plate("rows", N):
+        k = sample("k", dist.Bernoulli(0.4))
+        s = sample("s", dist.InverseGamma(2.0, 1.0))
+        sample("y", dist.Normal(0.0, jnp.where(k == 1, jnp.sqrt(s), jnp.exp(w))), obs=y)  # here
+
+
+@declines("a", "a choice between cases that depends on a latent", Y)
+def choice_whose_other_case_is_not_finite(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    s = sample("s", dist.StudentT(3.0, 0.0, 1.0))
+    sample("y", dist.Normal(jnp.where(s > 0, a * jnp.log(s), a), 1.0), obs=y)  # here
 
 
 @declines("mu", "MixtureSameFamily", Y)
@@ -636,32 +931,33 @@ def discrete_inclusion(y, x):
     sample("y", dist.Normal(x @ (z * b), 1.0), obs=y)  # here
 
 
-@declines("z", "3 elements of `z` meet in one place", Y)
-def discrete_chain_of_order_two(y):
+@declines("z", "summing out `z` would take a table of 4.2e+09 numbers", Y, relation="discrete-chain")
+def discrete_chain_of_order_two_with_many_states(y):
     def step(carry, seen):
         one, two = carry
-        z = sample("z", dist.Bernoulli(0.2 + 0.3 * one + 0.2 * two))
+        z = sample("z", dist.Categorical(logits=jnp.arange(180.0) * 0.01 * (one - two)))
         sample("y", dist.Normal(z, 1.0), obs=seen)
         return (z, one), None
 
     scan(step, (0, 0), y)  # here
 
 
-@declines("a", "an element of `a` meets several of `b`", Y)
-def discrete_chains_that_meet(y):
+@declines("a", "summing out `a` and `b` would take a table of 1.5e+09 numbers", Y)
+def discrete_chains_that_meet_with_many_states(y):
     def step(carry, seen):
-        a = sample("a", dist.Bernoulli(0.2 + 0.5 * carry[0]))
-        b = sample("b", dist.Bernoulli(0.3 + 0.5 * carry[1]))
+        a = sample("a", dist.Categorical(logits=jnp.arange(120.0) * 0.01 * carry[0]))
+        b = sample("b", dist.Categorical(logits=jnp.arange(120.0) * 0.01 * carry[1]))
         sample("y", dist.Normal(a + 2.0 * b, 1.0), obs=seen)
         return (a, b), None
 
     scan(step, (0, 0), y)  # here
 
 
-@declines("z", "meet otherwise than as neighbours in a chain", Y)
-def discrete_ring(y):
-    z = sample("z", dist.Bernoulli(0.4).expand([N]))  # here
-    numpyro.factor("ring", jnp.where(z == jnp.roll(z, 1), 0.5, 0.0))
+@declines("z", "would take a table of", np.ones((20, 20)))
+def discrete_grid(y):
+    z = sample("z", dist.Bernoulli(0.4).expand([20, 20]))  # here
+    numpyro.factor("down", jnp.where(z[1:] == z[:-1], 0.5, 0.0))
+    numpyro.factor("across", jnp.where(z[:, 1:] == z[:, :-1], 0.5, 0.0))
     sample("y", dist.Normal(z, 1.0), obs=y)
 
 

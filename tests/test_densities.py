@@ -70,6 +70,9 @@ EXAMPLES: dict[type, Callable[[], Any]] = {
     dist.MultinomialProbs: lambda: dist.MultinomialProbs(SIMPLEX, np.array([4, 9])),
     dist.MultinomialLogits: lambda: dist.MultinomialLogits(3 * SIMPLEX, np.array([4, 9])),
     dist.MultivariateNormal: lambda: dist.MultivariateNormal(LOC, scale_tril=TRIL),
+    dist.LowRankMultivariateNormal: lambda: dist.LowRankMultivariateNormal(LOC, TRIL[:, :, :2], POSITIVE),
+    dist.MatrixNormal: lambda: dist.MatrixNormal(np.stack([LOC, OTHER]), TRIL[:, :2, :2], TRIL),
+    dist.ZeroSumNormal: lambda: dist.ZeroSumNormal(0.7, (3, 4)),
     dist.GaussianRandomWalk: lambda: dist.GaussianRandomWalk(POSITIVE, 4),
     dist.GaussianStateSpace: lambda: dist.GaussianStateSpace(
         4, TRIL[0].T, scale_tril=TRIL, initial_value=np.stack([LOC, OTHER])),

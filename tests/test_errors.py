@@ -132,6 +132,29 @@ def mass_matrix_of_no_site(options):
     cj.Collapsed(schools, **options).init(KEY, 0, None, (Y,), {})
 
 
+@raises(cj.ModelError, r"`n` would have to be sampled.*Poisson are not finitely many.*test_errors\.py:\d+\)\. Give it "
+        "a prior of finitely many values", dist.Poisson(2.0))
+@raises(cj.ModelError, r"`n` would have to be sampled.*weighted by `scale`.*test_errors\.py:\d+\)\. Change the "
+        "model there", dist.Bernoulli(0.4))
+def discrete_latent_that_stays(prior):
+    def model():
+        with handlers.scale(scale=2.0):
+            n = sample("n", prior)
+        sample("y", dist.Poisson(1.0 + n), obs=3)
+
+    with mock.patch("importlib.util.find_spec", return_value=None):
+        MCMC(cj.Collapsed(model), num_warmup=1, num_samples=1, progress_bar=False).run(KEY)
+
+
+@raises(cj.ModelError, r"`n` would have to be sampled.*you named it in `keep`.*Leave it to be summed out")
+def discrete_latent_that_is_kept():
+    def model():
+        sample("y", dist.Poisson(1.0 + sample("n", dist.Bernoulli(0.4))), obs=3)
+
+    with mock.patch("importlib.util.find_spec", return_value=None):
+        MCMC(cj.Collapsed(model, keep=["n"]), num_warmup=1, num_samples=1, progress_bar=False).run(KEY)
+
+
 @raises(cj.PlanError, r"`mu`: its prior is flat.*keep=\['mu'\]")
 def traced_arguments_prove_less():
     kernel = cj.Collapsed(flat)
@@ -496,6 +519,16 @@ def statistic_of_no_family():
         lambda p: p.without("x", 0))
 def observations_of_no_site(ask):
     ask(posterior())
+
+
+@raises(cj.PlanError, "not taken out of `mu` in closed form", lambda p: p.loo("y"), lambda p: p.predictive("y"))
+def observations_of_a_mean_and_a_matrix(ask):
+    def model(y):
+        p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+        mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))
+        sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+
+    ask(posterior(jnp.ones((3, 2)), model))
 
 
 @raises(cj.DataError, "no observation", 2, "last", (0, 1))

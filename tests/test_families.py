@@ -149,6 +149,22 @@ def test_vague_priors_keep_their_digits(name: str, x64: bool) -> None:
     np.testing.assert_allclose(ratio, expected, rtol=3e-7 if x64 else 2e-6)
 
 
+@pytest.mark.parametrize("name", ["TruncatedGamma", "TruncatedNormal"])
+def test_narrow_truncated_priors_keep_their_digits(name: str, x64: bool) -> None:
+    """Shapes of 1e4 and precisions of 2e5, of which the data change little; bounds that cut nothing off."""
+    a, b, low, high, da, db = {"TruncatedGamma": (1e4, -1e4, 0.0, 30.0, 100.0, -125.0),
+                               "TruncatedNormal": (2e5, -1e5, -9.0, 9.0, 30.0, -20.0)}[name]
+
+    def partition(a: float, b: float) -> Any:
+        if name == "TruncatedGamma":
+            return special.gammaln(a) - a * np.log(-b)
+        return -(a**2) / (4 * b) - 0.5 * np.log(-b)
+
+    ratio = FAMILIES[name].ratio(tuple(map(jnp.asarray, (a, b, low, high))),
+                                 tuple(map(jnp.asarray, (da, db, 0.0, 0.0))))
+    np.testing.assert_allclose(ratio, partition(a + da, b + db) - partition(a, b), rtol=1e-9 if x64 else 1e-6)
+
+
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"], indirect=True)
 def test_integrals_of_log_concave_curves(x64: bool) -> None:
     """Against closed forms in the corners: tails, plateaus, wide and narrow intervals, flat curves."""

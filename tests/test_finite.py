@@ -113,3 +113,13 @@ def check_draws(seen, table, probability):
         counts, expected = counts[:-1], expected[:-1]
     if len(counts) > 1:
         assert stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-4
+
+
+def test_data_of_numpy_above_a_latent_total(x64):
+    """NumPyro's own density compares NumPy's whole numbers with the latent total."""
+    model = finite.unknown_totals
+    data = np.asarray(TABLE["unknown_totals"].args[0])
+    assert cj.collapse(model).plan(data).collapsed == ("total",)
+    kept = {"p": jnp.asarray(0.3)}
+    assert log_density(cj.collapse(model), (data,), {}, kept)[0] == log_density(
+        cj.collapse(model), (jnp.asarray(data),), {}, kept)[0]

@@ -66,6 +66,15 @@ def test_a_mean_of_two_scales_stays_apart():
     cj.check(shared, jax.random.key(0), Y, GROUP, num_points=1)
 
 
-def test_posterior_says_that_it_cannot():
-    with pytest.raises(cj.PlanError, match="do not add up"):
-        cj.collapse(lambda y, g: model(y, g, 0.7)).posterior(Y, GROUP)
+def test_posterior_is_a_sum():
+    """Of all rows, or of two parts; without a row it is the posterior of the others."""
+    collapsed = cj.collapse(lambda y, g: model(y, g, 0.7))
+    whole = collapsed.posterior(Y, GROUP)
+    np.testing.assert_allclose(whole.log_evidence(), evidence(0.7), rtol=1e-10)
+    merged = collapsed.posterior(Y[:4], GROUP[:4]).update(Y[4:], GROUP[4:])
+    np.testing.assert_allclose(merged.log_evidence(), evidence(0.7), rtol=1e-10)
+    left, refit = whole.without("y", 2), collapsed.posterior(np.delete(Y, 2), np.delete(GROUP, 2))
+    np.testing.assert_allclose(left.log_evidence(), refit.log_evidence(), rtol=1e-10)
+    assert set(whole.distributions) == {"v"}
+    with pytest.raises(cj.PlanError, match="not taken out of `mu` in closed form"):
+        whole.loo("y")

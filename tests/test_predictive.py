@@ -17,6 +17,7 @@ import conjugate_ppl as cj
 from conjugate_ppl.marginals import (
     BurrXII,
     CompoundGamma,
+    CompoundOnInterval,
     CompoundVonMises,
     DoubleLomax,
     GeneralizedBetaPrime,
@@ -55,6 +56,35 @@ GAMMA = {"poisson": dist.GammaPoisson, "exponential": Lomax, "gamma": CompoundGa
          "inverse_gamma": GeneralizedBetaPrime, "weibull": BurrXII, "laplace": DoubleLomax, "normal": dist.StudentT,
          "pareto": dist.TransformedDistribution, "lognormal": dist.TransformedDistribution,
          "half_normal": dist.FoldedDistribution}
+
+
+def truncated_gamma():
+    of_a_gamma(sample("z", dist.Uniform(0.1, 3.0).expand([3]).to_event(1)), 1)
+
+
+def truncated_inverse_gamma():
+    of_a_gamma(sample("z", dist.Uniform(0.1, 3.0).expand([3]).to_event(1)), -1)
+
+
+def truncated_mean():
+    z = sample("z", dist.Uniform(-1.0, 2.0).expand([3]).to_event(1))[GROUP]
+    sample("normal", dist.Normal(1.0 - 0.5 * z, RATES), obs=Y)
+    sample("lognormal", dist.LogNormal(z, 0.5), obs=POSITIVE)
+
+
+TRUNCATED = dict.fromkeys(GAMMA, CompoundOnInterval)
+MEANS = dict.fromkeys(("normal", "lognormal"), CompoundOnInterval)
+
+
+def matrices():
+    p = sample("p", dist.Wishart(4.5, scale_tril=jnp.asarray(np.stack([ROOT] * 3))).to_event(1))[GROUP]
+    s = sample("s", dist.InverseWishartCholesky(4.5, scale_tril=jnp.asarray(np.stack([ROOT] * 3))).to_event(1))[GROUP]
+    points = np.stack([Y, POSITIVE, Y[::-1]], 1)
+    sample("precision", dist.MultivariateNormal(0.3, precision_matrix=RATES[:, None, None] * p), obs=points)
+    sample("root", dist.MultivariateNormal(0.3, scale_tril=2.0 * s), obs=points)
+
+
+MATRICES = dict.fromkeys(("precision", "root"), dist.MultivariateStudentT)
 
 
 def beta():
@@ -124,7 +154,8 @@ STUDENT = {"normal": dist.StudentT, "vector": dist.MultivariateStudentT, "lognor
 
 
 @pytest.mark.parametrize(("model", "kinds"), [
-    (gamma, GAMMA), (inverse_gamma, GAMMA), (beta, BETA), (dirichlet, DIRICHLET), (direction, DIRECTION), (gaussian, GAUSSIAN),
+    (gamma, GAMMA), (inverse_gamma, GAMMA), (truncated_gamma, TRUNCATED),
+    (truncated_inverse_gamma, TRUNCATED), (truncated_mean, MEANS), (matrices, MATRICES), (beta, BETA), (dirichlet, DIRICHLET), (direction, DIRECTION), (gaussian, GAUSSIAN),
     (student, STUDENT)], ids=lambda x: getattr(x, "__name__", ""))
 def test_predictions(model, kinds):
     whole = cj.collapse(model).posterior()

@@ -15,6 +15,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl.statespace import parallel
 
 
 def by_scan(y, x):
@@ -64,28 +65,80 @@ def test_against_a_dense_normal(scales, x64):
                                                 abs=5e-3 + rounding)
 
 
-@pytest.mark.parametrize("level", [0.0, 1e4])
-def test_far_from_zero(level, x64):
+def walk_by_scan(y):
+    start = sample("start", dist.Normal(0.0, 1e3))
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(x, 0.8))
+        sample("y", dist.Normal(x, 1.1), obs=seen)
+        return x, None
+
+    scan(step, start, y)
+
+
+def walk_by_shocks(y):
+    start = sample("start", dist.Normal(0.0, 1e3))
+
+    def step(x, seen):
+        x = x + 0.8 * sample("shock", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(x, 1.1), obs=seen)
+        return x, None
+
+    scan(step, start, y)
+
+
+def walk_by_sum(y):
+    start = sample("start", dist.Normal(0.0, 1e3))
+    shocks = sample("shocks", dist.Normal(0.0, 1.0).expand(y.shape))
+    sample("y", dist.Normal(start + 0.8 * jnp.cumsum(shocks), 1.1), obs=y)
+
+
+def walk_by_python_loop(y):
+    x = sample("start", dist.Normal(0.0, 1e3))
+    walk = [x := sample(f"x{t}", dist.Normal(x, 0.8)) for t in range(len(y))]
+    sample("y", dist.Normal(jnp.stack(walk), 1.1), obs=y)
+
+
+@pytest.mark.parametrize("model", [walk_by_scan, walk_by_shocks, walk_by_sum, walk_by_python_loop])
+def test_far_from_zero(model, x64):
     """A random walk at a level of ten thousand, the first state vague: float32 keeps its digits."""
     rng = np.random.default_rng(3)
-    y = level + np.cumsum(rng.normal(size=60)) + rng.normal(size=60)
+    for level in (0.0, 1e4):
+        y = jnp.asarray(level + np.cumsum(rng.normal(size=60)) + rng.normal(size=60), jnp.float32)
+        steps = np.arange(1, 61)
+        covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + 1.21 * np.eye(60)
+        expected = stats.multivariate_normal(np.zeros(60), covariance).logpdf(np.asarray(y, float))
+        collapsed = cj.collapse(model)
+        assert len(collapsed.execution((y,), {}).chosen.eliminations) == 1
+        assert float(collapsed.log_evidence(y)) == pytest.approx(expected, abs=1e-6 if x64 else 2e-3)
+
+
+def test_small_noise_under_a_vague_start(x64):
+    """The derivative keeps its digits where what is seen is a trillion times as sure as what was known before."""
+    y = jnp.asarray(np.cumsum(np.random.default_rng(3).normal(size=9)), jnp.float32)
 
     def model(y):
+        noise = sample("noise", dist.LogNormal(0.0, 1.0))
         start = sample("start", dist.Normal(0.0, 1e3))
 
         def step(x, seen):
             x = sample("x", dist.Normal(x, 0.8))
-            sample("y", dist.Normal(x, 1.1), obs=seen)
+            sample("y", dist.Normal(x, noise), obs=seen)
             return x, None
 
         scan(step, start, y)
 
-    y = jnp.asarray(y, jnp.float32)
-    steps = np.arange(1, 61)
-    covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + 1.21 * np.eye(60)
-    expected = stats.multivariate_normal(np.zeros(60), covariance).logpdf(np.asarray(y, float))
-    assert float(cj.collapse(model).log_evidence(y)) == pytest.approx(
-        expected, abs=1e-6 if x64 else 2e-3)
+    def expected(u):
+        steps = np.arange(1, 10)
+        covariance = 1e6 + 0.64 * np.minimum.outer(steps, steps) + np.exp(2 * u) * np.eye(9)
+        return stats.multivariate_normal(np.zeros(9), covariance).logpdf(np.asarray(y, float)) \
+            + stats.lognorm(1.0).logpdf(np.exp(u))
+
+    for noise in (1e-2, 1e-4, 1e-6):
+        slope = jax.grad(lambda u: log_density(cj.collapse(model), (y,), {}, {"noise": jnp.exp(u)})[0])
+        u = np.log(noise)
+        difference = (expected(u + 1e-3) - expected(u - 1e-3)) / 2e-3
+        assert float(slope(jnp.asarray(u))) == pytest.approx(difference, abs=1e-4 if x64 else 1e-3)
 
 
 # statsmodels 0.14's KalmanSmoother, loglikelihood_burn=0, initialize_known: log likelihood, then means and variances
@@ -151,15 +204,37 @@ def test_second_derivative():
 def test_time_and_memory_by_steps():
     """What is compiled does not grow with the steps, and nothing of their square is held."""
     sizes = []
-    for n in (50, 400):
-        y = jnp.asarray(np.random.default_rng(3).normal(size=n))
-        collapsed = cj.collapse(statespace.local_trend)
-        collapsed.plan(y)
-        jaxpr = jax.make_jaxpr(jax.grad(lambda s, c=collapsed, y=y: log_density(
-            c, (y,), {}, {"scales": s})[0]))(jnp.ones(3))
-        text = str(jaxpr)
-        sizes.append(text.count(" = "))
-        draws = jax.make_jaxpr(lambda c=collapsed, y=y: c.recover(
-            jax.random.key(0), {"scales": jnp.ones((1000, 3))}, y))()
-        assert f"{n},{n}" not in text + str(draws)
-    assert sizes[0] == sizes[1]
+    for model, kept in ((statespace.local_trend, {"scales": jnp.ones(3)}),
+                        (statespace.walk_as_a_running_sum, {"sigma": jnp.ones(())})):
+        for n in (50, 400):
+            y = jnp.asarray(np.random.default_rng(3).normal(size=n))
+            collapsed = cj.collapse(model)
+            collapsed.plan(y)
+            text = str(jax.make_jaxpr(jax.grad(lambda k, c=collapsed, y=y: log_density(c, (y,), {}, k)[0]))(kept))
+            sizes.append(text.count(" = "))
+            many = {k: jnp.broadcast_to(v, (1000, *v.shape)) for k, v in kept.items()}
+            draws = jax.make_jaxpr(lambda c=collapsed, y=y, m=many: c.recover(jax.random.key(0), m, y))()
+            assert f"{n},{n}" not in text + str(draws)
+    assert sizes[::2] == sizes[1::2]
+
+
+@pytest.mark.parametrize("name, times", [("local_trend", 40), ("coefficients_that_all_steps_share", 1),
+                                         ("seasons_as_a_vector", 1), ("exponential_smoothing", 1)])
+def test_parallel_in_time(name, times, x64, monkeypatch):
+    """Steps put together in parallel, as where there are many processors: the same value and derivative. No
+    loop is left but the model's own."""
+    case = CASES[name]
+    args = [jnp.tile(jnp.asarray(a), (times, *[1] * (np.ndim(a) - 1))) for a in case.args]
+    found, loops = [], []
+    for least in ({}, {jax.default_backend(): 2}):
+        monkeypatch.setattr(parallel, "LEAST", least)
+        collapsed = cj.collapse(case.model)
+        program, plan = collapsed.execution(tuple(args), {}).program, collapsed.plan(*args)
+        kept = {n: 0.3 + 0.1 * jnp.arange(float(program.sites[n].size)).reshape(program.sites[n].shape)
+                for n in plan.kept}
+        both = jax.value_and_grad(lambda k, c=collapsed: log_density(c, tuple(args), {}, k)[0])
+        value, slope = both(kept)
+        found.append(np.concatenate([np.ravel(value), *map(np.ravel, slope.values())]))
+        loops.append(str(jax.make_jaxpr(both)(kept)).count("scan["))
+    assert loops[0] > loops[1]
+    np.testing.assert_allclose(*found, rtol=1e-9 if x64 else 2e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from typing import Any
 
 import jax
@@ -146,3 +147,18 @@ def test_columns_that_are_nearly_equal() -> None:
 
     expected = stats.multivariate_normal(np.zeros(20), design @ design.T + 0.01 * np.eye(20)).logpdf(y)
     assert float(cj.collapse(model).log_evidence(y)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_analysis_of_fifty_sites_takes_under_two_seconds() -> None:
+    """Of latents that all meet in one sum, the most that there can be between them, and each a site of its own."""
+    x, y = np.random.default_rng(0).normal(size=(48, 200)), np.random.default_rng(1).normal(size=200)
+
+    def model(y: Any) -> None:
+        mean = sum(numpyro.sample(f"b{j}", dist.Normal(0.0, 1.0)) * x[j] for j in range(48))
+        v = numpyro.sample("v", dist.InverseGamma(2.0, 1.0))
+        numpyro.sample("y", dist.Normal(mean, jnp.sqrt(v)), obs=y)
+
+    cj.explain(model, y)
+    start = time.process_time()
+    assert len(cj.explain(model, y).collapsed) == 48
+    assert time.process_time() - start < 2

@@ -12,10 +12,11 @@ import numpy as np
 from conjugate_ppl.additive.cells import Cells, read_cells
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
-from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
+from conjugate_ppl.elimination.matrix import MatrixElimination
 from conjugate_ppl.errors import ModelError, PlanError
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.program import Program
 
 if TYPE_CHECKING:
@@ -63,15 +64,14 @@ def next_part(prior: Prior, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 
 def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
     """The analysis of a model with data, all of whose latents must be integrated out by additive rules."""
-    execution = CollapsedModel(model).execution(args, kwargs)
+    execution = MarginalModel(model).execution(args, kwargs)
     plan = execution.plan
     if plan.kept:
         reasons = ", ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
         raise PlanError(f"With these arguments there is no posterior in closed form of {reasons}. Change the model "
                         "or the arguments there.")
     for elimination in execution.chosen.eliminations:
-        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination)) or (
-                isinstance(elimination, GaussianElimination) and elimination.by_element):
+        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination, MatrixElimination)):
             site, rule = elimination.sites[0], elimination.rule
             raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
                             "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "

@@ -21,14 +21,20 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
+from conjugate_ppl.algebra.definite import Gram
+from conjugate_ppl.algebra.paired import Inverted, LogDet
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable
+from conjugate_ppl.densities.vectors import inverse_lower, log_det_lower
 
 __all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "connected", "key_of", "site_of", "statistic"]
 
 Key = tuple[Any, ...]
 Signature = tuple[tuple[Key, Fraction], ...]
+
+
+_OF_MATRICES: dict[type, str] = {Gram: "gram", Inverted: "inverted", LogDet: "log det"}
 
 
 class NoStatistic(Exception):
@@ -43,6 +49,8 @@ def key_of(variable: Variable) -> Key:
         return ("log", key_of(variable.base))
     if isinstance(variable, Complement):
         return ("complement", key_of(variable.base))
+    if isinstance(variable, (Gram, Inverted, LogDet)):
+        return (_OF_MATRICES[type(variable)], key_of(variable.base))
     if isinstance(variable, Elementwise) and not variable.equation.params.keys() - {"accuracy"}:
         return (variable.primitive, key_of(variable.base), variable.coefficient, variable.power)
     equation = getattr(variable, "equation", None)
@@ -59,6 +67,8 @@ def statistic(key: Key, sites: Mapping[str, Any], origins: Mapping[str, np.ndarr
     if key[0] == "latent":
         flat = jnp.reshape(sites[key[1]], -1)
         return flat - _digits(origins[key[1]]) if key[1] in origins else flat
+    if key[0] in _OF_MATRICES.values():
+        return _of_matrices(key, sites)
     inner = statistic(key[1], sites, origins)
     if key[0] == "log":
         return jnp.log(inner)
@@ -66,6 +76,20 @@ def statistic(key: Key, sites: Mapping[str, Any], origins: Mapping[str, np.ndarr
         return 1 - inner
     x = inner if key[3] == 1 else inner ** key[3]
     return getattr(jax.lax, key[0])(x if key[2] == 1 else key[2] * x)
+
+
+def _of_matrices(key: Key, sites: Mapping[str, Any]) -> Any:
+    """Of matrices of a site, in plain arithmetic that is seen through once more."""
+    name, found = site_of(key), sites[site_of(key)]
+    if ("gram", ("latent", name)) in (key, key[1]):
+        found = jnp.matmul(found, jnp.swapaxes(found, -1, -2))
+    if key[0] == "gram":
+        return jnp.reshape(found, -1)
+    root = jnp.linalg.cholesky(found)
+    if key[0] == "log det":
+        return jnp.reshape(2 * log_det_lower(root), -1)
+    half = inverse_lower(root)
+    return jnp.reshape(jnp.matmul(jnp.swapaxes(half, -1, -2), half), -1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

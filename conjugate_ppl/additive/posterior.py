@@ -26,8 +26,8 @@ from conjugate_ppl.additive.fit import Part, check_sites, next_part
 from conjugate_ppl.additive.polynomial import connected
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
-from conjugate_ppl.collapse import CollapsedModel
 from conjugate_ppl.errors import DataError, ModelError, PlanError
+from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.predictive.links import read_parameters
 from conjugate_ppl.predictive.predict import NoClosedForm, predict, site_law
 
@@ -145,11 +145,11 @@ class Posterior:
     # -- what is known -----------------------------------------------------------------------------
 
     @functools.cached_property
-    def collapsed(self) -> CollapsedModel:
+    def collapsed(self) -> MarginalModel:
         """The prior times the sum of all contributions: a model without arguments, collapsed."""
         likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
         together = connected(t.roots for p in self.parts for c in p.cells.values() for t in c.value.terms)
-        return CollapsedModel(self.prior.with_likelihood(likelihood, together))
+        return MarginalModel(self.prior.with_likelihood(likelihood, together))
 
     @property
     def execution(self) -> Execution:
@@ -189,7 +189,9 @@ class Posterior:
         found = self.collapsed.conditionals({})
         for name, shape in self.prior.latents.items():
             if name not in found:  # Student's t, where a variance of its block is integrated out too
-                law = site_law(self._fitted, name, shape) if math.prod(shape) else None
+                law = None
+                if math.prod(shape) and not Fitted.obstacle(self.execution):
+                    law = site_law(self._fitted, name, shape)
                 found.update({} if law is None else {name: law})
         return {n: found[n] for n in self.prior.latents if n in found}
 
@@ -254,7 +256,7 @@ class Posterior:
             cell with weight 0, taken away before, is predicted by what is left.
 
         Raises:
-            PlanError: if there is no such observed site.
+            PlanError: if there is no such observed site; where a matrix or scales of parts are integrated out.
         """
         cells = self._cells(site)
         found = [log_predictive(self._fitted, c).reshape(c.shape) for c in cells]

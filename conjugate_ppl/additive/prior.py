@@ -170,6 +170,9 @@ def _inside(support: str, shape: tuple[int, ...], rng: np.random.Generator) -> n
         x = 1 / (1 + np.exp(-x))
     elif support == "simplex":
         x = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    elif support in ("positive definite", "lower cholesky"):
+        x = np.tril(x, -1) + 2 * np.eye(shape[-1])
+        x = x if support == "lower cholesky" else x @ np.swapaxes(x, -1, -2)
     return np.asarray(x)
 
 

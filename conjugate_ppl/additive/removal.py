@@ -35,7 +35,8 @@ from conjugate_ppl.additive.polynomial import Key, site_of
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
-from conjugate_ppl.errors import InternalError
+from conjugate_ppl.elimination.matrix import MatrixElimination
+from conjugate_ppl.errors import InternalError, PlanError
 from conjugate_ppl.families import Family
 from conjugate_ppl.planning.execute import Execution
 
@@ -62,19 +63,37 @@ class Fitted:
     Attributes:
         laws: site of a Gaussian block -> the law of that block.
         naturals: site of another family -> its elimination and natural parameter, each statistic's flat.
+        matrices: site of matrices -> its elimination and natural parameter, shapes (count,) and (count, n, n).
     """
 
     laws: Mapping[str, BlockLaw]
     naturals: Mapping[str, tuple[ElementwiseElimination, tuple[np.ndarray, ...]]]
+    matrices: Mapping[str, tuple[MatrixElimination, np.ndarray, np.ndarray]]
+
+    @staticmethod
+    def obstacle(execution: Execution) -> str:
+        """A site of a block whose parts have scales of their own, out of which no single contribution is taken here;
+        "" if there is none."""
+        return next((e.sites[0] for e in execution.chosen.eliminations
+                     if isinstance(e, GaussianElimination) and e.by_part), "")
 
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
-        """Of a model all of whose latents are integrated out."""
+        """Of a model all of whose latents are integrated out.
+
+        Raises:
+            PlanError: if there is an `obstacle`.
+        """
+        site = cls.obstacle(execution)
+        if site:
+            raise PlanError(f"Single observations are not taken out of `{site}` in closed form here: each of its parts "
+                            "has a scale (or matrix) that is integrated out too. Take some out with `without`, and "
+                            "draw predictions: latents by `sample`, the site by `numpyro.infer.Predictive`.")
         laws, others = {}, {}
         for elimination in execution.chosen.eliminations:
             if isinstance(elimination, GaussianElimination):
                 laws.update(dict.fromkeys(elimination.sites, block_law(execution, elimination)))
-            elif isinstance(elimination, ElementwiseElimination):
+            elif isinstance(elimination, (ElementwiseElimination, MatrixElimination)):
                 others[elimination.sites[0]] = elimination
 
         def compute() -> dict[str, Any]:
@@ -82,13 +101,17 @@ class Fitted:
             return {n: e.natural(values) for n, e in others.items()}
 
         found = jax.jit(compute)()
-        naturals = {}
+        naturals, matrices = {}, {}
         for name, elimination in others.items():
+            if isinstance(elimination, MatrixElimination):
+                log_det, matrix = (np.asarray(p, float) + np.asarray(a, float) for p, a in zip(*found[name], strict=True))
+                matrices[name] = elimination, log_det.reshape(-1), matrix.reshape(-1, *matrix.shape[-2:])
+                continue
             known = [c.known for c in elimination.contributions]  # all digits, where no block is left in them
             naturals[name] = elimination, tuple(
                 np.asarray(p, float).reshape(-1) + (np.asarray(a, float).reshape(-1) if k is None else k)
                 for p, a, k in itertools.zip_longest(*found[name], known))
-        return cls(laws, naturals)
+        return cls(laws, naturals, matrices)
 
 
 def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
@@ -119,6 +142,7 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
     touches: dict[int, tuple[BlockLaw, list[Touch]]] = {}
     # (site, statistic) -> rows, elements, what is added to the natural parameter for both powers
     added: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    of_matrices: dict[str, list[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]] = {}
     for m in written(value):
         inside = [k for k, (key, _) in enumerate(m.atoms) if key[0] == "latent" and key[1] in laws]
         rest = [k for k in range(len(m.atoms)) if k not in inside]
@@ -132,6 +156,10 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
         elif rest:
             ((key, power),) = m.atoms
             site = site_of(key)
+            if site in fitted.matrices:
+                of_matrices.setdefault(site, []).append(
+                    (key[0] == "log det", m.rows, m.positions[0], powers[:, m.rows] * m.numbers))
+                continue
             scaled = [law for law in laws.values() if law.scale == (key, power)]
             if scaled:  # goes with the quadratic of the block
                 touches.setdefault(id(scaled[0]), (scaled[0], []))[1].append(Touch(m.rows, (), m.numbers))
@@ -154,7 +182,31 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
     for site in {s for s, _ in added}:
         elimination, natural = fitted.naturals[site]
         out += _ratios(elimination, natural, {s: p for (n, s), p in added.items() if n == site}, len(weights))
+    for site, pieces in of_matrices.items():
+        out += _matrix_ratios(*fitted.matrices[site], pieces, len(weights))
     return out
+
+
+def _matrix_ratios(elimination: MatrixElimination, log_det: np.ndarray, matrix: np.ndarray,
+                   pieces: list[tuple[bool, np.ndarray, np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """The same of matrices: pieces have (whether of the log-determinant, rows, positions, what is added)."""
+    events, n = len(log_det), matrix.shape[-1]
+    keys = [rows * events + (at if of_log else at // n**2) for of_log, rows, at, _ in pieces]
+    pairs = np.unique(np.concatenate(keys))
+    first, second = np.zeros((2, len(pairs))), np.zeros((2, len(pairs), n, n))
+    for key, (of_log, _, at, numbers) in zip(keys, pieces, strict=True):
+        index = np.searchsorted(pairs, key)
+        for side in (0, 1):
+            if of_log:
+                np.add.at(first[side], index, numbers[side])
+            else:
+                np.add.at(second[side], (index, at % n**2 // n, at % n), numbers[side])
+    second = 0.5 * (second + np.swapaxes(second, -1, -2))
+    own = pairs % events
+    prior = (log_det[own] + first[0])[:, None, None], matrix[own] + second[0]
+    change = (first[1] - first[0])[:, None, None], second[1] - second[0]
+    each = _compiled(elimination.family)(*(tuple(map(jnp.asarray, x)) for x in (prior, change)))
+    return np.bincount(pairs // events, np.asarray(each), count)
 
 
 def _ratios(elimination: ElementwiseElimination, natural: tuple[np.ndarray, ...],

@@ -1,13 +1,7 @@
 """Positive definite latents, their Cholesky factors, and the inverses of those.
 
-The algebra of numbers ends at a factorisation; three identities take it through one:
-
-    sum_k F[a, k] F[b, k] = M[a, b]           F the lower factor of M
-    sum_k A[k, a] A[k, b] = inv(M)[a, b]      A the inverse of F
-    log F[a, a], summed over a                half of log det M
-
-They are applied where the sums are known, when a latent is integrated out (`elimination/matrix.py`); here
-factors and inverses become variables that remember what they are of. All matrices of a site are kept as one
+The algebra of numbers ends at a factorisation. Here factors and inverses become variables that remember what
+they are of, and `paired.py` knows what sums over their elements are. All matrices of a site are kept as one
 vector, element (a, b) of matrix e at e n**2 + a n + b; `order` and `places` say how rows were moved.
 """
 
@@ -22,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
-from conjugate_ppl.algebra.value import multiply
 from conjugate_ppl.algebra.variables import Latent, Variable
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "gram", "inverse", "on_diagonals", "symmetric"]
+__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "inverse", "on_diagonals", "symmetric"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,26 +197,3 @@ def on_diagonals(walk: Walk, term: Term) -> Term:
             atom = Atom(made, atom.power, number * n + place % n)
         atoms.append(atom)
     return dataclasses.replace(term, atoms=tuple(atoms))
-
-
-def gram(walk: Walk, x: Value, y: Value) -> Value | None:
-    """L L' of a triangular latent; both given with shape (..., row, summed axis)."""
-    if x.single is None or y.single is None:
-        return None
-    left, right = (_split(t, v.shape, lambda u: isinstance(u, Latent) and u.support == "lower cholesky")
-                   for v, t in ((x, x.single), (y, y.single)))
-    if left is None or right is None:
-        return None
-    (a, more, number, places), (b, other, same, turned) = left, right
-    n = x.shape[-1]
-    rest = [Term(len(x.shape), (), t.coefficients, o) for t, o in ((x.single, more), (y.single, other))]
-    if (any(k > 1 for t in rest for z in t.arrays for k in np.shape(z)[-2:])
-            or a.variable is not b.variable or not np.array_equal(number, same)
-            or (places != _plain(n)).any() or (turned != _plain(n)).any()):
-        return None
-    v: Any = a.variable
-    made = walk.variables.once(("gram", v), lambda: Gram(f"{v.name} {v.name}'", v.size, False, v.roots, v))
-    out = _value(walk, x.shape, made, number, symmetric((n, n)), np.ones((1,) * len(x.shape)))
-    for t in rest:
-        out = multiply(out, Value(x.shape, (t,)))
-    return out

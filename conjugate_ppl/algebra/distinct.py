@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
-from conjugate_ppl.algebra.rules import ELEMENTWISE
+from conjugate_ppl.algebra.functions import ELEMENTWISE
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Opaque
 

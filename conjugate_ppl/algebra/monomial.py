@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.movement import MOVES
 from conjugate_ppl.algebra.term import (
     Atom,
     Term,
@@ -24,13 +25,14 @@ from conjugate_ppl.algebra.term import (
     merge_atoms,
     same_selection,
 )
-from conjugate_ppl.algebra.value import collect, where
-from conjugate_ppl.algebra.variables import Complement, Latent
+from conjugate_ppl.algebra.value import collect, multiply, where
+from conjugate_ppl.algebra.variables import Complement, Condition, Latent, Log, Opaque
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Unknown", "by_pieces", "by_rows", "exact_power", "power", "simplify"]
+__all__ = ["Unknown", "by_pieces", "by_rows", "exact_power", "power", "simplify",
+           "surely_finite"]
 
 PIECES = 64  # regions with a monomial each, elements that are multiplied
 
@@ -107,10 +109,54 @@ def _is_constant(term: Term, number: float) -> bool:
 
 def by_pieces(walk: Walk, x: Value, what: str, function: Callable[[Term], Value]) -> Value:
     """`function` of the monomial at each position of `x`; `what` names it in the reason."""
+    cases = _cases(x)
+    if cases:
+        found = [(by_pieces(walk, case, what, function), condition) for case, condition in cases]
+        if not all(surely_finite(walk, v) for v, _ in found):
+            raise Unknown(f"{what} of a choice between cases")
+        return collect(x.shape, [t for v, condition in found for t in multiply(v, condition).terms])
     pieces = monomials(walk, x, what)
     if len(pieces) == 1:
         return function(pieces[0][1])
     return collect(x.shape, [t for mask, m in pieces for t in where(mask, function(m)).terms])
+
+
+def _cases(x: Value) -> list[tuple[Value, Value]]:
+    """The two cases of a choice, each with its condition; empty if `x` is none."""
+    if any(t.hidden for t in x.terms) or len(x.terms) < 2:
+        return []
+    for atom in x.terms[0].atoms:
+        own = atom.variable
+        if not isinstance(own, Condition):
+            continue
+        found: dict[Condition, list[Term]] = {}
+        for t in x.terms:
+            for a in t.atoms:
+                v = a.variable
+                if isinstance(v, Condition) and (v is own or v.excludes(own)) and same_selection(
+                        a.selection, atom.selection):
+                    rest = tuple(b for b in t.atoms if b is not a)
+                    found.setdefault(v, []).append(Term(t.rank, (), t.coefficients, rest))
+        if len(found) == 2 and sum(map(len, found.values())) == len(x.terms):
+            one = np.ones((1,) * len(x.shape))
+            return [(Value(x.shape, tuple(terms)),
+                     Value(x.shape, (Term(len(x.shape), (), (one,), (Atom(v, Fraction(1), atom.selection),)),)))
+                    for v, terms in found.items()]
+    return []
+
+
+def surely_finite(walk: Walk, value: Value) -> bool:
+    """Whether no element can be infinite or NaN: a polynomial in latents and in elements looked up among them,
+    with powers and logarithms of positive ones."""
+    def finite(v: Any) -> bool:
+        return isinstance(v, Latent | Condition) or (
+            isinstance(v, Log) and isinstance(v.base, Latent)) or (
+            isinstance(v, Opaque) and v.equation.primitive in MOVES
+            and surely_finite(walk, walk.value(v.equation.inputs[0])))
+
+    return all(is_known(c) and bool(np.isfinite(c).all()) for t in value.terms for c in t.coefficients) and all(
+        finite(a.variable) and (a.power > 0 or (isinstance(a.variable, Latent) and a.variable.positive))
+        for t in value.terms for a in t.atoms)
 
 
 def monomials(walk: Walk, x: Value, what: str) -> Monomials:

@@ -71,9 +71,19 @@ class Weights:
 
     def positive(self, numbers: np.ndarray) -> bool:
         """Whether the weights of these numbers are proved positive."""
-        known = [np.full(len(rows), all(v.positive for v, _ in signature))
-                 for signature, rows in self._groups]
-        return bool(np.concatenate(known)[numbers].all())
+        return bool(self.where()[1][numbers].all())
+
+    def where(self, unit: str = "", rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Which weights are not zero, and which are proved positive, where the matrices of `rows` rows of the site
+        `unit` are the identity."""
+        there, positive = [], []
+        for signature, numbers in self._groups:
+            of_unit = np.array([unit in v.roots for v, _ in signature], bool)
+            at = numbers[:, of_unit] % rows**2
+            there.append((at // rows == at % rows).all(1))
+            positive.append(np.full(len(numbers), all(
+                v.positive or own for (v, _), own in zip(signature, of_unit, strict=True))))
+        return np.concatenate(there), np.concatenate(positive)
 
     def evaluate(self, values: Values) -> Any:
         """All weights, shape (count,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def _is_one(value: Value) -> bool:
         np.all(sum((t.coefficient() for t in value.terms), np.zeros(())) == 1))
 
 
-def sum_of_events(value: Value, axes: Iterable[int]) -> Value:
+def sum_of_events(value: Value, axes: Iterable[int], known: Callable[[Term], Term] = lambda t: t) -> Value:
     """`reduce_sum`, where whole events of a simplex latent are summed to one."""
     axes = sorted(axes)
     left, done = [], []
@@ -43,7 +43,7 @@ def sum_of_events(value: Value, axes: Iterable[int]) -> Value:
             left.append(term)
         else:
             done.append((axis, Value(value.shape, (_without_event(term, axis),))))
-    terms = list(reduce_sum(Value(value.shape, tuple(left)), axes).terms)
+    terms = list(reduce_sum(Value(value.shape, tuple(left)), axes, known).terms)
     for axis, event in done:
         terms += reduce_sum(event, axes).terms
         terms[-1] = terms[-1].scaled(1 / value.shape[axis])

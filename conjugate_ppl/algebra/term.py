@@ -13,6 +13,7 @@ matrix times a latent vector costs no more than the matrix, and a Gram matrix is
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.movement import numbered
-from conjugate_ppl.algebra.variables import Variable
+from conjugate_ppl.algebra.variables import Condition, Variable
 
 __all__ = ["Atom", "Term", "Value", "array_module", "combine", "is_known", "merge_atoms",
            "same_selection", "thin_einsum", "unhide"]
@@ -66,7 +67,7 @@ class Term:
         """All stored arrays: coefficients, then selections."""
         return self.coefficients + tuple(a.selection for a in self.atoms)
 
-    @property
+    @functools.cached_property
     def roots(self) -> frozenset[str]:
         """The sites it depends on."""
         return frozenset().union(*(a.variable.roots for a in self.atoms))
@@ -101,7 +102,7 @@ class Value:
     shape: tuple[int, ...]
     terms: tuple[Term, ...]
 
-    @property
+    @functools.cached_property
     def roots(self) -> frozenset[str]:
         """The sites it depends on."""
         return frozenset().union(*(t.roots for t in self.terms))
@@ -205,4 +206,5 @@ def merge_atoms(atoms: Sequence[Atom]) -> tuple[Atom, ...]:
                 break
         else:
             out.append(atom)
+    out = [Atom(a.variable, Fraction(1), a.selection) if isinstance(a.variable, Condition) else a for a in out]
     return tuple(sorted((a for a in out if a.power), key=lambda a: a.variable.name))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from conjugate_ppl.algebra.term import (
     thin_einsum,
     unhide,
 )
+from conjugate_ppl.algebra.variables import Condition
 
 __all__ = ["add", "add_up", "collect", "contract", "joined", "move", "multiply", "never_negative", "permute",
            "reduce_sum", "reshape", "spread", "where", "write_out"]
@@ -50,7 +50,13 @@ def _product(a: Term, b: Term) -> Term:
 
 def multiply(a: Value, b: Value) -> Value:
     """Elementwise product of two values of one shape."""
-    return collect(a.shape, [_product(s, t) for s in a.terms for t in b.terms])
+    return collect(a.shape, [_product(s, t) for s in a.terms for t in b.terms if not _excluded(s, t)])
+
+
+def _excluded(a: Term, b: Term) -> bool:
+    """Whether the product of two terms is 0, a condition meeting its negation."""
+    return any(isinstance(x.variable, Condition) and x.variable.excludes(y.variable)
+               and same_selection(x.selection, y.selection) for x in a.atoms for y in b.atoms)
 
 
 def add(a: Value, b: Value, sign: int = 1) -> Value:
@@ -81,13 +87,15 @@ def collect(shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
     return Value(shape, tuple(t for t in out if not _is_zero(t)))
 
 
-def _powers(term: Term) -> tuple[tuple[int, Fraction], ...]:
-    return tuple((id(a.variable), a.power) for a in term.atoms)
+def _powers(term: Term) -> tuple[tuple[int, int, int], ...]:
+    """The variables and their powers; fractions themselves are slow to look up."""
+    return tuple((id(a.variable), a.power.numerator, a.power.denominator) for a in term.atoms)
 
 
 def _ranges(term: Term) -> tuple[Any, ...]:
     """Something that is equal for equal selections, and soon found: their smallest and largest elements."""
-    return tuple((int(a.selection.min(initial=0)), int(a.selection.max(initial=0)))
+    return tuple((a.selection.item() if a.selection.size == 1 else
+                  (int(a.selection.min(initial=0)), int(a.selection.max(initial=0))))
                  if is_known(a.selection) else None for a in term.atoms)
 
 
@@ -100,7 +108,7 @@ def _stacked(terms: Sequence[Term]) -> list[Term]:
     groups: dict[Any, list[Term]] = {}
     out: list[Term] = []
     for term in terms:
-        small = all(is_known(a) and np.size(a) <= _LISTED for a in term.arrays)
+        small = all(is_known(a) and np.size(a) <= _LISTED and np.isrealobj(a) for a in term.arrays)
         if not small or not term.atoms or int(np.prod(term.hidden)) > _LISTED:
             out.append(term)
             continue
@@ -162,8 +170,11 @@ def _alike(a: Term, b: Term) -> bool:
                for x, y in zip(a.atoms, b.atoms, strict=True))
 
 
-def reduce_sum(value: Value, axes: Sequence[int]) -> Value:
-    """Sum over own axes: they become hidden, and are summed at once where nothing is looked up."""
+def reduce_sum(value: Value, axes: Sequence[int], known: Callable[[Term], Term] = lambda t: t) -> Value:
+    """Sum over own axes: they become hidden, and are summed at once where nothing is looked up.
+
+    `known` does the sums over hidden axes that have a form of their own.
+    """
     axes = sorted(axes)
     keep = [i for i in range(len(value.shape)) if i not in axes]
     shape = tuple(value.shape[i] for i in keep)
@@ -173,7 +184,7 @@ def reduce_sum(value: Value, axes: Sequence[int]) -> Value:
         moved = term.map(lambda x, order=order: array_module(x).transpose(x, order),
                          rank=len(keep),
                          hidden=term.hidden + tuple(value.shape[i] for i in axes))
-        terms.append(contract(moved))
+        terms.append(contract(known(moved)))
     return collect(shape, terms)
 
 

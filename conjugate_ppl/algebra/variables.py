@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.term import Value
 
-__all__ = ["Complement", "Elementwise", "Exponential", "Latent", "Log", "Opaque", "Variable"]
+__all__ = ["Complement", "Computed", "Condition", "Elementwise", "Exponential", "Latent", "Log", "Opaque", "Variable"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +72,24 @@ class Opaque(Variable):
 
     def elements(self, values: Values) -> Any:
         return values.evaluate(self.number).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Condition(Variable):
+    """Truth values computed from sites, as numbers 1 and 0; or 0 and 1 if it is `negated`.
+
+    Its powers are what it is, and its product with its negation is 0.
+    """
+
+    number: int
+    negated: bool
+
+    def elements(self, values: Values) -> Any:
+        return (values.evaluate(self.number).reshape(-1) != self.negated).astype(values.dtype)
+
+    def excludes(self, other: Variable) -> bool:
+        """Whether it is the negation of another variable."""
+        return isinstance(other, Condition) and other.number == self.number and other.negated != self.negated
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,12 +17,15 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.definite import symmetric
 from conjugate_ppl.algebra.distinct import distinct
+from conjugate_ppl.algebra.functions import ELEMENTWISE, elementwise
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
+from conjugate_ppl.algebra.linear import COMPLEX
 from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
-from conjugate_ppl.algebra.rules import ELEMENTWISE, RULES, elementwise
-from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.rules import RULES
+from conjugate_ppl.algebra.running import RECURSIONS, running
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
 from conjugate_ppl.graph import Equation, Graph
@@ -39,12 +42,14 @@ class Walk:
     """One pass over `graph`.
 
     `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
-    depends on none of them may be folded into one opaque array where that is smaller.
+    depends on none of them may be folded into one opaque array where that is smaller. With `in_steps`, recursions
+    are variables of their own (`running.py`); without, running sums are written out.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[int, Value], candidates: Iterable[str],
-                 variables: Variables | None = None) -> None:
+                 variables: Variables | None = None, in_steps: bool = False) -> None:
         self.graph = graph
+        self.in_steps = in_steps
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
@@ -53,11 +58,17 @@ class Walk:
     def run(self, numbers: Iterable[int]) -> list[Value]:
         """The values of `numbers` (always as `Value`, also where nothing is unknown)."""
         numbers = list(numbers)
-        needed = self.graph.needed_for(numbers)
-        for equation in self.graph.equations:
-            if any(n in needed and n not in self._env for n in equation.outputs):
-                self._step(equation)
+        for equation in self.graph.missing(numbers, self._env):
+            self._step(equation)
         return [self.value(n) for n in numbers]
+
+    def beside(self, more: Iterable[str]) -> Walk:
+        """Another walk that goes on from here, with more sites that stay visible."""
+        return Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps)
+
+    def reached(self, number: int) -> bool:
+        """Whether a number has a value."""
+        return number in self._env
 
     def set(self, number: int, value: Value) -> None:
         """Give the value of an input."""
@@ -122,8 +133,16 @@ class Walk:
             for inner in equation.body:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
+        if equation.primitive not in COMPLEX and any(
+                self.graph.dtypes[n].kind == "c" for n in (*equation.inputs, *equation.outputs)):
+            return self._opaque(equation, f"`{equation.primitive}` of complex numbers")
         rule = RULES.get(equation.primitive)
         reason = f"`{equation.primitive}`, for which there is no rule"
+        if self.in_steps and not hidden and equation.primitive in RECURSIONS:
+            try:
+                return running(self, equation, *operands)
+            except Unknown as error:
+                reason = str(error)
         if rule is not None:
             try:
                 out = rule(self, equation, *operands)
@@ -146,7 +165,7 @@ class Walk:
         out = []
         for number in equation.outputs:
             shape = self.graph.shapes[number]
-            positive = equation.primitive == "exp"
+            positive = equation.primitive == "exp" or _chosen_among_positive(equation, operands)
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
             repeated = None if extra else distinct(self, equation, operands, opaque)
@@ -197,6 +216,21 @@ class Walk:
         return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
 
 
+def _chosen_among_positive(equation: Equation, operands: list[Any]) -> bool:
+    """Whether an equation picks from numbers that are all proved positive."""
+    if equation.primitive in ("gather", "dynamic_slice"):
+        if equation.params.get("fill_value") is not None:
+            return False
+        chosen = operands[:1]
+    elif equation.primitive == "select_n":
+        chosen = operands[1:]
+    else:
+        return False
+    return all(v.terms and all(is_known(c) and bool((c > 0).all()) for t in v.terms for c in t.coefficients)
+               and all(a.variable.positive for t in v.terms for a in t.atoms)
+               for v in (x if isinstance(x, Value) else Value.known(x) for x in chosen))
+
+
 def _is_tangled(value: Value) -> bool:
     """Whether a value sums over products: smaller as one array than as monomials."""
     return any(t.hidden and (len(t.atoms) > 1 or any(a.power != 1 for a in t.atoms))
@@ -206,7 +240,8 @@ def _is_tangled(value: Value) -> bool:
 def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Variables,
                  origin: np.ndarray | None = None) -> Value:
     """A site as a value: its elements, each less an origin where one is given."""
-    variable = variables.once(("latent", site), lambda: Latent(
+    key = ("latent", site) if origin is None else ("latent", site, origin.tobytes())
+    variable = variables.once(key, lambda: Latent(
         site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
         support, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
     value = Value.of(variable, shape)

@@ -1,10 +1,10 @@
 """Log densities without guards, one entry a distribution type.
 
 `registry` holds the table, the unwrapping of NumPyro's wrappers and `register_density`; `continuous`,
-`counts` and `vectors` fill it.
+`counts`, `vectors` and `matrices` fill it.
 """
 
-from conjugate_ppl.densities import continuous, counts, vectors
+from conjugate_ppl.densities import continuous, counts, matrices, vectors
 from conjugate_ppl.densities.registry import (
     DENSITIES,
     Density,
@@ -28,6 +28,7 @@ __all__ = [
     "counts",
     "fills_the_reals",
     "log_density",
+    "matrices",
     "register_density",
     "registered_outside",
     "simplex_parameters",

@@ -1,4 +1,4 @@
-"""Log densities of the distributions of vectors and matrices."""
+"""Log densities of the distributions of vectors, and of matrices of real numbers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,49 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
-from conjugate_ppl.densities.registry import register_density
+from conjugate_ppl.densities.registry import log_density, register_density
+
+__all__ = ["diagonal", "inverse_lower", "log_det_lower"]
 
 
-def _diagonal(matrix: Any) -> Any:
+def diagonal(matrix: Any) -> Any:
     """By a look-up: `jnp.diagonal` of one square matrix is a `cond`."""
     places = jnp.arange(jnp.shape(matrix)[-1])
     return matrix[..., places, places]
 
 
-@register_density(dist.MultivariateNormal)
+def inverse_lower(lower: Any) -> Any:
+    """Of a lower triangular matrix: taken once for all rows that share it."""
+    lower = jnp.asarray(lower)
+    eye = jnp.broadcast_to(jnp.eye(jnp.shape(lower)[-1], dtype=lower.dtype), jnp.shape(lower))
+    return jax.lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
+
+
+def log_det_lower(lower: Any) -> Any:
+    """log det of a lower triangular matrix with a positive diagonal."""
+    return jnp.sum(jnp.log(diagonal(jnp.asarray(lower))), -1)
+
+
+@register_density(dist.MultivariateNormal, dist.LowRankMultivariateNormal)
 def multivariate_normal(d: Any, x: Any) -> Any:
-    lower = jnp.asarray(d.scale_tril)
-    n = jnp.shape(lower)[-1]
-    eye = jnp.broadcast_to(jnp.eye(n, dtype=lower.dtype), jnp.shape(lower))
-    # the inverse is taken once for all rows that share the matrix
-    inverse = jax.lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
-    white = jnp.sum(inverse * (x - d.loc)[..., None, :], -1)
-    log_det = jnp.sum(jnp.log(_diagonal(lower)), -1)
-    return -0.5 * jnp.sum(white**2, -1) - log_det - 0.5 * n * math.log(2 * math.pi)
+    n = jnp.shape(d.scale_tril)[-1]
+    white = jnp.sum(inverse_lower(d.scale_tril) * (x - d.loc)[..., None, :], -1)
+    return -0.5 * jnp.sum(white**2, -1) - log_det_lower(d.scale_tril) - 0.5 * n * math.log(2 * math.pi)
+
+
+@register_density(dist.MatrixNormal)
+def matrix_normal(d: Any, x: Any) -> Any:
+    n, p = d.event_shape
+    rows = jnp.matmul(inverse_lower(d.scale_tril_row), x - d.loc)
+    white = jnp.matmul(rows, jnp.swapaxes(inverse_lower(d.scale_tril_column), -1, -2))
+    log_det = p * log_det_lower(d.scale_tril_row) + n * log_det_lower(d.scale_tril_column)
+    return -0.5 * jnp.sum(white**2, (-1, -2)) - log_det - 0.5 * n * p * math.log(2 * math.pi)
+
+
+@register_density(dist.ZeroSumNormal)
+def zero_sum_normal(d: Any, x: Any) -> Any:
+    """Normal in the coordinates that the transform has within the plane of sums zero, which it turns and no more."""
+    return log_density(d.base_dist, d.transforms[0].inv(x))
 
 
 @register_density(dist.GaussianRandomWalk)
@@ -70,11 +94,6 @@ def conditional_autoregression(d: Any, x: Any) -> Any:
     n = jnp.shape(a)[-1]
     return 0.5 * (n * jnp.log(d.conditional_precision) + log_det - n * math.log(2 * math.pi)
                   - d.conditional_precision * squares)
-
-
-@register_density(dist.Wishart, dist.WishartCholesky, dist.InverseWishart, dist.InverseWishartCholesky)
-def wishart(d: Any, x: Any) -> Any:
-    return d.log_prob(x)
 
 
 @register_density(dist.LKJCholesky)

@@ -21,11 +21,27 @@ from conjugate_ppl.algebra.variables import (
 )
 from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["MARGINAL", "Beside", "Declined", "Elimination", "Pool", "Remnant", "article", "check_coordinates",
-           "describe", "spoken"]
+__all__ = [
+    "MARGINAL",
+    "WHAT_IS_LEFT",
+    "Beside",
+    "Declined",
+    "Elimination",
+    "Parts",
+    "Pool",
+    "Remnant",
+    "article",
+    "check_coordinates",
+    "describe",
+    "spoken",
+    "whole",
+]
 
 MARGINAL = "\0"
 """Ends the names of what eliminations leave; no site has such a name."""
+
+
+WHAT_IS_LEFT = "what is left of"
 
 
 class Declined(Exception):
@@ -57,11 +73,39 @@ class Elimination(Protocol):
     def log_prob(self, values: Values) -> Any:
         """Normalised log density of the block's values in `values`."""
 
+    @property
+    def partition(self) -> Parts:
+        """What it falls into, as far as known."""
+
+    def centre(self, values: Values) -> dict[str, Any]:
+        """Values of the block that its law finds likely."""
+
+    def log_probs(self, values: Values) -> Any:
+        """`log_prob` part by part, a vector."""
+
     def laws(self, values: Values) -> Any:
         """Arrays that say what the exact conditional of each site is."""
 
     def conditionals(self, laws: Any) -> dict[str, Any]:
         """The exact conditional of each site, a NumPyro distribution, by its `laws`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of an elimination that are independent given everything outside it.
+
+    Attributes:
+        elements: for each site the part that each of its elements, flat, belongs to.
+        rows: the part that each of the elimination's `log_probs` belongs to.
+    """
+
+    elements: Mapping[str, np.ndarray]
+    rows: np.ndarray
+
+
+def whole(shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+    """Sites of some shapes as a single part."""
+    return Parts({n: np.zeros(int(np.prod(s)), int) for n, s in shapes.items()}, np.zeros(1, int))
 
 
 class Beside(Declined):
@@ -105,7 +149,7 @@ def spoken(factor: str) -> str:
     if not factor.endswith(MARGINAL):
         return f"`{factor}`"
     sites = factor.removesuffix(MARGINAL).split(", ")
-    return "what is left of " + " and ".join(f"`{s}`" for s in sites)
+    return f"{WHAT_IS_LEFT} " + " and ".join(f"`{s}`" for s in sites)
 
 
 def article(noun: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Latent
 from conjugate_ppl.elimination.base import Declined, describe
@@ -23,8 +24,9 @@ def block_degree(term: Term, sites: frozenset[str]) -> tuple[int, Atom | None]:
     for atom in term.atoms:
         if not atom.variable.roots & sites:
             continue
-        plain = isinstance(atom.variable, Latent) and atom.power in (1, 2, 3, 4)
-        if not plain:
+        v = atom.variable
+        plain = isinstance(v, Latent) or (isinstance(v, Running) and v.roots & sites <= v.linear)
+        if not plain or atom.power not in (1, 2, 3, 4):
             return degree, atom
         degree += int(atom.power)
     return degree, None
@@ -43,7 +45,7 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
         for term in value.terms:
             degree, odd = block_degree(term, sites)
             if odd is not None:
-                for site in sorted(odd.variable.roots & sites):
+                for site in _culprits(odd, sites):
                     reason, source = describe(odd.variable, odd.power, site)
                     found.append(Declined(site, f"{reason} in `{name}`", source or owner.source))
             elif degree > 2:
@@ -56,7 +58,7 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
         for term in value.terms:
             degree, odd = block_degree(term, sites)
             if odd is not None:
-                for site in sorted(odd.variable.roots & sites):
+                for site in _culprits(odd, sites):
                     reason, source = describe(odd.variable, odd.power, site)
                     found.append(Declined(site, f"{reason} in the location of `{name}`",
                                           source or program.sites[name].source))
@@ -67,6 +69,13 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
             found.append(Declined(site, f"the scale of `{name}` depends on it",
                                   program.sites[name].source))
     return found
+
+
+def _culprits(atom: Atom, sites: frozenset[str]) -> list[str]:
+    """The sites that an atom is not linear in."""
+    v = atom.variable
+    wrong = v.roots & sites - (v.linear if isinstance(v, Running) else frozenset())
+    return sorted(wrong or v.roots & sites)
 
 
 def _too_high(program: Program, term: Term, sites: frozenset[str], name: str) -> Declined:

@@ -12,6 +12,7 @@ import numpy as np
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.weighted import WeightedArray
+from conjugate_ppl.elimination.base import Parts, whole
 from conjugate_ppl.families import Family
 
 __all__ = ["ConjugateElimination", "Contribution"]
@@ -77,6 +78,19 @@ class ConjugateElimination(abc.ABC):
         """The site's exact conditional, by its `laws`."""
         assert self.family.distribution is not None
         return {self.sites[0]: self.family.distribution(laws)}
+
+    def centre(self, values: Values) -> dict[str, Any]:
+        """A likely value."""
+        return {n: self.family.centre(d) for n, d in self.conditionals(self.laws(values)).items()}
+
+    @property
+    def partition(self) -> Parts:
+        """One part: the whole site."""
+        return whole({self.sites[0]: self.shape})
+
+    def log_probs(self, values: Values) -> Any:
+        """Normalised log density of the site's value in `values`, of each of its parts."""
+        return self.log_prob(values)[None]
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         """One exact draw."""

@@ -4,7 +4,8 @@ If one remaining candidate v scales the whole block (every monomial of the likel
 prior scale v**(-q/2)), then in coordinates whitened by the prior nothing depends on v but the quadratic,
 which is v**q times its value at v = 1: an inverse gamma or a gamma prior of v is conjugate to that, with
 no rule of its own. Where each element of the block goes with one element of a vector v (a mean and a variance
-for each group), the quadratic is sum_k v_k**q Q_k, and the Q_k are its derivatives.
+for each group), the quadratic is sum_k v_k**q Q_k, and the Q_k are its derivatives; where rows of it go with
+a precision matrix P (normal-Wishart), it is tr(P Q), and Q again its derivative.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variables
 from conjugate_ppl.elimination.owners import owners
+from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.solve import Solution, log_integral
@@ -50,13 +52,13 @@ class Solved(Protocol):
         """The block solved."""
 
 
-def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
+def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], priors: Callable[[], list[Term]],
                  visible: frozenset[str], variables: Variables
-                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, bool]:
-    """The block's log integral, as terms; what scales it (v, q), if anything does; and whether instead
-    a vector does, each element of which has its own part of the block.
+                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, str]:
+    """The block's log integral, as terms; what scales it (v, q), if anything does; and the name of the site of
+    scales, if instead each of them has its own part of the block.
 
-    `bound` are the monomials that held the block.
+    `bound` are the monomials that held the block, `priors` gives the log densities of its priors.
     """
     sites = elimination.block.sites
     roots = frozenset().union(*(t.roots for t in bound), *(
@@ -65,20 +67,20 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term],
     for name in program.latents:
         if name in visible and name in roots:
             if program.sites[name].size > 1:
-                owned = owners(program, elimination.block, bound, name, visible)
+                owned = owners(program, elimination.block, bound, priors, name, visible)
                 if owned is not None:
-                    return _terms_by_element(elimination, name, program.sites[name].size, *owned, roots,
-                                             variables), None, True
+                    site = ScaleSite(program.sites[name])
+                    return _terms_by_part(elimination, site, *owned, roots, variables), None, name
                 continue
             q = common_power(program, [(s.mean.roots if s.mean is not None else frozenset(), s.scale)
                                        for s in sites], bound, name, visible)
             if q is not None:
                 return scaled_terms(elimination.sites, name, q, roots, variables,
                                     lambda one: _squares_and_volume(elimination, one),
-                                    int(elimination.block.flat.sum())), (name, q), False
+                                    int(elimination.block.flat.sum())), (name, q), ""
     whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
                      False, roots, elimination.log_integral)
-    return Value.of(whole, ()).terms, None, False
+    return Value.of(whole, ()).terms, None, ""
 
 
 def _power_in(term: Term, name: str) -> Fraction | None:
@@ -158,32 +160,32 @@ def scaled_terms(eliminated: Sequence[str], name: str, q: Fraction, roots: froze
     return tuple(terms)
 
 
-def _terms_by_element(elimination: Solved, name: str, size: int, q: Fraction, owner: np.ndarray,
-                      roots: frozenset[str], variables: Variables) -> tuple[Term, ...]:
-    """The same for a vector of `size` elements; `owner` says which of its elements scales each element of the block."""
+def _terms_by_part(elimination: Solved, site: ScaleSite, q: Fraction, owner: np.ndarray,
+                   roots: frozenset[str], variables: Variables) -> tuple[Term, ...]:
+    """The same for scales of parts; `owner` says which of them each element of the block goes with."""
+    name, size = site.site.name, site.site.size
+
     def at_one(values: Values) -> Any:
-        """[squares of each element ..., volume]"""
-        one = jnp.ones(values.shape_of(name), values.dtype)
+        """[squares of each number of the scales ..., volume]"""
+        one = jnp.asarray(site.unit, values.dtype)
 
         def squares(v: Any) -> Any:
             return elimination.solution(values.with_sites({name: v})).quadratic
 
-        each = jax.grad(squares)(one).reshape(-1) / float(q)
+        each = site.squares(jax.grad(squares)(one), q)
         each = jnp.where(jnp.isnan(each), jnp.inf, each)
         solution = elimination.solution(values.with_sites({name: one}))
         volume = log_integral(elimination.block, dataclasses.replace(
             solution, quadratic=jnp.zeros((), values.dtype)))
         return jnp.concatenate([-0.5 * each, volume[None]])
 
-    scale = variables.once(("latent", name), lambda: Latent(name, size, True, frozenset({name}), "positive"))
     parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in elimination.sites), size + 1, False,
                      roots - {name}, at_one)
-    numbers, one = np.arange(size), (np.ones((1,)),)
+    one = (np.ones((1,)),)
     flat = [s.elements for s in elimination.block.sites if s.scale is None]
-    flats = np.bincount(owner[np.concatenate([np.zeros(0, int), *flat])], minlength=size)
-    terms = [Term(0, (size,), one, (Atom(parts, Fraction(1), numbers), Atom(scale, q, numbers))),
+    flats = np.bincount(owner[np.concatenate([np.zeros(0, int), *flat])], minlength=site.count)
+    terms = [Term(0, (size,), one, (Atom(parts, Fraction(1), np.arange(size)), site.numbers(variables, q))),
              Term(0, (), (np.ones(()),), (Atom(parts, Fraction(1), np.full((), size)),))]
     if flats.any():
-        terms.append(Term(0, (size,), (-0.5 * float(q) * flats,),
-                          (Atom(variables.log(scale), Fraction(1), numbers),)))
+        terms.append(site.logarithms(variables, q, flats))
     return tuple(terms)

@@ -15,12 +15,13 @@ from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, article, describe, spoken
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Parts, Pool, article, describe, spoken
 from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.program import Program
@@ -83,7 +84,16 @@ class ElementwiseElimination(ConjugateElimination):
         return prior, added + constant
 
     def log_prob(self, values: Values) -> Any:
-        return self.family.log_posterior(*self.natural(values), values.site(self.sites[0]))
+        return jnp.sum(self.log_probs(values))
+
+    @property
+    def partition(self) -> Parts:
+        events = int(np.prod(self.shape[: len(self.shape) - self.family.event_dim]))
+        own = np.repeat(np.arange(events), int(np.prod(self.shape)) // events if events else 0)
+        return Parts({self.sites[0]: own}, np.arange(events))
+
+    def log_probs(self, values: Values) -> Any:
+        return self.family.log_posterior(*self.natural(values), values.site(self.sites[0])).reshape(-1)
 
 
 def eliminate_elementwise(program: Program, site: str, pool: Pool
@@ -132,7 +142,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
     )
     elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
                                          dict(parameters), contributions)
-    roots = frozenset().union(*(t.roots for ts in touched.values() for t in ts))
+    roots = frozenset().union(*(t.roots for ts in chosen.values() for t in ts))
     roots |= program.roots(*parameters.values())
     marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
                         elimination.log_marginal)

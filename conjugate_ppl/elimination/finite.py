@@ -2,7 +2,8 @@
 
 Every likelihood is conjugate to such a latent: which state it is in is a complete statistic. What has to be
 proved is that the sum is no larger than it must be: from the equations it is read off which elements meet in
-a cell of a log density, and that gives the order of summation (`finite/`).
+a cell of a log density, and that gives the order of summation (`finite/`). Other latents may have been
+integrated out for every state before (`mixed.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import numpyro.distributions as dist
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.variables import Computed
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Parts, Pool, whole
+from conjugate_ppl.elimination.mixed import Beneath
 from conjugate_ppl.finite.cases import Cases, Mixed
 from conjugate_ppl.finite.distribution import Range
 from conjugate_ppl.finite.evaluate import Evaluator, all_states
@@ -43,6 +45,7 @@ class FiniteElimination:
         shapes: shape of each site.
         states: the values that each site can take, consecutive whole numbers.
         boolean: sites that are a Bernoulli's.
+        beneath: what is integrated out for every state, its log densities the last of `arrays`; or None.
     """
 
     sites: tuple[str, ...]
@@ -52,6 +55,7 @@ class FiniteElimination:
     shapes: Mapping[str, tuple[int, ...]]
     states: Mapping[str, np.ndarray]
     boolean: frozenset[str]
+    beneath: Beneath | None = None
 
     @property
     def rule(self) -> str:
@@ -59,17 +63,24 @@ class FiniteElimination:
 
     def how(self, site: str) -> str:
         """In words, over what the sum over a site's states goes."""
-        step = next(s.step for s in self.steps if s.step.site == site)
+        step = next(s.step for s in self.steps if site in s.step.sites)
         states = f"{len(self.states[site])} states"
         if isinstance(step, Chains):
-            count, length = step.elements.shape
-            return f"{states}, as {'a chain' if count == 1 else f'{count} chains'} of {length} steps"
+            count, length, places = step.elements.shape
+            with_others = " and ".join(f"`{n}`" for n in step.sites if n != site)
+            return (f"{states}, as {'a chain' if count == 1 else f'{count} chains'} of {length} steps"
+                    + (f" of up to {places} elements" if places > 1 else "")
+                    + (f", together with {with_others}" if with_others else ""))
         others = " and ".join(f"`{n}`" for n, _ in step.others)
         return f"{states}, each element alone{f' given {others}' if others else ''}"
 
-    def _run(self, values: Values, over: Over, extra: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-        """The sum over all states, and what each step summed."""
+    def _run(self, values: Values, over: Over, extra: Mapping[str, Any], last: Any = None
+             ) -> tuple[Any, list[Any]]:
+        """The sum over all states, and what each step summed; `extra` is added to the log densities of the
+        sites' elements, `last` to the last array."""
         sources = self.arrays(values)
+        if last is not None:
+            sources[-1] = sources[-1] + last
         total: Any = jnp.zeros((), values.dtype)
         made: dict[int, Any] = {}
         done: list[Any] = []
@@ -77,7 +88,7 @@ class FiniteElimination:
         for k in range(factors + len(self.steps)):
             if k >= factors:
                 step = self.steps[k - factors]
-                done.append(step.table(made, extra.get(step.step.site)))
+                done.append(step.table(made, extra))
                 sources.append(step.left(done[-1], over))
             for number, table in enumerate(self.tables):
                 if table.source == k:
@@ -98,7 +109,7 @@ class FiniteElimination:
         keys = jax.random.split(key, len(done))
         found: dict[str, Any] = {}
         for k, step, table in reversed(list(zip(keys, self.steps, done, strict=True))):
-            found[step.step.site] = step.draw(k, table, found, over)
+            found.update(step.draw(k, table, found, over))
         return self._values(found)
 
     @property
@@ -121,16 +132,31 @@ class FiniteElimination:
         inside = [jnp.all((s >= 0) & (s < len(self.states[n]))) for n, s in found.items()]
         return jnp.where(jnp.all(jnp.stack(inside)), total, -jnp.inf)
 
-    def laws(self, values: Values) -> dict[str, Any]:
+    @property
+    def partition(self) -> Parts:
+        return whole(self.shapes)
+
+    def centre(self, values: Values) -> dict[str, Any]:
+        return self.mode(values)
+
+    def log_probs(self, values: Values) -> Any:
+        return self.log_prob(values)[None]
+
+    def laws(self, values: Values) -> tuple[dict[str, Any], Any, dict[int, Any]]:
         """The probability of each state of each element: the derivative of the log of the sum with respect
-        to a log density of that element's own."""
+        to a log density of that element's own; the same for what the blocks beneath read, and their laws."""
         none = {n: jnp.zeros((int(np.prod(s)), len(self.states[n])), values.dtype)
                 for n, s in self.shapes.items()}
-        return jax.grad(lambda extra: self._run(values, SUM, extra)[0])(none)  # type: ignore[no-any-return]
+        if self.beneath is None:
+            return jax.grad(lambda extra: self._run(values, SUM, extra)[0])(none), None, {}
+        last = jnp.zeros((len(self.beneath.rows), *(len(self.states[n]) for n in self.beneath.above)), values.dtype)
+        probs, weights = jax.grad(lambda x: self._run(values, SUM, *x)[0])((none, last))
+        return probs, weights, self.beneath.laws(values)
 
-    def conditionals(self, laws: Mapping[str, Any]) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for name, probs in laws.items():
+    def conditionals(self, laws: tuple[dict[str, Any], Any, dict[int, Any]]) -> dict[str, Any]:
+        each, weights, given = laws
+        out: dict[str, Any] = {} if self.beneath is None else self.beneath.conditionals(given, weights)
+        for name, probs in each.items():
             probs = probs.reshape(*self.shapes[name], -1)
             probs = probs / jnp.sum(probs, -1, keepdims=True)
             low = int(self.states[name][0])
@@ -139,9 +165,12 @@ class FiniteElimination:
         return out
 
 
-def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[str], pool: Pool
-                     ) -> tuple[FiniteElimination, Pool]:
-    """Sum `sites` out of the factors `touched` (their own priors among them), or raise `Declined`."""
+def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[str], pool: Pool,
+                     beneath: Beneath | None = None) -> tuple[FiniteElimination, Pool]:
+    """Sum `sites` out of the factors `touched` (their own priors among them), or raise `Declined`.
+
+    What is `beneath` has been integrated out given them; `touched` lists its factors too.
+    """
     own = {n: program.sites[n] for n in sites}
     states = {n: s.states for n, s in own.items() if s.states is not None}
     known: dict[int, Any] = {}
@@ -149,9 +178,11 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
 
     first = dict(zip(own, np.cumsum([0, *(s.size for s in own.values())]), strict=False))
 
-    def evaluate(values: Values) -> list[Cases]:
+    def evaluate(values: Values, points: Mapping[str, Any]) -> list[Cases]:
         latents = {program.inputs[n]: all_states(int(first[n]), s.shape, states[n].astype(s.dtype))
                    for n, s in own.items()}
+        if beneath is not None:
+            latents.update({program.inputs[n]: beneath.cases(n, x, first) for n, x in points.items()})
         evaluator = Evaluator(program.graph, values, latents, known)
         found = []
         for name, number in zip(touched, numbers, strict=True):
@@ -159,7 +190,7 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
             try:
                 found.append(evaluator.evaluate(number))
             except Mixed as problem:
-                site = next(n for n in sites if n in program.roots(number))
+                site = next((n for n in sites if n in program.roots(number)), sites[0])
                 what, source = (*problem.args, "")[:2] if problem.args else ("", "")
                 raise Declined(site, f"several of its elements go through {what} in `{name}`",
                                source or program.sites[name].source) from None
@@ -167,22 +198,30 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
 
     def arrays(values: Values) -> list[Any]:
         out = []
-        for cases in evaluate(values):
+        points, rows = beneath.at_states(values) if beneath is not None else ({}, None)
+        for cases in evaluate(values, points):
             a = jnp.asarray(cases.array, values.dtype)
             a = a if cases.uniform else jnp.broadcast_to(a, (*cases.shape, *cases.states))
             out.append(jnp.reshape(a, (-1, *cases.states)))
-        return out
+        return out if rows is None else [*out, -rows]
 
+    given = beneath.sites if beneath is not None else ()
     outside = {n: jax.ShapeDtypeStruct(program.graph.shapes[i], program.graph.dtypes[i])
-               for n, i in program.inputs.items() if n not in own}
+               for n, i in program.inputs.items() if n not in own and n not in given}
     reads: list[Any] = []
 
-    def look(given: Mapping[str, Any]) -> list[Any]:
-        cases = evaluate(Values(program.graph, program.inputs, given))
+    def look(outside: Mapping[str, Any]) -> list[Any]:
+        values, points = Values(program.graph, program.inputs, outside), {}
+        if beneath is not None:
+            tail = tuple(len(states[n]) for n in beneath.above)
+            points = {n: jnp.zeros((*program.sites[n].shape, *tail), program.sites[n].dtype) for n in given}
+        cases = evaluate(values, points)
         reads.extend([e.reshape(-1) for e in c.elements()] for c in cases)
         return [c.array for c in cases]
 
     jax.eval_shape(look, outside)
+    if beneath is not None:
+        reads.append(list(beneath.reads(beneath.rows, first).values()))
     try:
         tables, order = order_of(reads, {n: s.size for n, s in own.items()},
                                  {n: len(s) for n, s in states.items()})
@@ -192,10 +231,10 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
     possible = {n: np.ones((s.size, len(states[n])), bool) if s.possible is None
                 else s.possible.reshape(s.size, -1) for n, s in own.items()}
     elimination = FiniteElimination(
-        tuple(sites), arrays, tables, tuple(step_sum(s, possible[s.site]) for s in order),
+        tuple(sites), arrays, tables, tuple(step_sum(s, possible) for s in order),
         {n: s.shape for n, s in own.items()}, states,
-        frozenset(n for n, s in own.items() if s.distribution.startswith("Bernoulli")))
-    roots = frozenset().union(*(program.roots(n) for n in numbers)) - own.keys()
+        frozenset(n for n, s in own.items() if s.distribution.startswith("Bernoulli")), beneath)
+    roots = frozenset().union(*(program.roots(n) for n in numbers)) - own.keys() - frozenset(given)
     name = ", ".join(sites)
     marginal = Computed(f"the marginal of {name}", 1, False, roots, elimination.log_marginal)
     return elimination, pool.replaced(touched, {name + MARGINAL: Value.of(marginal, ()).terms})

@@ -17,13 +17,22 @@ from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Pool, Remnant, check_coordinates
+from conjugate_ppl.elimination.base import (
+    MARGINAL,
+    Declined,
+    Parts,
+    Pool,
+    Remnant,
+    check_coordinates,
+    whole,
+)
 from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
+from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
-from conjugate_ppl.gaussian.posterior import draw, log_prob
+from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
@@ -39,7 +48,7 @@ class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
     `scale` is the latent v that scales all of it, to be integrated out next, and the power of v that the quadratic
-    carries; or None. `by_element`: whether a vector does, each element of it its part of the block.
+    carries; or None. `by_part` is instead a site of scales each of which has its part of the block.
     """
 
     sites: tuple[str, ...]
@@ -47,7 +56,7 @@ class GaussianElimination:
     block: GaussianBlock
     elements: Variable
     scale: tuple[str, Fraction] | None = None
-    by_element: bool = False
+    by_part: str = ""
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -65,7 +74,30 @@ class GaussianElimination:
         return self._to_sites(values, draw(self.block, self.solution(values), key))
 
     def log_prob(self, values: Values) -> Any:
-        return log_prob(self.block, self.solution(values), self._to_elements(values))
+        return jnp.sum(self.log_probs(values))
+
+    @property
+    def partition(self) -> Parts:
+        s, sites = self.block.structure, self.block.sites
+        if self.block.rotation is not None:  # a rotation mixes elements
+            joined = whole({t.name: t.shape for t in sites})
+            return Parts(joined.elements, np.zeros(self._rows, int))
+        count = len(s.components)
+        own = np.where(s.component < 0, count + s.block, s.component)
+        rows = np.concatenate([np.arange(count), count + np.arange(self._rows - count)])
+        return Parts({t.name: own[t.elements] for t in sites}, rows)
+
+    @property
+    def _rows(self) -> int:
+        """How many `log_probs` there are."""
+        s = self.block.structure
+        return len(s.components) + (len(s.blocks) if s.blocks.size else 0)
+
+    def centre(self, values: Values) -> dict[str, Any]:
+        return self._to_sites(values, centre(self.block, self.solution(values)))
+
+    def log_probs(self, values: Values) -> Any:
+        return log_probs(self.block, self.solution(values), self._to_elements(values))
 
     def laws(self, values: Values) -> dict[str, Law]:
         return laws(self.block, self.solution(values), lambda e: self._to_sites(values, e))
@@ -130,10 +162,10 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                   key=lambda s: s.size)
         raise Declined(big.name, "its joint Gaussian block would need a dense matrix of "
                        f"{widest} rows", program.sites[big.name].source)
-    check_proper(program, block, concrete)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
-    left, scale, by_element = what_is_left(program, elimination, bound, visible, written.variables)
-    elimination = dataclasses.replace(elimination, scale=scale, by_element=by_element)
+    left, scale, by_part = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
+    check_proper(program, block, concrete, by_part)
+    elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
@@ -144,7 +176,17 @@ class _Written:
     sites: tuple[GaussianSite, ...]
     elements: Latent
     terms: list[Term]
-    variables: Variables
+    walk: Walk
+    factors: tuple[int, ...]
+
+    @property
+    def variables(self) -> Variables:
+        """What the terms are made of."""
+        return self.walk.variables
+
+    def priors(self) -> list[Term]:
+        """The log densities of the block's priors."""
+        return [t for v in self.walk.run(self.factors) for t in v.terms]
 
 
 def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remnants: Sequence[Remnant],
@@ -175,7 +217,7 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remna
     terms += [t for r in remnants for t in r.write(walk)]
     locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
     check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
-    return _Written(tuple(out), elements, terms, walk.variables)
+    return _Written(tuple(out), elements, terms, walk, tuple(program.sites[n].factor for n in sites))
 
 
 def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray) -> GaussianSite:
@@ -204,11 +246,15 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         index = first_of[classes.reshape(-1)].reshape(value.shape)
         spread = _known_spread(value, record)
         negative = signed(value, record.family)
-        if record.family == "MultivariateNormal":
-            d = record.shape[-1]
-            index = np.broadcast_to(index, (*record.shape[:-1], d, d))
+        if record.family in CORRELATED:
+            index = np.broadcast_to(index, (*_events(record), *value.shape[-2:]))
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
                         known.reshape(-1), spread.reshape(-1), alike, scale, index, negative)
+
+
+def _events(record: Site) -> tuple[int, ...]:
+    """The shape of a site without the axes of an event."""
+    return record.shape[:-1] if record.family == "MultivariateNormal" else record.shape[:-2]
 
 
 def _known_spread(scale: Value, record: Site) -> np.ndarray:
@@ -216,8 +262,9 @@ def _known_spread(scale: Value, record: Site) -> np.ndarray:
     if not all(is_known(t.coefficient()) and not t.atoms for t in scale.terms):
         return np.zeros(record.shape)
     known = np.broadcast_to(sum(t.coefficient() for t in scale.terms), scale.shape)
-    if record.family == "MultivariateNormal":
-        known = np.sqrt((known**2).sum(-1))
+    if record.family in CORRELATED:
+        events = _events(record)
+        known = np.broadcast_to(np.sqrt((known**2).sum(-1)), (*events, scale.shape[-1])).reshape(record.shape)
     return np.broadcast_to(known, record.shape)
 
 

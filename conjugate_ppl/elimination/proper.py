@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from conjugate_ppl.elimination.base import Declined
+from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.program import Program
 
@@ -13,11 +14,12 @@ __all__ = ["check_proper"]
 _RANK = 1e-11  # smallest eigenvalue of a scaled Gram matrix that counts as full rank
 
 
-def check_proper(program: Program, block: GaussianBlock, concrete: bool) -> None:
+def check_proper(program: Program, block: GaussianBlock, concrete: bool, by_part: str = "") -> None:
     """Flat sites: the data must determine them, whatever the kept sites are.
 
     H restricted to the flat elements is sum_w weight_w G_w. If every weight is positive and every G_w
-    positive semidefinite, its rank is that of sum_w G_w, the same for all kept values.
+    positive semidefinite, its rank is that of sum_w G_w, the same for all kept values. Matrices `by_part` that
+    scale the block are taken at the identity: with rows of elements, H is G x P, of the rank of G x 1.
     """
     flats = [s for s in block.sites if s.family == "Flat"]
     if not flats:
@@ -32,7 +34,9 @@ def check_proper(program: Program, block: GaussianBlock, concrete: bool) -> None
         number[s.first : s.first + s.size] = len(owner) + np.arange(s.size)
         owner += [s.name] * s.size
     n = len(owner)
-    keep = (number[q.rows] >= 0) & (number[q.columns] >= 0)
+    scale = ScaleSite(program.sites[by_part]) if by_part else None
+    there, positive = q.reduced.weights.where(by_part, scale.rows if scale is not None else 1)
+    keep = (number[q.rows] >= 0) & (number[q.columns] >= 0) & there[q.weights]
     used, local = np.unique(q.weights[keep], return_inverse=True)
     first = flats[0].name
     source = program.sites[first].source
@@ -44,10 +48,10 @@ def check_proper(program: Program, block: GaussianBlock, concrete: bool) -> None
               q.numbers[keep])
     total = table.sum(0)
     diagonal = np.diagonal(total)
-    scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
-    table = table * scale[:, None] * scale[None, :]
+    unit = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    table = table * unit[:, None] * unit[None, :]
     if (len(used) and (np.linalg.eigvalsh(table) < -1e-9).any()) or not (
-            q.reduced.weights.positive(q.weights[keep])):
+            positive[q.weights[keep]].all()):
         raise Declined(first, "its prior is flat, and the design depends on kept sites, so that a "
                        "proper posterior is not proved", source)
     values, vectors = np.linalg.eigh(table.sum(0)) if len(used) else (np.zeros(n), np.eye(n))

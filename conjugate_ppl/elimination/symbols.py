@@ -11,19 +11,22 @@ from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import move, never_negative
 from conjugate_ppl.algebra.variables import Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
+from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.program import Program
 
 __all__ = ["signed", "start_walk"]
 
 
 def start_walk(program: Program, candidates: Collection[str],
-               origins: Mapping[str, np.ndarray] | None = None) -> Walk:
+               origins: Mapping[str, np.ndarray] | None = None, in_steps: bool = False,
+               variables: Variables | None = None) -> Walk:
     """A walk with every input a variable, those in `origins` less a constant.
 
-    `candidates` are the sites that must stay visible.
+    `candidates` are the sites that must stay visible; with `in_steps`, recursions are variables too. `variables` are
+    those of an earlier walk, to have the same ones again.
     """
-    variables = Variables()
-    walk = Walk(program.graph, {}, candidates, variables)
+    variables = variables or Variables()
+    walk = Walk(program.graph, {}, candidates, variables, in_steps)
     for name, number in program.inputs.items():
         site = program.sites.get(name)
         support = site.support if site is not None and not site.discrete else "other"
@@ -38,7 +41,7 @@ def signed(scale: Value, family: str) -> np.ndarray | None:
     Of a `scale_tril` those on the diagonal.
     """
     must = np.ones(scale.shape, bool)
-    if family == "MultivariateNormal":
+    if family in CORRELATED:
         must &= np.eye(scale.shape[-1], dtype=bool)
     if never_negative(move(scale, numbered(scale.shape)[must])):
         return None

@@ -22,4 +22,5 @@ INVERSE_GAMMA = register_family(dist.InverseGamma)(Family(
     log_partition=lambda n: gammaln(-n[0]) + n[0] * jnp.log(-n[1]),
     distribution=lambda n: dist.InverseGamma(-n[0], -n[1]),
     log_ratio=lambda n, c: gamma_log_ratio(-n[0], -n[1], -c[0], -c[1]),
+    centre=lambda d: d.rate / d.concentration,  # 1 / the mean of 1/z: z itself may have none
 ))

@@ -22,7 +22,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jax import lax
 
-__all__ = ["GAMMA_CURVE", "PARABOLA", "OnInterval", "log_integral"]
+__all__ = ["GAMMA_CURVE", "PARABOLA", "OnInterval", "in_curve", "log_integral", "log_ratio"]
 
 PARABOLA, GAMMA_CURVE = "parabola", "gamma"
 _LEVELS = (1e-3, 3e-2, 0.7, 6.0, 45.0)
@@ -97,6 +97,20 @@ def log_integral(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
     p, t, weights = _nodes(curve, a, b, low, high)
     out = _curve(curve, a, b, p) + jnp.log(jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
     return jnp.where(b > 0, jnp.nan, out)  # not concave: no number rather than a wrong one
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def log_ratio(curve: str, a: Any, b: Any, da: Any, db: Any, low: Any, high: Any) -> Any:
+    """`log_integral` at (a + da, b + db) less that at (a, b), which may both be much larger.
+
+    With g = da w + db e**w, and the curves' highest points p and q, f(q) + g(q) - f(p) is g(q) and how far f falls.
+    """
+    p, t, weights = _nodes(curve, a, b, low, high)
+    q, s, others = _nodes(curve, a + da, b + db, low, high)
+    out = _curve(curve, da, db, q) - _fall(curve, a, b, p, q - p)
+    out += jnp.log(jnp.sum(jnp.exp(-_fall(curve, a + da, b + db, q, s)) * others, 0))
+    out -= jnp.log(jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
+    return jnp.where((b > 0) | (b + db > 0), jnp.nan, out)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 6))

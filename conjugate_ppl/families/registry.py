@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 
-__all__ = ["FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
+__all__ = ["CORRELATED", "FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
            "priors_of", "register_family", "register_series"]
 
 Natural = tuple[Any, ...]
@@ -46,6 +46,8 @@ class Family:
         event_dim: how many of the site's rightmost axes make one event.
         constants: names of numbers, such as bounds, that are handed on with the natural parameter and
             that no data change.
+        centre: from the distribution to a value that it finds likely: its mean, or if that may be infinite
+            another one.
         if_fits: whether a prior is taken for one of this family only where the likelihood is seen to be
             conjugate: for types of priors that mostly stand at scales of something else.
     """
@@ -59,6 +61,7 @@ class Family:
     log_ratio: Callable[[Natural, Natural], Any] | None = None
     event_dim: int = 0
     constants: tuple[str, ...] = ()
+    centre: Callable[[Any], Any] = lambda d: d.mean
     if_fits: bool = False
 
     def ratio(self, prior: Natural, contribution: Natural) -> Any:
@@ -70,7 +73,7 @@ class Family:
         return self.log_partition(posterior) - self.log_partition(prior)
 
     def log_posterior(self, prior: Natural, contribution: Natural, z: Any) -> Any:
-        """Log density at z of the distribution of natural parameter prior + contribution, all summed.
+        """Log density at z of the distribution of natural parameter prior + contribution, of each event.
 
         By that distribution itself, of which the log-partition here so is a check, and it of this; but
         where its parameters are too large for the digits of the type, by Bayes's rule.
@@ -83,8 +86,8 @@ class Family:
         likelihood = sum(jnp.sum(jnp.where(c == 0, 0.0, c * STATISTICS[s](z)), axes)
                          for c, s in zip(contribution, self.statistics, strict=False))
         joint = self.distribution(prior).log_prob(z) + likelihood
-        return jnp.sum(jnp.where(large & jnp.isfinite(joint), joint - self.ratio(prior, contribution),
-                                 self.distribution(natural).log_prob(z)))
+        return jnp.where(large & jnp.isfinite(joint), joint - self.ratio(prior, contribution),
+                         self.distribution(natural).log_prob(z))
 
 
 STATISTICS: dict[str, Callable[[Any], Any]] = {
@@ -101,8 +104,11 @@ STATISTICS: dict[str, Callable[[Any], Any]] = {
 FAMILIES: dict[str, Family] = {}
 """Family name -> family."""
 
-GAUSSIAN = ("Normal", "MultivariateNormal", "Flat")
+GAUSSIAN = ("Normal", "MultivariateNormal", "MatrixNormal", "Flat")
 """Names of the families whose latents are eliminated jointly; they need nothing but parameters."""
+
+CORRELATED = ("MultivariateNormal", "MatrixNormal")
+"""Those of them whose events have a `scale_tril`, of as many rows as the event has elements."""
 
 _NEEDED = ("statistics", "natural", "log_partition", "distribution")
 

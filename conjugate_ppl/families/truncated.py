@@ -20,7 +20,14 @@ import numpy as np
 import numpyro.distributions as dist
 
 from conjugate_ppl._compat import is_concrete
-from conjugate_ppl.families.logconcave import OnInterval, in_curve, log_integral
+from conjugate_ppl.families.logconcave import (
+    GAMMA_CURVE,
+    PARABOLA,
+    OnInterval,
+    in_curve,
+    log_integral,
+    log_ratio,
+)
 from conjugate_ppl.families.registry import Family, register_family
 
 __all__ = ["TRUNCATED_GAMMAS", "TRUNCATED_NORMAL"]
@@ -65,7 +72,8 @@ def _as_gamma(d: Any) -> Mapping[str, Any]:
 
 
 def _family(name: str, power: int, parameters: Any, statistics: tuple[str, str]) -> Family:
-    size = max(abs(power), 1)
+    size, sign = max(abs(power), 1), -1 if power < 0 else 1
+    curve = GAMMA_CURVE if power else PARABOLA
     return Family(
         name=name,
         parameters=parameters,
@@ -74,6 +82,8 @@ def _family(name: str, power: int, parameters: Any, statistics: tuple[str, str])
         natural=lambda p: (p["a"], p["b"], p["low"], p["high"]),
         log_partition=lambda n: log_integral(*in_curve(power, *n)) - np.log(size),
         distribution=lambda n: OnInterval(power, *n),
+        log_ratio=lambda n, c: log_ratio(curve, n[0] / size * sign, n[1], c[0] / size * sign, c[1],
+                                         *in_curve(power, *n)[3:]),
         if_fits=True,
     )
 

@@ -79,10 +79,15 @@ class Cases:
         """The readings' elements at full size."""
         return [np.broadcast_to(r.element, self.shape) for r in self.readings]
 
-    def constant_along(self, axes: Sequence[int]) -> bool:
-        """Whether every reading reads the same element all along some own axes."""
-        return all(bool((np.take(e, [0], a) == e).all()) if e.shape[a] else True
-                   for r in self.readings for e in [r.element] for a in axes)
+    def alike_along(self, axes: Sequence[int]) -> Cases:
+        """The same, where every reading reads one element all along some own axes, or here and there none (where
+        all states have one value); `Mixed` if one reads several."""
+        found = []
+        for r in self.readings:
+            if not _alike(r.element, tuple(axes)):
+                raise Mixed
+            found.append(r.map(np.where(r.element == NONE, _read_along(r.element, tuple(axes)), r.element)))
+        return dataclasses.replace(self, readings=tuple(found))
 
 
 def _merged(a: Reading, b: Reading) -> Reading | None:
@@ -97,24 +102,40 @@ def _merged(a: Reading, b: Reading) -> Reading | None:
     return a.map(np.where(x == NONE, y, x))
 
 
-def merged(operands: Sequence[Sequence[Reading]]) -> tuple[tuple[Reading, ...], list[list[int]]]:
-    """All readings of some operands, equal ones once, and the places of each operand's own."""
+def merged(operands: Sequence[Sequence[Reading]], axis: int | None = None
+           ) -> tuple[tuple[Reading, ...], list[list[int]]]:
+    """All readings of some operands, equal ones once, and the places of each operand's own.
+
+    Of several readings that one could be joined with, one that reads the same all along an `axis` is taken.
+    """
     found: list[Reading] = []
     places: list[list[int]] = []
     for readings in operands:
         mine: list[int] = []
         for r in readings:
-            for k, other in enumerate(found):
-                both = None if k in mine else _merged(other, r)
-                if both is not None:
-                    found[k] = both
-                    break
+            able = [(k, x) for k, other in enumerate(found) if k not in mine
+                    and (x := _merged(other, r)) is not None]
+            if able:
+                k, both = next((x for x in able if axis is not None and _alike(x[1].element, axis)), able[0])
+                found[k] = both
             else:
                 k = len(found)
                 found.append(r)
             mine.append(k)
         places.append(mine)
     return tuple(found), places
+
+
+def _read_along(element: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
+    """An element that is read somewhere along some axes, if there is one; axes of size 1 in their place."""
+    lowest = np.iinfo(element.dtype).min
+    found = np.where(element == NONE, lowest, element).max(axes, keepdims=True, initial=lowest)
+    return np.where(found == lowest, NONE, found)
+
+
+def _alike(element: np.ndarray, axes: int | tuple[int, ...]) -> bool:
+    """Whether one element, or none, is read all along some axes."""
+    return bool(((element == NONE) | (element == _read_along(element, axes))).all())
 
 
 def joined(operands: Sequence[Any], rank: int) -> tuple[tuple[Reading, ...], list[Any]]:

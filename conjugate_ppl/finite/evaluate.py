@@ -86,8 +86,8 @@ class Evaluator:
     def constant(self, number: int) -> np.ndarray | None:
         """The value of a number that depends on nothing, on the host; None for any other."""
         graph = self.graph
-        if number not in graph.constants and (
-                number not in graph.dependencies or graph.dependencies[number]):
+        if number in graph.traced or (number not in graph.constants and (
+                number not in graph.dependencies or graph.dependencies[number])):
             return None
         (value,) = graph.constant([number], self._known)
         try:

@@ -81,10 +81,8 @@ def _one_element(x: Any) -> list[np.ndarray]:
     """The element that each reading of an operand reads all over; `Mixed` if there are several."""
     if not isinstance(x, Cases):
         return []
-    if not x.constant_along(range(x.rank)):
-        raise Mixed
     return [e.reshape(-1)[:1].reshape(()) if e.size else np.asarray(NONE)
-            for e in (r.element for r in x.readings)]
+            for e in (r.element for r in x.alike_along(range(x.rank)).readings)]
 
 
 def _anything(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -203,10 +201,28 @@ def _transpose(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[An
 
 
 def _concatenate(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
-    axis, shape = eqn.params["dimension"], ev.graph.shapes[eqn.outputs[0]]
-    alike = _states_side_by_side(ev, eqn, operands)
+    known = [ev.constant(n) for n in eqn.inputs]
+    return [_joined(operands, known, eqn.params["dimension"], ev.graph.shapes[eqn.outputs[0]])]
+
+
+def _stack(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    axis = eqn.params["axis"]
+
+    def wide(x: Any) -> Any:
+        if not isinstance(x, Cases):
+            return jnp.expand_dims(x, axis)
+        return Cases((*x.shape[:axis], 1, *x.shape[axis:]), tuple(
+            r.map(np.expand_dims(r.element, axis)) for r in x.readings), jnp.expand_dims(x.array, axis), x.values)
+
+    known = [None if k is None else np.expand_dims(k, axis) for k in map(ev.constant, eqn.inputs)]
+    return [_joined([wide(x) for x in operands], known, axis, ev.graph.shapes[eqn.outputs[0]])]
+
+
+def _joined(operands: Sequence[Any], known: Sequence[np.ndarray | None], axis: int, shape: tuple[int, ...]) -> Cases:
+    """Operands joined along an axis; `known` are those that depend on nothing."""
+    alike = _states_side_by_side(operands, known, axis)
     if alike is not None:
-        return [alike]
+        return alike
     sizes = [x.shape[axis] for x in operands]
     padded = []
     for k, x in enumerate(operands):
@@ -216,7 +232,7 @@ def _concatenate(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
         pads[axis] = (sum(sizes[:k]), sum(sizes[k + 1:]))
         padded.append([r.map(np.pad(e, pads, constant_values=NONE))
                        for r, e in zip(x.readings, x.elements(), strict=True)])
-    readings, places = merged(padded)
+    readings, places = merged(padded, axis)
     found = iter(places)
     states: dict[int, int] = {}
     arrays = []
@@ -227,18 +243,18 @@ def _concatenate(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
         arrays.append((x.array if isinstance(x, Cases) else x, mine))
     tail = tuple(states[k] for k in range(len(readings)))
     slim = []
-    for number, x, (array, mine) in zip(eqn.inputs, operands, arrays, strict=True):
+    for own_known, x, (array, mine) in zip(known, operands, arrays, strict=True):
         rank = len(shape)
         if not isinstance(x, Cases):
-            array = _without_repeats(array, ev.constant(number), axis)
+            array = _without_repeats(array, own_known, axis)
         array = jnp.transpose(array, [*range(rank), *(rank + int(k) for k in np.argsort(mine))])
         own = tuple(x.shape[axis] if i == axis else n for i, n in enumerate(array.shape[:rank]))
         array = jnp.reshape(array, array.shape[:rank] + tuple(
             n if k in mine else 1 for k, n in enumerate(tail)))
         slim.append(jnp.broadcast_to(array, own + tail))
     wide = [max(y.shape[i] for y in slim) for i in range(len(shape))]
-    return [Cases(shape, readings, jnp.concatenate([jnp.broadcast_to(
-        y, [y.shape[i] if i == axis else n for i, n in enumerate(wide)] + list(tail)) for y in slim], axis))]
+    return Cases(shape, readings, jnp.concatenate([jnp.broadcast_to(
+        y, [y.shape[i] if i == axis else n for i, n in enumerate(wide)] + list(tail)) for y in slim], axis))
 
 
 def _without_repeats(array: Any, known: np.ndarray | None, axis: int = -1) -> Any:
@@ -249,21 +265,21 @@ def _without_repeats(array: Any, known: np.ndarray | None, axis: int = -1) -> An
     return array
 
 
-def _states_side_by_side(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> Cases | None:
+def _states_side_by_side(operands: Sequence[Any], constants: Sequence[np.ndarray | None], axis: int
+                         ) -> Cases | None:
     """Elements with the same states, and known numbers among these, joined; None if they are not."""
     first = next(x for x in operands if isinstance(x, Cases))
     elements = []
-    for number, x in zip(eqn.inputs, operands, strict=True):
+    for known, x in zip(constants, operands, strict=True):
         if isinstance(x, Cases):
             if x.values is None or first.values is None or not np.array_equal(x.values, first.values):
                 return None
             elements += x.elements()
             continue
-        known = ev.constant(number)
         if known is None or first.values is None or not np.isin(known, first.values).all():
             return None
         elements.append(held(np.searchsorted(first.values, known)))
-    element = np.concatenate(elements, eqn.params["dimension"])
+    element = np.concatenate(elements, axis)
     return Cases(element.shape, (first.readings[0].map(element),),
                  jnp.reshape(first.array, (1,) * element.ndim + first.states), first.values)
 
@@ -322,8 +338,7 @@ def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
         index = _as_vectors(index)
     read: list[list[np.ndarray]] = [[], []]
     if isinstance(x, Cases):
-        if not x.constant_along(d.start_index_map):
-            raise Mixed
+        x = x.alike_along(d.start_index_map)
         first = np.zeros(ev.graph.shapes[eqn.inputs[1]], int)
         source = movement.sources(movement.MOVES["gather"], eqn.params, x.shape, first)
         read[0] = [e.reshape(-1)[source] for e in x.elements()]
@@ -342,8 +357,7 @@ def _dynamic_slice(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> lis
     read: list[list[np.ndarray]] = [[]]
     if isinstance(x, Cases):
         found = [ev.constant(n) for n in eqn.inputs[1:]]
-        if not x.constant_along([k for k, s in enumerate(found) if s is None]):
-            raise Mixed
+        x = x.alike_along([k for k, s in enumerate(found) if s is None])
         at = [np.asarray(0) if s is None else s for s in found]
         source = movement.sources(movement.MOVES["dynamic_slice"], eqn.params, x.shape, *at)
         read[0] = [e.reshape(-1)[source] for e in x.elements()]
@@ -388,9 +402,7 @@ def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
     for k, (x, c, b) in enumerate(zip(operands, contract, batch, strict=True)):
         mine = []
         if isinstance(x, Cases):
-            if not x.constant_along(c):
-                raise Mixed
-            for r in x.readings:
+            for r in x.alike_along(c).readings:
                 e = r.element.transpose([*b, *free[k], *c])
                 e = e.reshape((*e.shape[: e.ndim - len(c)], -1))[..., 0]
                 skip = len(free[0]) if k else 0
@@ -406,10 +418,8 @@ def _first(x: Any, axes: Sequence[int]) -> list[np.ndarray]:
     if not isinstance(x, Cases):
         return []
     axes = [a % x.rank for a in axes]
-    if not x.constant_along(axes):
-        raise Mixed
     first = tuple(slice(0, 1) if a in axes else slice(None) for a in range(x.rank))
-    return [r.element[first] for r in x.readings]
+    return [r.element[first] for r in x.alike_along(axes).readings]
 
 
 def _cholesky(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -443,7 +453,7 @@ _RULES.update({name: _along(lambda e: [e.params["axis"]], drop=False) for name i
     "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")})
 _RULES.update(dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape))
 _RULES.update({
-    "broadcast_in_dim": _broadcast_in_dim, "transpose": _transpose, "concatenate": _concatenate,
+    "broadcast_in_dim": _broadcast_in_dim, "transpose": _transpose, "concatenate": _concatenate, "stack": _stack,
     "pad": _pad, "dot_general": _dot_general, "cholesky": _cholesky,
     "triangular_solve": _triangular_solve,
     "sort": _along(lambda e: [e.params["dimension"]], drop=False),

@@ -22,8 +22,12 @@ def chosen_rows(table: Table, array: Any) -> Any:
     """The rows and axes of an array that a table is made of."""
     if table.rows is not None and array.shape[0] > 1:
         array = array[table.rows]
-    return array[(slice(None), *(slice(None) if k in table.axes else state
-                                 for k, state in enumerate(table.states)))]
+    kept = [k for k, first in enumerate(table.same) if first in table.axes]
+    array = array[(slice(None), *(slice(None) if k in kept else state for k, state in enumerate(table.states)))]
+    if len(kept) > len(table.axes):  # the diagonal where two axes are of one element
+        rows = len(table.same)
+        array = jnp.einsum(array, [rows, *(table.same[k] for k in kept)], [rows, *table.axes])
+    return array
 
 
 def _added(parts: Sequence[Part], arrays: Mapping[int, Any], count: int, axes: int) -> Any:
@@ -31,17 +35,14 @@ def _added(parts: Sequence[Part], arrays: Mapping[int, Any], count: int, axes: i
     total: Any = jnp.zeros((1,) * (1 + axes))
     for part in parts:
         a = arrays[part.table]
+        if part.chosen is not None and a.shape[0] > 1:
+            a = a[part.chosen]
         order = [int(k) for k in np.argsort(part.axes)]
         a = jnp.transpose(a, [0, *(1 + k for k in order)])
         shape = [1] * axes
         for place, n in zip(sorted(part.axes), a.shape[1:], strict=True):
             shape[place] = n
-        a = jnp.reshape(a, (a.shape[0], *shape))
-        if part.turned is not None and part.turned.any():
-            other = jnp.swapaxes(a, 1, 2)
-            a = other if part.turned.all() else jnp.where(
-                part.turned.reshape(-1, *(1,) * axes), other, a)
-        total = total + _in_place(a, part.rows, count)
+        total = total + _in_place(jnp.reshape(a, (a.shape[0], *shape)), part.rows, count)
     return total
 
 
@@ -77,8 +78,10 @@ class AloneSum:
     def __init__(self, step: Alone, possible: np.ndarray) -> None:
         self.step, self._possible = step, possible
 
-    def table(self, arrays: Mapping[int, Any], extra: Any) -> Any:
-        """Log densities, shape (elements or 1, states, states of the others...)."""
+    def table(self, arrays: Mapping[int, Any], more: Mapping[str, Any]) -> Any:
+        """Log densities, shape (elements or 1, states, states of the others...); `more` is added to those of
+        each site's elements."""
+        extra = more.get(self.step.site)
         others = len(self.step.others)
         out = _added(self.step.parts, arrays, len(self._possible), 1 + others)
         states = self._possible.shape[1]
@@ -95,11 +98,11 @@ class AloneSum:
         out = over.reduce(table, 1)
         return out if self.step.others else jnp.broadcast_to(out, (len(self._possible),))
 
-    def draw(self, key: Any, table: Any, states: Mapping[str, Any], over: Over) -> Any:
+    def draw(self, key: Any, table: Any, states: Mapping[str, Any], over: Over) -> dict[str, Any]:
         """The state of each element."""
         logits = _given(table, self.step.others, states, 2)
         logits = jnp.broadcast_to(logits, self._possible.shape)
-        return jnp.argmax(logits + over.noise(key, logits.shape, logits.dtype), 1)
+        return {self.step.site: jnp.argmax(logits + over.noise(key, logits.shape, logits.dtype), 1)}
 
     def log_prob(self, table: Any, states: Mapping[str, Any]) -> Any:
         """Log probability of the states given the others'."""
@@ -110,32 +113,41 @@ class AloneSum:
 
 
 class ChainSum:
-    """`Chains`, on numbers."""
+    """`Chains`, on numbers: a layer is one variable, in so many states as its elements have together."""
 
-    def __init__(self, step: Chains, possible: np.ndarray) -> None:
+    def __init__(self, step: Chains, possible: Mapping[str, np.ndarray]) -> None:
         self.step = step
-        there = step.elements >= 0
-        # behind its end a chain stays in state 0
-        rest = np.arange(possible.shape[1]) == 0
-        self._possible = np.where(there[..., None], possible[np.maximum(step.elements, 0)], rest)
+        self._sizes = tuple(possible[n].shape[1] for n in step.places)
+        count, length, _ = step.elements.shape
+        self._possible = np.ones((count, length, 1), bool)
+        for k, n in enumerate(step.places):
+            there = step.elements[..., k, None] >= 0
+            # where there is no element, state 0 stands for that
+            own = np.where(there, possible[n][np.maximum(step.elements[..., k], 0)],
+                           np.arange(self._sizes[k]) == 0)
+            self._possible = (self._possible[..., None] & own[:, :, None]).reshape(count, length, -1)
 
-    def table(self, arrays: Mapping[int, Any], extra: Any) -> tuple[Any, Any]:
-        """Log densities of each element and of neighbours: shapes (chains, length, states, others...)
+    def table(self, arrays: Mapping[int, Any], more: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Log densities of each layer and of neighbours: shapes (chains, length, states, others...)
         and (chains or 1, length - 1 or 1, states, states, others...)."""
         count, length, states = self._possible.shape
-        others = len(self.step.others)
-        own = _added(self.step.own, arrays, count * length, 1 + others)
-        own = jnp.broadcast_to(own, (count * length, states, *own.shape[2:]))
+        others, width = len(self.step.others), len(self._sizes)
+        own = _added(self.step.own, arrays, count * length, width + others)
+        own = jnp.broadcast_to(own, (count * length, *self._sizes, *own.shape[1 + width:]))
         own = own.reshape(count, length, *own.shape[1:])
-        if extra is not None:
-            there = (self.step.elements >= 0).reshape(count, length, 1)
-            more = jnp.where(there, extra[np.maximum(self.step.elements, 0)], 0.0)
-            own = own + more.reshape(more.shape + (1,) * others)
+        for k, n in enumerate(self.step.places):
+            if n in more:
+                at = self.step.elements[..., k]
+                extra = jnp.where((at >= 0)[..., None], more[n][np.maximum(at, 0)], 0.0)
+                own = own + extra.reshape(count, length, *(
+                    self._sizes[k] if i == k else 1 for i in range(width + others)))
+        own = own.reshape(count, length, states, *own.shape[2 + width:])
         if not self._possible.all():
             mask = self._possible.reshape(self._possible.shape + (1,) * others)
             own = jnp.where(mask, own, -jnp.inf)
-        pair = _added(self.step.pairs, arrays, count * (length - 1), 2 + others)
-        pair = jnp.broadcast_to(pair, (pair.shape[0], states, states, *pair.shape[3:]))
+        pair = _added(self.step.pairs, arrays, count * (length - 1), 2 * width + others)
+        pair = jnp.broadcast_to(pair, (pair.shape[0], *self._sizes, *self._sizes, *pair.shape[1 + 2 * width:]))
+        pair = pair.reshape(pair.shape[0], states, states, *pair.shape[1 + 2 * width:])
         once = pair.shape[0] == 1
         return own, pair[:, None] if once else pair.reshape(count, length - 1, *pair.shape[1:])
 
@@ -164,7 +176,7 @@ class ChainSum:
         return (_given(own, self.step.others, states, 3),
                 _given(pair, self.step.others, states, 4))
 
-    def draw(self, key: Any, table: tuple[Any, Any], states: Mapping[str, Any], over: Over) -> Any:
+    def draw(self, key: Any, table: tuple[Any, Any], states: Mapping[str, Any], over: Over) -> dict[str, Any]:
         """The state of each element."""
         own, pair = self._tables(table, states)
         keys = jax.random.split(key, len(own))
@@ -176,15 +188,20 @@ class ChainSum:
             found = jax.vmap(lambda k, u: one(k, u, pair[0]))(keys, own)
         else:
             found = jax.vmap(one)(keys, own, pair)
-        there = self.step.elements >= 0
-        order = np.argsort(self.step.elements[there])
-        return found[there][order]
+        each = jnp.stack(jnp.unravel_index(found, self._sizes), -1)
+        out = {}
+        for n in self.step.sites:
+            own = np.array([n == m for m in self.step.places]) & (self.step.elements >= 0)
+            out[n] = each[own][np.argsort(self.step.elements[own])]
+        return out
 
     def log_prob(self, table: tuple[Any, Any], states: Mapping[str, Any]) -> Any:
         """Log probability of the states given the others'."""
         own, pair = self._tables(table, states)
-        there = self.step.elements >= 0
-        mine = jnp.where(there, states[self.step.site].reshape(-1)[np.maximum(self.step.elements, 0)], 0)
+        mine: Any = 0
+        for k, n in enumerate(self.step.places):
+            at = self.step.elements[..., k]
+            mine = mine * self._sizes[k] + jnp.where(at >= 0, states[n].reshape(-1)[np.maximum(at, 0)], 0)
 
         def one(u: Any, p: Any, s: Any) -> Any:
             return chain_log_prob(forward(u, p, SUM), p, s)
@@ -194,6 +211,6 @@ class ChainSum:
         return jnp.sum(jax.vmap(one)(own, pair, mine))
 
 
-def step_sum(step: Alone | Chains, possible: np.ndarray) -> AloneSum | ChainSum:
-    """A step of the order, on numbers."""
-    return ChainSum(step, possible) if isinstance(step, Chains) else AloneSum(step, possible)
+def step_sum(step: Alone | Chains, possible: Mapping[str, np.ndarray]) -> AloneSum | ChainSum:
+    """A step of the order, on numbers; `possible` as in `AloneSum`, for each site."""
+    return ChainSum(step, possible) if isinstance(step, Chains) else AloneSum(step, possible[step.site])

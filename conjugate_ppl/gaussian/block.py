@@ -17,6 +17,7 @@ import numpy as np
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.between import Between, split_between
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
@@ -44,7 +45,7 @@ class GaussianSite:
     Attributes:
         name: the site's name; `shape` that of its value.
         first: number of its first element in the block.
-        family: "Normal", "MultivariateNormal" or "Flat".
+        family: one of `GAUSSIAN`.
         reference: r_i, flat.
         slope: A_i, the part of the location that is linear in the block; None if there is none.
         mean: the part of m_i that depends on kept sites; None if there is none.
@@ -91,7 +92,7 @@ class GaussianSite:
     @property
     def width(self) -> int:
         """Elements of one event, which have a joint prior."""
-        return self.shape[-1] if self.family == "MultivariateNormal" else 1
+        return self.scale_index.shape[-1] if self.family in CORRELATED else 1
 
 
 class GaussianBlock:

@@ -14,7 +14,7 @@ from conjugate_ppl.gaussian.linear import lower_factor, solve_lower
 from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 from conjugate_ppl.gaussian.solve import Solution
 
-__all__ = ["Moments", "draw", "inner_columns", "log_prob", "moments"]
+__all__ = ["Moments", "centre", "draw", "inner_columns", "log_probs", "moments"]
 
 
 def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
@@ -35,31 +35,40 @@ def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
     return block.join(inner, rest)
 
 
-def log_prob(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
-    """Log density of the block at the given elements."""
+def log_probs(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
+    """Log density of the block at the given elements: of each component given the rest, then of each block
+    of the rest."""
     inner, rest = block.split(elements)
     s = block.structure
-    total: Any = jnp.zeros((), solution.mean.dtype)
-    if rest.size:
-        total += _density(rest - solution.centre, solution.rest_scale.matrix(),
-                          lower_factor(solution.precision), s.blocks < s.size)
+    out = []
     if inner.size:
         parts = solution.components()
         scale, low = (x.stacked(inner.shape[:1], inner.dtype) for x in (parts.scale, parts.low))
-        total += _density(inner - jnp.stack(parts.centre(rest), -1), scale, low,
-                          s.components < s.size)
-    return total
+        out.append(_densities(inner - jnp.stack(parts.centre(rest), -1), scale, low, s.components < s.size))
+    if rest.size:
+        out.append(_densities(rest - solution.centre, solution.rest_scale.matrix(),
+                              lower_factor(solution.precision), s.blocks < s.size))
+    return jnp.concatenate(out) if out else jnp.zeros(0, solution.mean.dtype)
 
 
-def _density(gap: Any, scale: Any, low: Any, real: np.ndarray) -> Any:
-    """Log density of T u at `gap`, u of precision L L'; padding counts for nothing."""
+def centre(block: GaussianBlock, solution: Solution) -> Any:
+    """The mean of all elements."""
+    s, rest = block.structure, solution.centre
+    inner = jnp.zeros(s.components.shape, rest.dtype)
+    if inner.size:
+        inner = jnp.stack(solution.components().centre(rest), -1)
+    return block.join(inner, rest)
+
+
+def _densities(gap: Any, scale: Any, low: Any, real: np.ndarray) -> Any:
+    """Log density of T u at each `gap`, u of precision L L'; padding counts for nothing."""
     padding = jnp.where(real, 0.0, 1.0)[..., None] * jnp.eye(real.shape[-1], dtype=gap.dtype)
     scale = scale + padding
     u = solve_lower(scale, jnp.where(real, gap, 0.0))
-    return (-0.5 * jnp.sum(times(transposed(low), u) ** 2)
-            + jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)))
-            - jnp.sum(jnp.log(jnp.diagonal(scale, axis1=-2, axis2=-1)))
-            - 0.5 * int(real.sum()) * math.log(2 * math.pi))
+    return (-0.5 * jnp.sum(times(transposed(low), u) ** 2, -1)
+            + jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)), -1)
+            - jnp.sum(jnp.log(jnp.diagonal(scale, axis1=-2, axis2=-1)), -1)
+            - 0.5 * math.log(2 * math.pi) * real.sum(-1))
 
 
 class Moments(NamedTuple):

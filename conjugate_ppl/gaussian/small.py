@@ -115,6 +115,13 @@ class Small(abc.ABC):
     def swept(self) -> tuple[Small, Any]:
         """(inverse, log-determinant) of symmetric matrices no less than I."""
 
+    def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
+        """((P^-1 + R R')^-1, (I + P R R')^-1) for symmetric P, given (I + R' P R)^-1, in the form of Bucy and
+        Joseph: neither P nor R needs an inverse, and nothing is subtracted."""
+        gain: Any = self @ r @ inverse
+        left = (gain @ r.T).scaled(-1).plus_one()
+        return left.around(self) + gain.gram(), left
+
     @abc.abstractmethod
     def root(self) -> Small:
         """A lower triangular R with R R' = A, for positive semidefinite A.
@@ -235,6 +242,14 @@ class Entries(Small):
             m[j][j] = -1 / pivot
             logdet = logdet + jnp.log(pivot)
         return self._symmetric(lambda i, j: _minus(m[i][j])), logdet
+
+    def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
+        if not all(_zero(x) for i, row in enumerate(r.rows) for j, x in enumerate(row) if i != j):
+            return super().joseph(r, inverse)
+        # on the diagonal 1 - P R (I + R'PR)^-1 R' is the inverse itself, which keeps its digits where P is vague
+        gain = self @ r @ inverse
+        left = (gain @ r.T)._map(lambda i, j, x: inverse.rows[i][i] if i == j else _dot((x,), (-1,)))
+        return (left @ self if self.width == 1 else left.around(self) + gain.gram()), left
 
     def root(self) -> Entries:
         n = self.width

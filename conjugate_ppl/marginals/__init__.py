@@ -9,4 +9,5 @@ from conjugate_ppl.marginals.double_lomax import DoubleLomax as DoubleLomax
 from conjugate_ppl.marginals.generalized_beta_prime import GeneralizedBetaPrime as GeneralizedBetaPrime
 from conjugate_ppl.marginals.lomax import Lomax as Lomax
 from conjugate_ppl.marginals.matrix_student import MatrixStudentT as MatrixStudentT
+from conjugate_ppl.marginals.on_interval import CompoundOnInterval as CompoundOnInterval
 from conjugate_ppl.marginals.von_mises import CompoundVonMises as CompoundVonMises

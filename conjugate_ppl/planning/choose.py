@@ -1,7 +1,8 @@
 """Putting blocks together: the search for a plan.
 
 Latents that nothing depends on go first. Discrete latents are summed out next, since no sampler of what is
-left could move them; what shares a factor with them is not looked at any more. Then Gaussian sites jointly, then the other families from the
+left could move them. What shares a factor with them is integrated out for each of their states before, if
+it has to do with one element of theirs (`elimination/mixed.py`); otherwise it stays. Then Gaussian sites jointly, then the other families from the
 last site of the model to the first, each on what the previous eliminations left; the other way round is
 tried too, and of the two the one that integrates out more numbers is taken (Gaussian first if equal).
 Every site that fails is declined with the first reason found, and the search goes on without it.
@@ -9,13 +10,16 @@ Every site that fails is declined with the first reason found, and the search go
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import networkx as nx
 import numpy as np
 
+from conjugate_ppl.algebra.placement import LOOKED_UP
+from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
@@ -30,8 +34,9 @@ from conjugate_ppl.elimination import (
     eliminate_matrix,
     eliminate_statespace,
 )
-from conjugate_ppl.elimination.base import Beside, article, spoken
+from conjugate_ppl.elimination.base import WHAT_IS_LEFT, Beside, article, spoken
 from conjugate_ppl.elimination.conflicts import block_degree, conflicts
+from conjugate_ppl.elimination.mixed import beneath
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.families.wishart import WISHARTS
@@ -42,6 +47,8 @@ from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program
 
 __all__ = ["Chosen", "choose"]
+
+_LONG = 8  # sites that each depend on the one before, and may be steps of a loop
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,31 +95,39 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
                 forward.append(name)
                 found = True
 
-    candidates, perhaps = [], []
-    for name in free:
+    candidates: list[str] = []
+    perhaps: list[str] = []
+    below: list[str] = []  # candidates given the discrete ones
+    for name in sorted(free, key=lambda n: not program.sites[n].discrete):
         if name in forward:
             continue
+        site = program.sites[name]
         problem = obstacle(program, deps, name, frozenset(forward))
-        if problem is not None:
-            declined[name] = problem
-        elif program.sites[name].family or program.sites[name].discrete:
-            candidates.append(name)
-        else:
-            perhaps.append(name)
+        if problem is None:
+            (candidates if site.family or site.discrete else perhaps).append(name)
+            continue
+        declined[name] = problem
+        if site.discrete:
+            continue
+        summed = frozenset(n for n in candidates if program.sites[n].discrete)
+        other = obstacle(program, deps, name, frozenset(forward), summed)
+        declined[name] = other or problem
+        if other is None:
+            (below if site.family else perhaps).append(name)
 
-    fitting, others = _fitting(program, deps, candidates, perhaps, forward)
-    candidates = [n for n in free if n in (*candidates, *fitting)]
+    fitting, others = _fitting(program, deps, [*candidates, *below], perhaps, forward)
+    below = [n for n in free if n in (*below, *fitting) and n in declined]
+    candidates = [n for n in free if n in (*candidates, *fitting) and n not in declined]
     declined.update(others)
     wanted = frozenset((*wanted, *(only or ())))  # at any price
-    attempts = [_Attempt(program, deps, candidates, frozenset(forward), concrete, wanted)
-                for _ in range(2)]
-    kinds = {program.sites[n].family in GAUSSIAN for n in candidates}
-    attempts[0].run(gaussian_first=True)
-    best = attempts[0]
-    if len(kinds) == 2 and len(attempts[0].collapsed) < len(candidates):
-        attempts[1].run(gaussian_first=False)
-        if attempts[1].numbers > attempts[0].numbers:
-            best = attempts[1]
+    best = _Attempt(program, deps, candidates, frozenset(forward), concrete, wanted, below)
+    best.start()
+    again = best.copy()
+    best.run(gaussian_first=True)
+    kinds = {program.sites[n].family in GAUSSIAN for n in again.left}
+    if len(kinds) == 2 and not frozenset(again.left) <= frozenset(best.collapsed):
+        again.run(gaussian_first=False)
+        best = again if again.numbers > best.numbers else best
     declined.update(best.declined)
     order = (*forward, *best.collapsed)
     decisions = {}
@@ -151,7 +166,7 @@ def _fitting(program: Program, deps: Dependencies, candidates: list[str], perhap
 
     The others are no candidates, so that what is computed from them counts as known.
     """
-    walk = start_walk(program, [n for n in (*candidates, *perhaps) if not program.sites[n].discrete])
+    walk = start_walk(program, [n for n in (*candidates, *perhaps) if not program.sites[n].discrete], in_steps=True)
     fitting, declined = [], {}
     for name in perhaps:
         pool = Pool({})
@@ -174,8 +189,11 @@ class _Attempt:
     """One order of eliminations."""
 
     def __init__(self, program: Program, deps: Dependencies, candidates: list[str],
-                 forward: frozenset[str], concrete: bool, wanted: frozenset[str]) -> None:
+                 forward: frozenset[str], concrete: bool, wanted: frozenset[str],
+                 below: Collection[str] = ()) -> None:
         self.wanted = wanted
+        self.below = list(below)
+        self.given: dict[str, Declined] = {}  # why those left are not integrated out given discrete ones
         self.program, self.deps, self.concrete = program, deps, concrete
         self.forward = forward
         self.left = [n for n in candidates if not program.sites[n].discrete]
@@ -194,21 +212,33 @@ class _Attempt:
         """How many latent numbers are integrated out."""
         return sum(self.program.sites[n].size for n in self.collapsed)
 
-    def run(self, gaussian_first: bool) -> None:
-        """Walk once with all candidates visible, then eliminate."""
+    def copy(self) -> _Attempt:
+        """Another attempt that goes on from here."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list | dict | set):
+                setattr(other, name, copy.copy(value))
+        return other
+
+    def start(self) -> None:
+        """Sum out, then walk once with all candidates left visible."""
+        self._finite()
         self.values = self._walk()
         self._reject_noise()
         self._reject_unproved_simplexes()
         self._reject_reordered()
-        self.pool = Pool({n: v.terms for n, v in self.values.items()})
-        self._finite()
+        self.pool = Pool({**{n: v.terms for n, v in self.values.items() if n not in self.consumed},
+                          **self.pool.factors})
+
+    def run(self, gaussian_first: bool) -> None:
+        """Eliminate what is left."""
         steps: list[Callable[[], None]] = [self._gaussian, self._elementwise]
         for step in steps if gaussian_first else reversed(steps):
             step()
         self._drop_untouched()
 
     def _walk(self) -> dict[str, Value]:
-        self.walk = start_walk(self.program, self.left)
+        self.walk = start_walk(self.program, self.left, in_steps=True)
         names = [n for n in self.deps.touching(self.left) if n not in self.forward]
         values = dict(zip(names, self.walk.run([self.program.sites[n].factor for n in names]),
                           strict=True))
@@ -249,9 +279,12 @@ class _Attempt:
                                        "another order", site.source))
 
     def _decline(self, problem: Declined) -> None:
-        if problem.site in self.left:
-            self.left.remove(problem.site)
-            self.declined[problem.site] = problem
+        name = problem.site
+        if name in self.left:
+            self.left.remove(name)
+            # what was in the way first is why there is a marginal in the way now
+            after = name in self.given and WHAT_IS_LEFT in problem.reason
+            self.declined[name] = self.given[name] if after else problem
 
     # -- discrete sites ---------------------------------------------------------------------------
 
@@ -260,17 +293,64 @@ class _Attempt:
         while (beside := self._left_beside()) is not None:
             self.discrete.remove(beside.site)
             self.declined[beside.site] = beside
+        below = [n for n in self.program.latents if n in self.below or n in self.left]
+        while below:
+            mixed = [p for p in self._independent([*self.discrete, *below])
+                     if not frozenset(self.discrete).isdisjoint(p) and not frozenset(below).isdisjoint(p)]
+            if not mixed:
+                break
+            done = self._sum_out([n for n in mixed[0] if n in self.discrete],
+                                 [n for n in mixed[0] if n in below])
+            below = [n for n in below if n not in done]
         for block in self._independent(self.discrete):
-            touched = self._factors(block)
-            try:
-                elimination, self.pool = eliminate_finite(self.program, block, touched, self.pool)
-            except Declined as problem:
-                for name in block:
-                    self.declined[name] = problem if name == problem.site else Declined(
-                        name, f"it meets `{problem.site}`, which is not summed out: {problem.reason}",
-                        problem.source)
-                continue
-            self._accept(elimination, block, touched, {n: elimination.how(n) for n in block})
+            self._sum_out(block, [])
+
+    def _sum_out(self, block: list[str], below: list[str]) -> Collection[str]:
+        """Sum out a block, what is `below` it integrated out before; returns what need not be tried again."""
+        touched = self._factors([*block, *below])
+        parts = None
+        try:
+            if below:
+                given = _Attempt(self.program, self.deps, below, self.forward, self.concrete, self.wanted)
+                given.start()
+                given.run(gaussian_first=True)
+                found = given.collapsed
+                if len(self._independent([*block, *found])) > 1 or not found:  # what joined them stays
+                    self._keep(block, given.declined)
+                    return [n for n in below if n not in found] or below
+                touched = self._factors([*block, *found])
+                parts = beneath(self.program, given.eliminations, block, touched)
+            elimination, self.pool = eliminate_finite(self.program, block, touched, self.pool, parts)
+        except Declined as problem:
+            if below:
+                self._keep(block, {problem.site: problem})
+                return [problem.site] if problem.site in below else below
+            for name in block:
+                self.declined[name] = problem if name == problem.site else Declined(
+                    name, f"it meets `{problem.site}`, which is not summed out: {problem.reason}",
+                    problem.source)
+            self.discrete = [n for n in self.discrete if n not in block]
+            return []
+        if parts is not None:
+            self._keep(block, given.declined)
+            for e in parts.eliminations:
+                sites = list(e.sites)
+                self._accept(e, sites, [], {n: f"given {_listed([f'`{k}`' for k in parts.above])}, "
+                                            + given.why[n] for n in sites})
+            self.family.update(given.family)
+        self._accept(elimination, block, touched, {n: elimination.how(n) for n in block})
+        self.discrete = [n for n in self.discrete if n not in block]
+        return below
+
+    def _keep(self, block: Sequence[str], declined: Mapping[str, Declined]) -> None:
+        """Why sites are not integrated out given a block of discrete ones."""
+        for name, problem in declined.items():
+            if LOOKED_UP in problem.reason:
+                index = next((n for n in block if any({n, name} <= d for d in self.deps.factor.values())), block[0])
+                problem = Declined(name, f"`{index}`, which is summed out, chooses between its elements; only one of "
+                                   "the two can be integrated out, and no gradient moves a discrete latent",
+                                   problem.source)
+            (self.declined if name in self.below else self.given)[name] = problem
 
     def _left_beside(self) -> Declined | None:
         """A discrete site that shares a factor with one that stays, if there is one."""
@@ -302,8 +382,8 @@ class _Attempt:
             blocks = self._independent(sites)
             try:
                 for block in blocks:
-                    if self._in_steps(block):
-                        self._chain(block)
+                    steps = self._in_steps(block)
+                    if steps and self._chain(block, steps == "always"):
                         continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
@@ -318,12 +398,15 @@ class _Attempt:
                 self._decline(problem)
                 continue
 
-    def _chain(self, block: list[str]) -> None:
-        """Integrate out a chain of steps; sites that all steps share wait for the next round."""
+    def _chain(self, block: list[str], always: bool) -> bool:
+        """Integrate out a chain of steps; sites that all steps share wait for the next round.
+
+        Where a block need not be a chain (not `always`), False says that it is none.
+        """
         beside: list[str] = []
         while True:
             parts = self._independent([n for n in block if n not in beside])
-            chains = [n for part in parts if self._in_steps(part) for n in part]
+            chains = [n for part in parts if not always or self._in_steps(part) for n in part]
             sites = [n for n in block if n in chains]
             touched, visible = self._touched(sites), frozenset(self.left) - frozenset(sites)
             try:
@@ -332,18 +415,35 @@ class _Attempt:
             except Beside as problem:
                 beside.append(problem.site)
                 continue
+            except Declined:
+                if always:
+                    raise
+                return False
             for name in beside:
                 if self.deps.factor[name] & frozenset(sites):
                     raise Declined(name, "all steps of a chain share it, and its own prior depends on the "
                                    "chain", self.program.sites[name].source)
             self.pool = pool
             self._accept(elimination, sites, touched, self._form(sites, touched))
-            return
+            return True
 
-    def _in_steps(self, block: list[str]) -> bool:
-        """Whether elements of a site depend on other elements of it, as the steps of a loop do."""
-        sites = self.program.sites
-        return any(n in self.program.roots(*sites[n].parameters.values()) for n in block)
+    def _in_steps(self, block: list[str]) -> str:
+        """Whether a block is a chain of steps: "always" if no general algorithm would do, "" if it is none.
+
+        It is one where elements of a site depend on other elements of it, as the steps of a loop do, where a
+        recursion reads them, or where sites follow each other for long, as the steps of a Python loop do.
+        """
+        sites, inside = self.program.sites, frozenset(block)
+        numbers = [sites[n].parameters["loc"] for n in block if "loc" in sites[n].parameters]
+        values = [*self.walk.run(numbers), *(self.values[n] for n in self._touched(block) if n in self.values)]
+        atoms = {a.variable for v in values for t in v.terms for a in t.atoms}
+        read = {v.equation.primitive for v in atoms if isinstance(v, Running) and v.linear & inside}
+        if "scan" in read or any(n in self.program.roots(*sites[n].parameters.values()) for n in block):
+            return "always"
+        if read:
+            return "perhaps"
+        follows = nx.DiGraph((a, b) for b in block for a in self.program.roots(sites[b].parameters.get("loc")) & inside)
+        return "perhaps" if len(follows) >= _LONG and nx.dag_longest_path_length(follows) >= _LONG else ""
 
     def _touched(self, block: list[str]) -> list[str]:
         """Factors that depend on a block, the priors of the block itself left out."""

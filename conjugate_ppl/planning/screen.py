@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from conjugate_ppl._compat import is_random_primitive
 from conjugate_ppl.elimination import Declined
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.normal import GAUSSIAN
@@ -42,9 +41,12 @@ class Dependencies:
         return frozenset(found)
 
 
-def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset[str]
-             ) -> Declined | None:
-    """Why a latent cannot be a candidate, or None; sites in `forward` stand in nobody's way."""
+def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset[str],
+             given: frozenset[str] = frozenset()) -> Declined | None:
+    """Why a latent cannot be a candidate, or None.
+
+    Sites in `forward` stand in nobody's way, and neither do discrete ones in `given`.
+    """
     site = program.sites[name]
     reason = _own_obstacle(program, site)
     if reason:
@@ -53,7 +55,7 @@ def obstacle(program: Program, deps: Dependencies, name: str, forward: frozenset
         if other == name or other in forward:
             continue
         child = program.sites[other]
-        reason = _child_obstacle(program, deps, name, child)
+        reason = _child_obstacle(program, deps, name, child, given)
         if reason:
             return Declined(name, reason, child.source)
     return None
@@ -104,13 +106,15 @@ def _discrete_obstacle(program: Program, site: Site) -> str:
     return ""
 
 
-def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site) -> str:
+def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site, given: frozenset[str]) -> str:
     if child.branched:
         return f"`{child.name}` is sampled inside `cond`"
     if program.sites[name].discrete:
         return _obstacle_to_sum(program, deps, name, child)
     if program.roots(confined(child)):
         return f"the value of `{child.name}` depends on a latent and may lie outside its support"
+    if child.auxiliary and program.sites[name].family not in GAUSSIAN:
+        return f"the factor statement `{child.name}` depends on it"
     if not child.known_density:
         if child.distribution.startswith(_SUMMED):
             return (f"`{child.name}` is {child.distribution}, in which a discrete latent is summed out already; "
@@ -125,8 +129,10 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
         return f"the mask of `{child.name}` depends on it"
     if name in deps.support[child.name]:
         return f"the support of `{child.name}` depends on it"
+    if deps.support[child.name] & given:
+        return f"the support of `{child.name}` depends on a discrete latent"
     discrete = [d for d in sorted(deps.factor[child.name])
-                if d in program.sites and program.sites[d].discrete]
+                if d in program.sites and program.sites[d].discrete and d not in given]
     if child.name in discrete:
         return f"`{child.name}`, which depends on it, is a discrete latent"
     if discrete:
@@ -160,6 +166,5 @@ def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], nam
 
 def _draws_noise(program: Program, site: Site) -> bool:
     """Whether a site's density depends on noise that the model draws outside any sample site."""
-    noise = [n for e in program.graph.equations if is_random_primitive(e.primitive)
-             for n in e.outputs]
+    noise = program.graph.noise
     return bool(noise) and not program.graph.needed_for([site.factor]).isdisjoint(noise)

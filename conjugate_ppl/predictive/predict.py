@@ -11,8 +11,15 @@ from numpyro.distributions import transforms
 
 from conjugate_ppl.additive.leverage import BlockLaw
 from conjugate_ppl.additive.removal import Fitted
-from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.marginals import CompoundVonMises
+from conjugate_ppl.algebra.definite import symmetric
+from conjugate_ppl.algebra.paired import paired
+from conjugate_ppl.algebra.sums import dot
+from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.algebra.variables import Variables
+from conjugate_ppl.elimination.matrix import precision, statistic_of
+from conjugate_ppl.families.logconcave import OnInterval
+from conjugate_ppl.families.truncated import TRUNCATED_GAMMAS, TRUNCATED_NORMAL
+from conjugate_ppl.marginals import CompoundOnInterval, CompoundVonMises
 from conjugate_ppl.predictive.gaussian import location, normal, spread_of, student
 from conjugate_ppl.predictive.links import Link, Parameters, known, link
 from conjugate_ppl.predictive.rules import BETA, DIRICHLET, GAMMA
@@ -44,6 +51,8 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
     latents = {n for v in parameters.values.values() for n in v.roots}
     if latents & fitted.laws.keys():
         return _from_block(fitted, parameters)
+    if latents & fitted.matrices.keys():
+        return _from_matrix(fitted, parameters)
     if parameters.kind in DIRICHLET:
         return _from_dirichlet(fitted, parameters)
     if parameters.kind is dist.VonMises:
@@ -58,14 +67,51 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
             a, b = _beta_of(fitted, found)
             _check_apart(parameters, found)
             return _joined(rule.law(_number(a), _number(b), None, others), parameters)
+        between = _interval_of(fitted, found.site)
+        if between and found.form == "" and np.allclose(float(found.power), between[0] * rule.power(others), rtol=1e-6):
+            _check_apart(parameters, found)
+            return _joined(CompoundOnInterval(
+                _between(between, found.selection), parameters.kind, rule.parameter, rule.power(others),
+                _number(found.coefficient), others), parameters)
         law = gamma_of(fitted, found.site)
         if law is not None and found.form == "" and np.allclose(float(found.power) * law[2], rule.power(others),
                                                                 rtol=1e-6):
             _check_apart(parameters, found)
             a, b = (_number(x[found.selection]) for x in law[:2])
             return _joined(rule.law(a, b, _number(found.coefficient), others), parameters)
+    if parameters.kind in (dist.Normal, dist.LogNormal):
+        mean = _from_mean(fitted, parameters)
+        if mean is not None:
+            return _joined(mean, parameters)
     raise NoClosedForm(f"no closed form is known here for a {parameters.kind.__name__} that depends so on "
                        + ", ".join(f"`{n}`" for n in sorted(latents)))
+
+
+def _interval_of(fitted: Fitted, site: str) -> tuple[int, tuple[np.ndarray, ...]] | None:
+    """(q, natural parameter and bounds) of a truncated law, whose statistics are log z and z**q, or z and z**2 for q = 0."""
+    elimination, natural = fitted.naturals.get(site, (None, ()))
+    powers = {f.name: q for q, f in ((0, TRUNCATED_NORMAL), *TRUNCATED_GAMMAS.items())}
+    if elimination is None or elimination.family.name not in powers:
+        return None
+    return powers[elimination.family.name], natural
+
+
+def _between(law: tuple[int, tuple[np.ndarray, ...]], selection: np.ndarray) -> OnInterval:
+    return OnInterval(law[0], *(_number(x[selection]) for x in law[1]))
+
+
+def _from_mean(fitted: Fitted, parameters: Parameters) -> Any:
+    """A normal whose location is a truncated mean times a number, and another number; or None."""
+    value = parameters.values["loc"]
+    found = link(Value(value.shape, tuple(t for t in value.terms if t.atoms)))
+    between = None if found is None else _interval_of(fitted, found.site)
+    if found is None or between is None or between[0] != 0 or found.form or found.power != 1:
+        return None
+    _check_apart(parameters, found)
+    by = np.broadcast_to(sum((t.coefficient() for t in value.terms if not t.atoms), np.zeros(())), value.shape)
+    others = {"loc": _number(by), "scale": _others(parameters, "loc")["scale"]}
+    return CompoundOnInterval(_between(between, found.selection), parameters.kind, "loc", 1.0,
+                              _number(found.coefficient), others)
 
 
 def _number(x: Any) -> Any:
@@ -134,6 +180,34 @@ def _from_direction(fitted: Fitted, parameters: Parameters) -> Any:
     loc = found.coefficient * np.arctan2(s, c) + by
     return _joined(CompoundVonMises(_number(loc), _others(parameters, "loc")["concentration"],
                                     _number(np.hypot(c, s))), parameters)
+
+
+def _from_matrix(fitted: Fitted, parameters: Parameters) -> Any:
+    """A multivariate t: the covariance is the inverse of a Wishart matrix of the site's, or an inverse Wishart one, times
+    known numbers."""
+    loc = known(parameters.values["loc"]) if parameters.kind is dist.MultivariateNormal else None
+    if loc is None or parameters.joined:
+        raise NoClosedForm("it is no multivariate normal of known location, one vector an event")
+    root, variables = parameters.values["scale_tril"], Variables()
+    last = len(root.shape) - 1
+    batch = tuple(range(last - 1))
+    covariance = dot(root, root, (((last,), (last,)), (batch, batch)), lambda t: paired(variables, t)).single
+    if covariance is None or len(covariance.atoms) != 1 or not all(map(is_known, covariance.arrays)):
+        raise NoClosedForm("its covariance is no matrix of one site, scaled")
+    (atom,), c = covariance.atoms, covariance.coefficient()
+    (site,) = atom.variable.roots
+    elimination, log_det, matrix = fitted.matrices[site]
+    n = matrix.shape[-1]
+    of_precision = precision(elimination.family.name)
+    full = np.broadcast_to(atom.selection, root.shape)
+    if (statistic_of(atom, not of_precision) != 1 or any(k > 1 for k in c.shape[-2:])
+            or (full % n**2 != symmetric((n, n))).any()):
+        raise NoClosedForm(f"its covariance is not that of `{site}`, scaled")
+    number = full[..., 0, 0] // n**2
+    scale = np.broadcast_to(c[..., 0, 0], number.shape)
+    df = 2 * abs(log_det[number]) - n + 1
+    shape = -2 * matrix[number] * (scale / df)[..., None, None]
+    return dist.MultivariateStudentT(_number(df), _number(loc), _number(np.linalg.cholesky(shape)))
 
 
 def _from_block(fitted: Fitted, parameters: Parameters) -> Any:

@@ -9,7 +9,8 @@ Covariances are only ever added to: predicted ones as F P F' + T T', filtered on
 Joseph. Neither a scale of 0 nor a vague prior is inverted. The loops hold only what has to wait for the step
 before, the rest is done for all steps at once. A compiler makes one function of a loop over a few numbers
 (of steps of up to four elements, entry by entry: `gaussian/small.py`), and of a larger one a call for each
-operation of each step, a hundred times slower. Hence also several chains, one behind the other, are one.
+operation of each step, a hundred times slower. Hence also several chains, one behind the other, are one. On devices that do
+many things at once long chains are put together in another way (`parallel.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from conjugate_ppl.gaussian.small import Entries, Small, Stacked
+from conjugate_ppl.statespace.parallel import affine, in_parallel, prefixes
 
-__all__ = ["Filtered", "Steps", "filtered", "log_integral", "quadratic", "sooner"]
+__all__ = ["Filtered", "Steps", "bare", "broadcast", "dressed", "filtered", "log_integral", "over",
+           "quadratic", "sooner"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ class Filtered(NamedTuple):
     logdet: Any  # of I + P D
 
 
-def _over(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, many: tuple[int, ...], at: Any,
+def over(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, many: tuple[int, ...], at: Any,
           reverse: bool = False) -> Any:
     """`scan` over steps; what is the same at all steps stays where it is."""
     leaves, structure = jax.tree.flatten(at)
@@ -91,24 +94,19 @@ def _zeros(like: Small, lanes: tuple[int, ...], columns: int, dtype: Any) -> Sma
     return Entries(tuple(tuple(jnp.zeros(lanes, dtype) for _ in range(columns)) for _ in range(like.width)))
 
 
-def _bare(x: Small) -> Any:
+def bare(x: Small) -> Any:
     """As lists, or an array, for a loop to carry."""
     return x.array if isinstance(x, Stacked) else [list(r) for r in x.entries().rows]
 
 
-def _dressed(kind: type[Small], x: Any) -> Any:
+def dressed(kind: type[Small], x: Any) -> Any:
+    """The inverse of `bare`."""
     return Stacked(x) if kind is Stacked else Entries(tuple(map(tuple, x)))
 
 
-def _as(like: Any, x: Any) -> Any:
+def broadcast(like: Any, x: Any) -> Any:
+    """The arrays of `x`, of the types and shapes of those of `like`."""
     return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(b, a.dtype), a.shape), like, x)
-
-
-def _joseph(p: Small, r: Small, inverse: Small) -> tuple[Small, Small]:
-    """The covariance after a step, and what of a change before it is left."""
-    gain = p @ r @ inverse
-    left = (gain @ r.T).scaled(-1).plus_one()
-    return left.around(p) + gain.gram(), left
 
 
 def filtered(x: Steps) -> Filtered:
@@ -118,27 +116,36 @@ def filtered(x: Steps) -> Filtered:
 
 def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...], columns: int
               ) -> Filtered:
-    r, kind = d.root(), type(f)
+    r = d.root()
     dtype = jnp.result_type(*jax.tree.leaves((f, noise, m, d, h)))
     lanes = (1,) if columns else many[1:]
-    start = (_bare(_zeros(f, (columns,) if columns else lanes, 1, dtype)),
+    if in_parallel(many[0]):
+        mean, covariance = prefixes(f, noise, m, r, h, many, lanes, (columns,) if columns else lanes, dtype)
+    else:
+        mean, covariance = _one_by_one(f, noise, m, r, h, many, columns, lanes, dtype)
+    p = f.around(_later(covariance)) + noise
+    inverse, logdet = r.T.around(p).plus_one().swept()
+    left = p.joseph(r, inverse)[1]
+    return Filtered(mean, covariance, f @ _later(mean) + m, left, r.around(inverse), logdet)
+
+
+def _one_by_one(f: Small, noise: Small, m: Small, r: Small, h: Small, many: tuple[int, ...], columns: int,
+                lanes: tuple[int, ...], dtype: Any) -> tuple[Small, Small]:
+    kind = type(f)
+    start = (bare(_zeros(f, (columns,) if columns else lanes, 1, dtype)),
              _zeros(f, lanes, f.width, dtype).lower_half())
 
     def step(before: tuple[Any, Any], at: tuple[Any, ...]) -> tuple[Any, Any]:
-        mean, covariance = _dressed(kind, before[0]), kind.of_half(before[1])
+        mean, covariance = dressed(kind, before[0]), kind.of_half(before[1])
         f, noise, m, r, h = at
         p = f.around(covariance) + noise
-        covariance, left = _joseph(p, r, (r.T.around(p)).plus_one().swept()[0])
+        covariance, left = p.joseph(r, r.T.around(p).plus_one().swept()[0])
         mean = left @ (f @ mean + m) + covariance @ h
-        after = _as(start, (_bare(mean), covariance.lower_half()))
+        after = broadcast(start, (bare(mean), covariance.lower_half()))
         return after, after
 
-    mean, half = _over(step, start, many, (f, noise, m, r, h))
-    mean, covariance = _dressed(kind, mean), kind.of_half(half)
-    p = f.around(_later(covariance)) + noise
-    inverse, logdet = r.T.around(p).plus_one().swept()
-    left = _joseph(p, r, inverse)[1]
-    return Filtered(mean, covariance, f @ _later(mean) + m, left, r.around(inverse), logdet)
+    mean, half = over(step, start, many, (f, noise, m, r, h))
+    return dressed(kind, mean), kind.of_half(half)
 
 
 def _later(a: Any) -> Any:
@@ -206,20 +213,14 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
     with respect to a predicted mean, gg' and -n / 2 are those with respect to its covariance."""
     f, noise, m, d, h = primals
     at = _filtered(f, noise, m, d, h, many, columns)
-    kind, onward = type(f), sooner(f).T
+    onward = sooner(f).T
     push = at.left.T @ h + (at.precision @ at.guess).scaled(-1)
-    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (_bare(at.mean), at.covariance.lower_half()))
-
-    def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
-        g, n = _dressed(kind, after[0]), kind.of_half(after[1])
-        onward, back, push, precision = now
-        g = back @ (onward @ g) + push
-        n = back.around(onward.around(n)) + precision
-        before = _as(start, (_bare(g), n.lower_half()))
-        return before, before
-
-    g, half = _over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
-    g, n = _dressed(kind, g), kind.of_half(half)
+    lanes = (1,) if columns else many[1:]
+    if in_parallel(many[0]):
+        dtype = jnp.result_type(*jax.tree.leaves(at.mean))
+        g, n = affine(at.left.T @ onward, push, at.precision, many, lanes, (columns,) if columns else lanes, dtype)
+    else:
+        g, n = _from_the_end(at, onward, push, many)
     mean = at.mean + at.covariance @ (onward @ sooner(g))
     before = _later(at.covariance) @ f.T
     df, dnoise, dm, dd, dh = (x.as_change() for x in tangents)
@@ -234,4 +235,20 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
         _sum(n.inner(dnoise), many) + _sum(spread.inner(dd), many))
     square = change + change.T
     results = _results(at, h, many, columns)
-    return results, _as(results, (square, volume))
+    return results, broadcast(results, (square, volume))
+
+
+def _from_the_end(at: Filtered, onward: Small, push: Small, many: tuple[int, ...]) -> tuple[Small, Small]:
+    kind = type(at.left)
+    start = jax.tree.map(lambda x: jnp.zeros_like(x[-1]), (bare(at.mean), at.covariance.lower_half()))
+
+    def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
+        g, n = dressed(kind, after[0]), kind.of_half(after[1])
+        onward, back, push, precision = now
+        g = back @ (onward @ g) + push
+        n = back.around(onward.around(n)) + precision
+        before = broadcast(start, (bare(g), n.lower_half()))
+        return before, before
+
+    g, half = over(step, start, many, (onward, at.left.T, push, at.precision), reverse=True)
+    return dressed(kind, g), kind.of_half(half)

@@ -24,21 +24,21 @@ _SIDE_BY_SIDE = 32  # chains that are worth a loop of vectors instead of one of 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Noise:
-    """The scale of some elements' own noise: its number in the graph, the shape it is brought to, and the
-    pairs of elements that its entries belong to; entries of one class are equal. Those of its numbers that
+    """The scales of all elements that have noise of their own: their numbers in the graph and the shapes they are
+    brought to, and the pairs of elements that their entries belong to; entries of one class are equal. Those that
     must not be negative and are not proved so are `signed`."""
 
-    number: int
-    shape: tuple[int, ...]
+    scales: tuple[tuple[int, tuple[int, ...]], ...]
     rows: np.ndarray
     columns: np.ndarray
-    entries: np.ndarray  # positions in the flat scale
+    entries: np.ndarray  # positions in the flat scales, one after the other
     classes: np.ndarray
     signed: np.ndarray | None
 
     def scale(self, values: Values) -> Any:
-        """The numbers of the scale, flat; NaN for a negative one, of which only the square would be seen."""
-        out = jnp.broadcast_to(jnp.asarray(values.evaluate(self.number), values.dtype), self.shape).reshape(-1)
+        """All numbers, flat; NaN for a negative one, of which only the square would be seen."""
+        flat = [jnp.broadcast_to(jnp.asarray(values.evaluate(n), values.dtype), s).reshape(-1) for n, s in self.scales]
+        out = flat[0] if len(flat) == 1 else jnp.concatenate(flat)
         return out if self.signed is None else jnp.where(self.signed & (out < 0), jnp.nan, out)
 
 
@@ -140,7 +140,7 @@ class ChainModel:
     to which the log density given the chain is linear: each has a column of its own."""
 
     def __init__(self, layers: Layers, size: int, likelihood: Reduced, locations: Reduced,
-                 noise: tuple[Noise, ...], beside: int = 0) -> None:
+                 noise: Noise, beside: int = 0) -> None:
         self.layers, self.size, self.beside = layers, size, beside
         self._likelihood, self._locations, self._noise = likelihood, locations, noise
         n = layers
@@ -234,29 +234,25 @@ class ChainModel:
 
     def _t(self, values: Values) -> Small:
         """The scales of the steps' own noise."""
-        n, count = self.layers, int(np.prod(self.many))
-        scales = [p.scale(values) for p in self._noise]
+        n, p, count = self.layers, self._noise, int(np.prod(self.many))
+        scale = p.scale(values)
         # a place without an element is one of its own, of which nothing is known
         there = n.there if self._one else n.there.swapaxes(0, 1)
         missing = ~there.reshape(count, n.width)
 
         def entry(i: int, j: int) -> Any:
-            found = [(p, scale, own) for p, scale in zip(self._noise, scales, strict=True) if len(
-                own := np.flatnonzero((n.place[p.rows] == i) & (n.place[p.columns] == j)))]
-            if not found and not (i == j and missing[:, i].any()):
+            own = np.flatnonzero((n.place[p.rows] == i) & (n.place[p.columns] == j))
+            loose = missing[:, i] & (i == j)
+            if not len(own) and not loose.any():
                 return 0
-            for p, scale, own in found:
-                if len(own) == count and (p.classes[own] == p.classes[own[0]]).all():
-                    return scale[int(p.entries[own[0]])]
-            out = values.number(np.where(missing[:, i] & (i == j), 1.0, 0.0))
-            for p, scale, own in found:
-                out = out.at[self._at[p.rows[own]]].set(scale[p.entries[own]])
-            return out.reshape(self.many)
+            if len(own) == count and (p.classes[own] == p.classes[own[0]]).all():
+                return scale[int(p.entries[own[0]])]
+            out = values.number(np.where(loose, 1.0, 0.0))
+            return out.at[self._at[p.rows[own]]].set(scale[p.entries[own]]).reshape(self.many)
 
         def stacked() -> Any:
             out = values.number(missing[..., None] * np.eye(n.width))
-            for p, scale in zip(self._noise, scales, strict=True):
-                out = out.at[self._at[p.rows], n.place[p.rows], n.place[p.columns]].set(scale[p.entries])
+            out = out.at[self._at[p.rows], n.place[p.rows], n.place[p.columns]].set(scale[p.entries])
             return out.reshape(*self.many, n.width, n.width)
 
         return small(n.width, entry, stacked)
@@ -271,6 +267,13 @@ class ChainModel:
     def shape(self) -> tuple[int, int, int]:
         """(chains side by side, steps, width)"""
         return (1 if self._one else self.layers.chains, self.many[0], self.layers.width)
+
+    @property
+    def noisy(self) -> np.ndarray:
+        """Which places hold an element with noise of its own, shape as `shape`."""
+        out = np.zeros(int(np.prod(self.shape)), bool)
+        out[self.layers.vector[self._noise.rows]] = True
+        return out.reshape(self.shape)
 
     def unpack(self, x: Any) -> Any:
         """The inverse of `pack`."""

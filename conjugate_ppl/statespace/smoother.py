@@ -1,4 +1,18 @@
-"""Smoother, draws and densities of a Gaussian chain (Rauch, Tung and Striebel 1965), given its filter."""
+"""Draws, densities and moments of a Gaussian chain, from a recursion backwards.
+
+With what is seen from step t on written as a function of x[t],
+
+    log likelihood = q[t]'x[t] - 1/2 x[t]'N[t]x[t] + constant,
+
+each step given the one before is normal in the noise u[t] of
+
+    x[t] = F[t] x[t-1] + m[t] + T[t] u[t]:
+
+precision I + T'NT, linear part T'(q - N (F x[t-1] + m)). The recursion of (q, N) is that of the filter with T in
+the place of the root of D (Mayne 1966), and in the same way nothing is subtracted or inverted that may be 0: a
+scale of 0 leaves u[t] as it was, which is how what is computed without noise from other steps has a place in a
+chain.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from conjugate_ppl.gaussian.small import of_array
-from conjugate_ppl.statespace.filter import Steps, filtered, sooner
+from conjugate_ppl.statespace.filter import Steps, bare, broadcast, dressed, over
 
-__all__ = ["Backward", "backward", "draw", "log_prob", "smoothed"]
+__all__ = ["Forward", "draw", "forward", "log_probs", "smoothed"]
 
 
 def _product(a: Any, b: Any) -> Any:
@@ -27,31 +40,46 @@ def _transposed(a: Any) -> Any:
     return jnp.swapaxes(a, -1, -2)
 
 
-class Backward(NamedTuple):
-    """Each step given the next: x[t] = g[t] + b[t] x[t+1] + c[t] w, where w has precision low[t] low[t]'."""
+class Forward(NamedTuple):
+    """Each step given the one before: x[t] = g[t] + b[t] x[t-1] + t[t] e[t], e[t] of precision low[t] low[t]'."""
 
     g: Any
     b: Any
-    c: Any
+    t: Any
     low: Any
+    inverse: Any  # of low
 
     @property
     def spread(self) -> Any:
-        """A factor of each covariance: c low'^-1."""
-        return _transposed(_divided(self.low, _transposed(self.c)))
+        """A factor of each step's covariance."""
+        return _product(self.t, _transposed(self.inverse))
 
 
-def backward(steps: Steps) -> Backward:
-    """The chain read from its end: of x[t] = mean[t] + c w, what x[t+1] says about w is
+def forward(steps: Steps) -> Forward:
+    """The chain read from its beginning. All arrays have a first axis of chains side by side."""
+    f, t, m, d, h = steps.f, steps.t, steps.m, steps.d, steps.h
+    dtype = jnp.result_type(*jax.tree.leaves((f, t, m, d, h)))
+    kind = type(f)
+    half = d.filled(steps.many, dtype).lower_half()
+    start = jax.tree.map(lambda x: jnp.zeros_like(x[0]), (bare(h.filled(steps.many, dtype)), half))
 
-        F c w + T u = x[t+1] - F mean[t] - m,   with precision I + (T^-1 F c)'(T^-1 F c).
+    def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
+        onward, t, m, d, h = now
+        q, n = dressed(kind, after[0]), kind.of_half(after[1])
+        here, n = q + h, n + d
+        inside, left = n.joseph(t, t.T.around(n).plus_one().swept()[0])
+        before = onward.T @ (left @ (here + (n @ m).scaled(-1))), onward.T.around(inside)
+        kept = bare(here), n.lower_half()
+        return broadcast(start, (bare(before[0]), before[1].lower_half())), broadcast(start, kept)
 
-    All arrays have a first axis of chains side by side.
-    """
-    found = filtered(steps)
-    dtype = jnp.result_type(*jax.tree.leaves(found))
-    return jax.vmap(_backward)(*(_by_chain(x.stacked(steps.many, dtype)) for x in (
-        steps.f, steps.t, steps.m, found.mean, found.covariance)))
+    q, n = over(step, start, steps.many, (f, t, m, d, h), reverse=True)
+    q, n = dressed(kind, q), kind.of_half(n)
+    low = t.T.around(n).plus_one().lower()
+    inverse = low.inverse_lower()
+    gain = (t @ inverse.T).gram()  # of x[t] to what is seen
+    stay = (gain @ n).scaled(-1).plus_one()
+    g, *rest = (_by_chain(x.stacked(steps.many, dtype)) for x in (stay @ m + gain @ q, stay @ f, t, low, inverse))
+    return Forward(g[..., 0], *rest)
 
 
 def _by_chain(x: Any) -> Any:
@@ -59,75 +87,41 @@ def _by_chain(x: Any) -> Any:
     return x[None] if x.ndim == 3 else jnp.moveaxis(x, 1, 0)
 
 
-def _backward(f: Any, t: Any, m: Any, mean: Any, covariance: Any) -> Backward:
-    m, mean = m[..., 0], mean[..., 0]
-    eye = jnp.eye(m.shape[-1], dtype=m.dtype)
-    c = _root(covariance)
-    f, m, t = sooner(f), sooner(m), jnp.concatenate([t[1:], eye[None]])
-    scaled = _divided(t, _product(f, c))
-    low = of_array(eye + _product(_transposed(scaled), scaled)).lower().stacked(t.shape[:1], t.dtype)
-    pull = _divided(low, _transposed(scaled))
-    b = _product(_product(c, _transposed(_divided(low, eye))),
-                 _product(pull, _divided(t, eye)))
-    return Backward(mean - _apply(b, _apply(f, mean) + m), b, c, low)
+def draw(ahead: Forward, noise: Any) -> Any:
+    """All steps, from the first to the last."""
+    moves = ahead.g + _apply(ahead.spread, noise)
 
-
-def _root(d: Any) -> Any:
-    """A lower triangular r with r r' = d; what is left of a pivot is no less than rounding."""
-    n = d.shape[-1]
-    columns: list[Any] = []
-    for j in range(n):
-        left = d[..., :, j] - sum((c * c[..., j, None] for c in columns), jnp.zeros_like(d[..., j]))
-        pivot = jnp.maximum(left[..., j, None], 4 * n * jnp.finfo(d.dtype).eps * d[..., j, j, None])
-        left = jnp.where(jnp.arange(n) == j, pivot, left)
-        columns.append(jnp.where(jnp.arange(n) >= j, left / jnp.sqrt(pivot), 0.0))
-    return jnp.stack(columns, -1)
-
-
-def _divided(low: Any, x: Any) -> Any:
-    """low^-1 x for lower triangular matrices, row by row."""
-    x = jnp.broadcast_to(x, low.shape[:-1] + x.shape[-1:])
-    rows: list[Any] = []
-    for i in range(low.shape[-1]):
-        known = sum((low[..., i, k, None] * r for k, r in enumerate(rows)), jnp.zeros_like(x[..., i, :]))
-        rows.append((x[..., i, :] - known) / low[..., i, i, None])
-    return jnp.stack(rows, -2)
-
-
-def draw(back: Backward, noise: Any) -> Any:
-    """All steps, from the last to the first."""
-    moves = back.g + _apply(back.spread, noise)
-
-    def step(after: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+    def step(before: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
         move, b = x
-        now = move + _apply(b, after)
+        now = move + _apply(b, before)
         return now, now
 
-    return lax.scan(step, jnp.zeros_like(moves[0]), (moves, back.b), reverse=True)[1]
+    return lax.scan(step, jnp.zeros_like(moves[0]), (moves, ahead.b))[1]
 
 
-def log_prob(back: Backward, x: Any) -> Any:
-    """Log density of all steps, each given the next."""
-    gap = x - back.g - _apply(back.b, sooner(x))
-    w = _divided(back.c, gap[..., None])[..., 0]
+def log_probs(ahead: Forward, x: Any, noisy: Any) -> Any:
+    """Log density of each step's elements given the step before: of those that have noise of their own; standard
+    normal at 0 for others."""
+    gap = x - ahead.g - _apply(ahead.b, jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]))
+    own = jnp.where(noisy, jnp.diagonal(ahead.t, axis1=-2, axis2=-1), 1.0)
+    noise: list[Any] = []
+    for i in range(x.shape[-1]):
+        left = gap[..., i] - sum((ahead.t[..., i, k] * e for k, e in enumerate(noise)), 0.0)
+        noise.append(jnp.where(noisy[..., i], left, 0.0) / own[..., i])
+    w = _apply(_transposed(ahead.low), jnp.stack(noise, -1))
+    logdet = jnp.sum(jnp.log(jnp.diagonal(ahead.low, axis1=-2, axis2=-1)), -1) - jnp.sum(jnp.log(own), -1)
+    return logdet - 0.5 * jnp.sum(w**2, -1) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
-    def log_diagonal(a: Any) -> Any:
-        return jnp.sum(jnp.log(jnp.diagonal(a, axis1=-2, axis2=-1)))
 
-    return (-0.5 * jnp.sum(_apply(_transposed(back.low), w) ** 2) + log_diagonal(back.low)
-            - log_diagonal(back.c) - 0.5 * x.size * math.log(2 * math.pi))
-
-
-def smoothed(back: Backward) -> tuple[Any, Any]:
+def smoothed(ahead: Forward) -> tuple[Any, Any]:
     """Mean and variance of every element given everything."""
-    def step(after: tuple[Any, Any], x: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+    def step(before: tuple[Any, Any], x: tuple[Any, Any, Any]) -> tuple[Any, Any]:
         g, b, spread = x
-        mean, covariance = after
+        mean, covariance = before
         mean = g + _apply(b, mean)
-        covariance = _product(_product(b, covariance), _transposed(b)) \
-            + _product(spread, _transposed(spread))
+        covariance = _product(_product(b, covariance), _transposed(b)) + _product(spread, _transposed(spread))
         return (mean, covariance), (mean, jnp.diagonal(covariance))
 
-    start = (jnp.zeros_like(back.g[0]), jnp.zeros_like(back.b[0]))
-    out: tuple[Any, Any] = lax.scan(step, start, (back.g, back.b, back.spread), reverse=True)[1]
+    start = (jnp.zeros_like(ahead.g[0]), jnp.zeros_like(ahead.b[0]))
+    out: tuple[Any, Any] = lax.scan(step, start, (ahead.g, ahead.b, ahead.spread))[1]
     return out

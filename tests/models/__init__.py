@@ -4,13 +4,16 @@ from models import (
     composition,
     elementwise,
     finite,
+    forms,
     gaussian,
     gaussian_blocks,
     handlers,
+    matrices,
+    mixed,
     relations,
     statespace,
 )
 from models.table import CASES, Case
 
-__all__ = ["CASES", "Case", "composition", "elementwise", "finite", "gaussian", "gaussian_blocks",
-           "handlers", "relations", "statespace"]
+__all__ = ["CASES", "Case", "composition", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
+           "handlers", "matrices", "mixed", "relations", "statespace"]

@@ -161,14 +161,14 @@ def unknown_totals(y):
 # -- one latent for many elements, and several latents -----------------------------------------------
 
 
-@case("tau", FEW)
+@case("tau rate", FEW)
 def change_point(y):
     rate = sample("rate", dist.Gamma(2.0, 1.0).expand([2]).to_event(1))
     tau = sample("tau", dist.DiscreteUniform(1, 4))
     sample("y", dist.Poisson(jnp.where(jnp.arange(len(y)) < tau, rate[0], rate[1])), obs=y)
 
 
-@case("model", Y, X)
+@case("model b", Y, X)
 def choice_of_a_model(y, x):
     b = sample("b", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
     model = sample("model", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
@@ -271,7 +271,7 @@ def hidden_markov_backwards(y):
     scan(step, 1, y, reverse=True)
 
 
-@case("z", PAIR, THERE)
+@case("z", PAIR, THERE, relation="discrete-chain")
 def several_sequences(y, there):
     steps = sample("steps", dist.Dirichlet(jnp.ones((2, 2))).to_event(1))
 
@@ -343,3 +343,105 @@ def autologistic_chain(y):
         return (z, total + 1.0), None
 
     scan(step, (0, 0.0), y)
+
+
+# -- chains of a higher order, chains that meet, small graphs ------------------------------------------
+
+
+@case("z", SHORT)
+def chain_of_order_two(y):
+    mu = sample("mu", dist.Normal(0.0, 3.0).expand([2]))
+
+    def step(carry, seen):
+        one, two = carry
+        z = sample("z", dist.Bernoulli(0.2 + 0.3 * one + 0.2 * two))
+        sample("y", dist.Normal(mu[z], 1.0), obs=seen)
+        return (z, one), None
+
+    scan(step, (0, 1), y)
+
+
+@case("z0 z1 z2 z3 z4", SHORT)
+def chain_of_order_two_as_a_python_loop(y):
+    b = sample("b", dist.Normal(0.0, 1.0).expand([3]))
+    one, two = 0, 1
+    for t, seen in enumerate(y):
+        z = sample(f"z{t}", dist.Categorical(logits=b * (1.0 + one - 0.5 * two)))
+        sample(f"y{t}", dist.Normal(1.0 * z, 1.0), obs=seen)
+        one, two = z, one
+
+
+@case("kind z", PAIR)
+def chains_of_order_two_of_kinds(y):
+    """The emissions differ with the states of two steps."""
+    mu = sample("mu", dist.Normal(0.0, 3.0).expand([2, 2]))
+    with plate("sequences", len(y)):
+        kind = sample("kind", dist.Bernoulli(0.4))
+
+    def step(carry, seen):
+        one, two = carry
+        with plate("sequences", len(y)):
+            z = sample("z", dist.Bernoulli(0.2 + 0.3 * one + 0.2 * two + 0.2 * kind))
+            sample("y", dist.Normal(mu[z, one], 1.0), obs=seen)
+        return (z, one), None
+
+    scan(step, (jnp.zeros(len(y), int), jnp.zeros(len(y), int)), y.T)
+
+
+@case("a b", SHORT[:4])
+def chains_that_meet(y):
+    """A factorial hidden Markov model."""
+    mu = sample("mu", dist.Normal(0.0, 3.0).expand([2, S]))
+
+    def step(carry, seen):
+        a = sample("a", dist.Bernoulli(0.2 + 0.5 * carry[0]))
+        b = sample("b", dist.Categorical(jnp.asarray(STEPS)[carry[1]]))
+        sample("y", dist.Normal(mu[a, b], 1.0), obs=seen)
+        return (a, b), None
+
+    scan(step, (0, 0), y)
+
+
+@case("z", Y[:6].reshape(2, 3))
+def grid(y):
+    b = sample("b", dist.Normal(0.0, 1.0))
+    z = sample("z", dist.Bernoulli(0.4).expand([2, 3]).to_event(2))
+    numpyro.factor("down", b * jnp.where(z[1:] == z[:-1], 1.0, 0.0))
+    numpyro.factor("across", b * jnp.where(z[:, 1:] == z[:, :-1], 1.0, 0.0))
+    sample("y", dist.Normal(2.0 * z, 1.0).to_event(2), obs=y)
+
+
+@case("z", SHORT)
+def ring(y):
+    b = sample("b", dist.Normal(0.0, 1.0))
+    z = sample("z", dist.Categorical(jnp.ones(S) / S).expand([len(y)]))
+    numpyro.factor("ring", b * jnp.where(z == jnp.roll(z, 1), 1.0, 0.0))
+    sample("y", dist.Normal(1.0 * z, 1.0), obs=y)
+
+
+@case("g0 g1 g2 g3 g4 g5", BINARY[:3])
+def pedigree(y):
+    """Genes of two founders, their children, and the child of one of these and another founder."""
+    risk = sample("risk", dist.Beta(2.0, 2.0).expand([3]).to_event(1))
+    copies = dist.Binomial(2, 0.3)
+
+    def child(name, one, other):
+        p, q = 0.5 * one, 0.5 * other
+        return sample(name, dist.Categorical(jnp.stack([(1 - p) * (1 - q), p + q - 2 * p * q, p * q])))
+
+    g0, g1, g2 = (sample(f"g{i}", copies) for i in range(3))
+    g3, g4 = child("g3", g0, g1), child("g4", g0, g1)
+    g5 = child("g5", g3, g2)
+    for i, g in enumerate((g3, g4, g5)):
+        sample(f"y{i}", dist.Bernoulli(risk[g]), obs=y[i])
+
+
+@case("a b", SHORT[:3])
+def elements_that_meet_twice(y):
+    """What the first element of `a` leaves is of one element of `b`, what the second leaves of two."""
+    c = sample("c", dist.Normal(0.0, 1.0).expand([2, S]))
+    a = sample("a", dist.Bernoulli(0.4).expand([2]))
+    b = sample("b", dist.Categorical(jnp.ones(S) / S).expand([3]))
+    numpyro.factor("one", c[a, b[np.array([0, 1])]])
+    numpyro.factor("other", jnp.sin(c)[a, b[np.array([0, 2])]])
+    sample("y", dist.Normal(1.0 * b, 1.0), obs=y)

@@ -15,7 +15,6 @@ from models.table import (
     MATRIX,
     OUTCOME,
     POSITIVE,
-    ROOT,
     SEEN,
     G,
     N,
@@ -257,38 +256,7 @@ def autoregression_with_a_common_scale(y):
     sample("y", dist.Normal(lags @ phi, 1 / jnp.sqrt(tau)), obs=y[2:])
 
 
-# -- matrices ----------------------------------------------------------------------------------------
-
-CENTRE = np.array([0.2, -0.1, 0.5])
-# one for each group: of a single matrix JAX takes a diagonal in a way that it keeps for one precision
-MATRICES, ROOTS = np.stack([MATRIX] * G), np.stack([ROOT] * G)
-
-
-@case("p l", POINTS, GROUP)
-def wishart_precisions(y, g):
-    k = sample("k", dist.LogNormal(1.5, 0.2))
-    m = sample("m", dist.Gamma(2.0, 1.0))
-    with plate("g", G):
-        p = sample("p", dist.Wishart(3.0 + k, scale_tril=jnp.asarray(ROOTS)))
-        rows = sample("l", dist.WishartCholesky(4.5, scale_tril=jnp.asarray(ROOTS)))
-    with plate("rows", N), handlers.mask(mask=jnp.asarray(SEEN)):
-        sample("y", dist.MultivariateNormal(jnp.asarray(CENTRE), precision_matrix=p[g]), obs=y)
-        sample("z", dist.MultivariateNormal(k, precision_matrix=p[g] * jnp.arange(1.0, N + 1)[:, None, None]), obs=y)
-        sample("w", dist.MultivariateNormal(m, precision_matrix=m * rows[g] @ rows[g].swapaxes(-1, -2)), obs=y)
-    sample("u", dist.MultivariateNormal(m, precision_matrix=p[2:3] * m), obs=y)
-
-
-@case("s l", POINTS, GROUP)
-def wishart_covariances(y, g):
-    m = sample("m", dist.Gamma(2.0, 1.0))
-    with plate("g", G):
-        s = sample("s", dist.InverseWishart(4.5, scale_matrix=m * jnp.asarray(MATRICES)))
-        rows = sample("l", dist.InverseWishartCholesky(4.5, scale_tril=jnp.asarray(ROOTS)))
-    with plate("rows", N), handlers.mask(mask=jnp.asarray(SEEN)):
-        sample("y", dist.MultivariateNormal(jnp.asarray(CENTRE), covariance_matrix=s[g]), obs=y)
-        sample("w", dist.MultivariateNormal(m, scale_tril=rows[g]), obs=y)
-        sample("v", dist.MultivariateNormal(0.0, scale_tril=jnp.sqrt(m) * rows[g]), obs=y)
-    sample("u", dist.MultivariateNormal(m, covariance_matrix=s[2:3] * m), obs=y)
+# -- fields, and scales of each group -----------------------------------------------------------------
 
 
 @case("tau", COUNT, relation="gamma-icar")

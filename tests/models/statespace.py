@@ -310,3 +310,113 @@ def one_variance_for_all_of_a_chain(y):
         return x, None
 
     scan(step, 0.0, y)
+
+
+@case("first season level", Y)
+def seasons_as_a_vector(y):
+    """The last three quarters as one vector, the first ones latent; a month that goes round besides."""
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+    first = sample("first", dist.Normal(0.0, 2.0).expand([3]))
+
+    def step(carry, seen):
+        level, seasons, month = carry
+        new = sample("season", dist.Normal(-jnp.sum(seasons), scales[0]))
+        level = sample("level", dist.Normal(level, scales[1]))
+        sample("y", dist.Normal(level + new + month[0], scales[2]), obs=seen)
+        return (level, jnp.concatenate([new[None], seasons[:-1]]), jnp.roll(month, -1)), None
+
+    scan(step, (0.0, first, jnp.array([1.0, -0.5, 0.0, 0.3])), y)
+
+
+@case("first season level", SERIES)
+def season_of_a_year_ago(y):
+    """Only it is read, of a vector that is rolled; two series."""
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+    first = sample("first", dist.Normal(0.0, 2.0).expand([4, 2]))
+
+    def step(carry, seen):
+        level, seasons = carry
+        with plate("series", 2):
+            new = sample("season", dist.Normal(seasons[-1], scales[0]))
+            level = sample("level", dist.Normal(level, scales[1]))
+            sample("y", dist.Normal(level + new, scales[2]), obs=seen)
+        return (level, jnp.roll(seasons, 1, 0).at[0].set(new)), None
+
+    scan(step, (jnp.zeros(2), first), y.T)
+
+
+@case("x", Y)
+def lags_as_a_vector(y):
+    phi = sample("phi", dist.Uniform(-0.3, 0.3).expand([3]))
+
+    def step(carry, seen):
+        lags, two = carry
+        x = sample("x", dist.Normal(jnp.dot(phi, lags) + 0.1 * two[1], 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return (jnp.concatenate([x[None], lags[:-1]]), jnp.stack([x, two[0]])), x
+
+    scan(step, (jnp.ones(3), jnp.zeros(2)), y)
+
+
+@case("start shocks", 1e3 + Y)
+def walk_as_a_running_sum(y):
+    """What is read is the start and the sum together: the start enters the first step alone."""
+    sigma = sample("sigma", dist.HalfNormal(1.0))
+    start = sample("start", dist.Normal(900.0, 200.0))
+    shocks = sample("shocks", dist.Normal(0.0, 1.0).expand([len(y)]))
+    sample("y", dist.Normal(start + sigma * jnp.cumsum(shocks), 0.5), obs=y)
+
+
+@case("start shocks turns", HOLED[:, None] + np.arange(2.0), SEEN)
+def trends_as_running_sums(y, seen):
+    """Two series, some values of which are missing; a running sum of running sums."""
+    scales = sample("scales", dist.HalfNormal(1.0).expand([3]))
+    start = sample("start", dist.Normal(0.0, 3.0).expand([2]))
+    shocks = sample("shocks", dist.Normal(0.0, 1.0).expand(list(y.shape)))
+    turns = sample("turns", dist.Normal(0.0, scales[0]).expand(list(y.shape)))
+    level = start + jnp.cumsum(jnp.cumsum(turns, 0) + scales[1] * shocks, 0)
+    with handlers.mask(mask=seen[:, None]):
+        sample("y", dist.Normal(level, scales[2]), obs=y)
+
+
+@case("shock b", Y, X)
+def autoregression_by_shocks(y, design):
+    """Nothing in the loop is sampled but standard normals; coefficients enter what is carried."""
+    phi = sample("phi", dist.Uniform(-1.0, 1.0))
+    sigma = sample("sigma", dist.HalfNormal(1.0))
+    b = sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+
+    def step(x, row):
+        seen, now = row
+        x = phi * x + now @ b + sigma * sample("shock", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, 1.0, (y, design))
+
+
+@case("level slope", Y)
+def exponential_smoothing(y):
+    """Holt's: no noise but that of the data; all states follow from the first ones."""
+    gain = sample("gain", dist.Uniform(0.0, 1.0).expand([2]))
+    noise = sample("noise", dist.HalfNormal(1.0))
+    start = sample("level", dist.Normal(0.0, 5.0)), sample("slope", dist.Normal(0.0, 1.0))
+
+    def step(carry, seen):
+        level, slope = carry
+        sample("y", dist.Normal(level + slope, noise), obs=seen)
+        new = level + slope + gain[0] * (seen - level - slope)
+        return (new, 0.9 * slope + gain[1] * (new - level - slope)), None
+
+    (level, _), _ = scan(step, start, y)
+    sample("next", dist.Normal(level, noise), obs=1.0)
+
+
+@case("mean x0 x1 x2 x3 x4 x5 x6 x7 x8 x9", Y)
+def steps_of_a_python_loop(y):
+    scale = sample("scale", dist.HalfNormal(1.0))
+    mean = sample("mean", dist.Normal(0.0, 3.0))
+    x = sample("x0", dist.Normal(mean, 2.0))
+    for t in range(9):
+        x = sample(f"x{t + 1}", dist.Normal(mean + 0.8 * (x - mean), scale))
+        sample(f"y{t}", dist.Normal(x, 0.5), obs=y[t])

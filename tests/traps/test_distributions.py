@@ -33,7 +33,7 @@ LIKELIHOODS = {
     "subclass of Categorical": (lambda a: dist.OrderedLogistic(a, CUTS), np.array([0, 2])),
     "mixture": (lambda a: dist.MixtureGeneral(HALVES, [dist.Normal(m, 1.0) for m in (a, -a)]), Y),
     "copula": (lambda a: dist.GaussianCopula(dist.Normal(a + LOW, 1.0), jnp.eye(4)), Y),
-    "low rank": (lambda a: dist.LowRankMultivariateNormal(a + LOW, jnp.ones((4, 1)), 1 + LOW), Y),
+    "multivariate t": (lambda a: dist.MultivariateStudentT(4.0, a + LOW, jnp.eye(4)), Y),
 }
 
 

@@ -1,0 +1,92 @@
+"""Rules of addition, multiplication, division and powers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conjugate_ppl.algebra.monomial import Unknown, power, simplify
+from conjugate_ppl.algebra.operands import full, shape_of, value_of
+from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.algebra.value import add, multiply
+from conjugate_ppl.algebra.variables import Opaque
+
+if TYPE_CHECKING:
+    from conjugate_ppl.algebra.walk import Walk
+    from conjugate_ppl.graph import Equation
+
+__all__ = ["ARITHMETIC"]
+
+Rule = Callable[..., Any]
+
+
+def _add(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = shape_of(x, y)
+    return add(full(x, shape), full(y, shape))
+
+
+def _sub(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = shape_of(x, y)
+    return add(full(x, shape), full(y, shape), -1)
+
+
+def _neg(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return Value(x.shape, tuple(t.scaled(-1.0) for t in x.terms))
+
+
+def _mul(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = shape_of(x, y)
+    return multiply(full(x, shape), full(y, shape))
+
+
+def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    shape = shape_of(x, y)
+    y = simplify(walk, value_of(y))
+    if y.single is None and not y.roots & walk.candidates:
+        y = _as_one(walk, eqn.inputs[1], y)
+    return multiply(full(x, shape), power(walk, full(y, shape), Fraction(-1)))
+
+
+def _as_one(walk: Walk, number: int, x: Value) -> Value:
+    """A sum free of the candidates (`s + 0.1`) as one variable: a coefficient like any other."""
+    positive = all(is_known(c) and bool((c > 0).all()) for t in x.terms for c in t.coefficients) and (
+        all(a.variable.positive for t in x.terms for a in t.atoms))
+    return Value.of(walk.variables.once(("whole", number), lambda: Opaque(
+        f"sum#{number}", int(np.prod(x.shape)), positive, x.roots, number)), x.shape)
+
+
+def _integer_pow(walk: Walk, eqn: Equation, x: Value) -> Value:
+    y = eqn.params["y"]
+    if y == 2:
+        return multiply(x, x)
+    return power(walk, x, Fraction(y))
+
+
+def _square(walk: Walk, eqn: Equation, x: Value) -> Value:
+    return multiply(x, x)
+
+
+def _root(p: Fraction) -> Rule:
+    return lambda walk, eqn, x: power(walk, x, p)
+
+
+def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    if isinstance(y, Value) or not is_known(y):
+        raise Unknown("a power whose exponent depends on a latent or on traced data")
+    exponents = np.unique(y)
+    if exponents.size != 1 or not np.isfinite(exponents[0]):
+        raise Unknown("a power whose exponent differs from element to element")
+    p = Fraction(float(exponents[0]))
+    if p == 2:
+        return multiply(value_of(x), value_of(x))
+    return power(walk, value_of(x), p)
+
+
+ARITHMETIC: dict[str, Rule] = {
+    "add": _add, "add_any": _add, "sub": _sub, "neg": _neg, "mul": _mul, "div": _div,
+    "integer_pow": _integer_pow, "square": _square, "pow": _pow,
+    "sqrt": _root(Fraction(1, 2)), "rsqrt": _root(Fraction(-1, 2)),
+}

@@ -1,0 +1,93 @@
+"""The path that a chain is measured from, so that single precision keeps its digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import csc_array, csr_array, identity
+from scipy.sparse.linalg import lsqr, spsolve
+
+from conjugate_ppl.algebra.reduce import reduce_terms
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.term import is_known
+from conjugate_ppl.elimination.coordinates import without_rounding
+from conjugate_ppl.elimination.written import Written, variables_of
+from conjugate_ppl.gaussian.quadratic import quadratic as coordinates
+from conjugate_ppl.gaussian.reference import reference
+from conjugate_ppl.program import Program
+from conjugate_ppl.statespace.filter import quadratic
+from conjugate_ppl.statespace.model import ChainModel
+
+__all__ = ["path", "points_beside"]
+
+
+def path(written: Written) -> np.ndarray:
+    """A point where the likelihood's quadratic is small, in single precision.
+
+    Elements that the likelihood does not reach follow their locations, and those that read them, as far as
+    these are known ahead; least squares again.
+    """
+    terms = [t for t in written.bound if all(v is written.elements or v.positive for v in variables_of(t))
+             and all(map(is_known, t.arrays))]
+    size = written.elements.size
+    q = coordinates(without_rounding(reduce_terms(terms, lambda v: 0 if v is written.elements else None), written))
+    point = reference(q, np.zeros(size), np.full(size, np.inf))
+    hidden = np.ones(size, bool)
+    hidden[q.rows[q.numbers != 0]] = False
+    known = [t for t in written.locations if not (variables_of(t) - {written.elements, written.tokens})
+             and all(map(is_known, t.arrays))]
+    locations = reduce_terms(known, lambda v: 0 if v is written.elements else size)
+    parent, child = locations.entries[2].positions if 2 in locations.entries else (np.zeros(0, int),) * 2
+    weight = locations.entries[2].coefficients if 2 in locations.entries else np.zeros(0)
+    level = np.zeros(size)
+    if 1 in locations.entries:
+        level[locations.entries[1].positions[0] - size] = locations.entries[1].coefficients
+    # element - what its location makes of others = level
+    system = identity(size, format="csr") - csr_array((weight, (child - size, parent)), shape=(size, size))
+    if hidden.any() and not hidden.all():
+        target = level - system @ np.where(hidden, 0.0, point)
+        point[hidden] = lsqr(system[:, np.flatnonzero(hidden)], target, iter_lim=200)[0]
+    # where data alone do not say how much of them is level and how much season, the locations do
+    whole = np.ones(size, bool)
+    for t in written.locations:
+        if variables_of(t) - {written.elements, written.tokens} or not all(map(is_known, t.arrays)):
+            for a in t.atoms:
+                if a.variable is written.tokens:
+                    whole[np.unique(np.asarray(a.selection)) if is_known(a.selection) else slice(None)] = False
+    scale = float(np.abs(q.numbers).mean()) if len(q.numbers) else 1.0
+    rows = system[whole]
+    normal = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size)) \
+        + 1e-6 * scale * (rows.T @ rows) + 1e-12 * scale * identity(size, format="csr")
+    right = 1e-6 * scale * (rows.T @ level[whole]) + 1e-12 * scale * point
+    np.add.at(right, q.places, q.linear)
+    better = spsolve(csc_array(normal), right)
+    point = np.where(np.isfinite(better), better, point).astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(point), point, 0.0)
+
+
+
+
+def points_beside(program: Program, model: ChainModel, zeros: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Where the quadratic in the sites beside the chain is largest, for some values of the kept sites; in
+    single precision."""
+    def coefficients() -> Any:
+        values: dict[str, Any] = {}
+        for name, number in program.inputs.items():
+            site, shape = program.sites.get(name), program.graph.shapes[number]
+            support = site.support if site is not None else "other"
+            typical = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
+            values[name] = jnp.full(shape, typical).astype(program.graph.dtypes[number])
+        return quadratic(model.steps(Values(program.graph, program.inputs, values)))[0]
+
+    with jax.ensure_compile_time_eval():
+        square = np.asarray(jax.jit(coefficients)(), np.float64)
+    size = np.cumsum([0, *(z.size for z in zeros.values())])
+    best = np.zeros(size[-1])
+    if np.isfinite(square).all():
+        best = np.linalg.lstsq(-square[1:, 1:], square[1:, 0], rcond=1e-6)[0]
+    best = best.astype(np.float32).astype(np.float64)
+    return {n: best[k: k + z.size] for (n, z), k in zip(zeros.items(), size, strict=False)}

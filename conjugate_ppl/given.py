@@ -1,0 +1,102 @@
+"""What a caller gives: keys, values of sites, arguments of the model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.util import is_prng_key
+
+from conjugate_ppl.errors import DataError, PlanError
+from conjugate_ppl.planning.execute import Execution
+
+__all__ = ["batch_shape", "check_key", "fingerprint", "has_tracer", "listed", "needed", "values_of"]
+
+
+def check_key(rng_key: Any) -> None:
+    """Raise `DataError` for what is no random key."""
+    if not is_prng_key(rng_key):
+        kind = type(rng_key).__name__
+        raise DataError(f"`rng_key` is no single random key (its type is {kind}). Likely it was left "
+                        "out, and the next argument took its place: give `jax.random.key(0)` there.")
+
+
+def needed(execution: Execution, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the kept sites, and those of `param` sites that are given."""
+    kept = values_of("kept", execution.plan.kept, given)
+    return {**kept, **values_of("kept", [n for n in execution.program.params if n in given], given)}
+
+
+def values_of(what: str, names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise DataError(f"The values of the {what} sites are not given as a mapping (but as {kind}). "
+                        "Give a dictionary of names and arrays.")
+    missing = [n for n in names if n not in given]
+    if missing:
+        sites, wanted = listed(missing), listed(names)
+        raise PlanError(f"No value for the {what} site {sites}. Give one for each of {wanted}.")
+    return {n: _array(n, given[n]) for n in names}
+
+
+def _array(name: str, value: Any) -> Any:
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The value of `{name}`, {value!r}, is no array of numbers. Give the draws "
+                        "or the value itself.") from error
+
+
+def batch_shape(execution: Execution, kept: Mapping[str, Any], batch_ndims: int) -> tuple[int, ...]:
+    """The batch axes that the values of all kept sites share."""
+    program = execution.program
+    first = next(iter(kept))
+    batch: tuple[int, ...] = kept[first].shape[: max(batch_ndims, 0)]
+    for name, value in kept.items():
+        shape, own = value.shape, program.graph.shapes[program.inputs[name]]
+        if len(batch) != batch_ndims or shape != batch + tuple(own):
+            raise DataError(f"`{name}` has shape {shape}. With batch_ndims={batch_ndims} that should "
+                            f"be the batch axes, {batch} as of `{first}`, and then its own, {own}. "
+                            "Draws by chain have batch_ndims=2, a single one has 0.")
+    return batch
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
+
+
+def has_tracer(args: Any, kwargs: Any) -> bool:
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs)))
+
+
+def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A key that is equal for arguments of equal structure and content; None if that cannot be said.
+
+    Includes the default precision, because the same model is another program in float64.
+    """
+    leaves, tree = jax.tree.flatten((tuple(args), dict(kwargs)), is_leaf=lambda x: x is None)
+    parts: list[Any] = [str(tree), str(jnp.result_type(float))]
+    for leaf in leaves:
+        if isinstance(leaf, jax.core.Tracer):
+            return None
+        if isinstance(leaf, (np.ndarray, jax.Array, np.generic)):
+            if not isinstance(leaf, (np.ndarray, np.generic)) and not leaf.is_fully_addressable:
+                return None
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                leaf = jax.random.key_data(leaf)  # type: ignore[arg-type]
+            array = np.ascontiguousarray(leaf)
+            digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
+            parts.append((array.shape, str(array.dtype), digest))
+        elif leaf is None or isinstance(leaf, (bool, int, float, complex, str, bytes)):
+            parts.append((type(leaf).__name__, leaf))
+        else:
+            try:
+                hash(leaf)
+            except TypeError:
+                return None
+            parts.append(leaf)
+    return tuple(parts)

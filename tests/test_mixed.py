@@ -1,0 +1,88 @@
+"""Latents below discrete ones, against formulas that share no code: dense normals, closed forms of SciPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.special import logsumexp
+from jax.scipy.stats import multivariate_normal
+from models import mixed
+from models.table import X, Y
+from numpyro.infer.util import log_density
+from scipy import stats
+
+import conjugate_ppl as cj
+
+RNG = np.random.default_rng(0)
+LOG_WEIGHTS = np.log([0.2, 0.5, 0.3])
+
+
+@pytest.mark.parametrize("level", [0.0, 1e4])
+def test_mixture_of_factor_analysers(level, x64):
+    """Value, gradient, probabilities and moments; far from zero in float32 too."""
+    x = jnp.asarray((mixed.ROWS + level).astype(np.float32).astype(float))
+    kept = {"mu": jnp.asarray(RNG.normal(size=(3, 3)).astype(np.float32) + np.float32(level), float),
+            "w": jnp.asarray(RNG.normal(size=(3, 3, 2))), "s": jnp.array([0.5, 1.0, 2.0])}
+    model = mixed.mixture_of_factor_analysers
+    collapsed = cj.collapse(model)
+
+    def dense(kept):
+        """Log densities of each row in each state, shape (n, 3)."""
+        covariance = kept["w"] @ jnp.swapaxes(kept["w"], 1, 2) + kept["s"][:, None, None] ** 2 * jnp.eye(3)
+        return jax.vmap(lambda m, c: multivariate_normal.logpdf(x, m, c), out_axes=1)(
+            kept["mu"], covariance) + LOG_WEIGHTS
+
+    def marginal(kept):
+        prior = log_density(model, (x,), {}, {**kept, "k": jnp.zeros(5, int), "z": jnp.zeros((5, 2))})[0]
+        plain = (LOG_WEIGHTS[0] * 5 - 5 * np.log(2 * np.pi) + jnp.sum(
+            -0.5 * ((x - kept["mu"][0]) / kept["s"][0]) ** 2 - jnp.log(kept["s"][0]) - 0.5 * np.log(2 * np.pi)))
+        return jnp.sum(logsumexp(dense(kept), 1)) + prior - plain
+
+    close = {"rtol": 1e-9, "atol": 1e-9} if x64 else {"rtol": 2e-3, "atol": 2e-3}
+    ours = jax.value_and_grad(lambda k: log_density(collapsed, (x,), {}, k)[0])(kept)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close), ours, jax.value_and_grad(marginal)(kept))
+
+    found = collapsed.conditionals(kept, x)
+    probs = jax.nn.softmax(dense(kept), 1)
+    np.testing.assert_allclose(found["k"].probs, probs, **close)
+    w, s = kept["w"], kept["s"][:, None, None]
+    inner = jnp.linalg.inv(jnp.eye(2) + jnp.swapaxes(w, 1, 2) @ w / s**2)
+    means = jnp.einsum("kij,kjl,knl->nki", inner, jnp.swapaxes(w, 1, 2) / s**2, x - kept["mu"][:, None])
+    np.testing.assert_allclose(found["z"].mean, jnp.sum(probs[..., None] * means, 1), **close)
+
+
+def test_mixture_of_rates(x64):
+    a, y = np.array([0.5, 1.5, 4.0]), np.asarray(mixed.FEW)
+    shape, rate = a + 0.1, np.array([0.5, 1.0, 2.0])
+    pmf = stats.nbinom.pmf(y[:, None], shape, rate / (1 + rate)) / 3
+    collapsed, kept = cj.collapse(mixed.mixture_of_rates), {"a": jnp.asarray(a)}
+    prior = stats.halfnorm.logpdf(a, scale=2.0).sum()
+    assert float(log_density(collapsed, (y,), {}, kept)[0]) == pytest.approx(
+        np.log(pmf.sum(1)).sum() + prior, rel=1e-10 if x64 else 1e-5)
+    found = collapsed.conditionals(kept, y)
+    probs = pmf / pmf.sum(1, keepdims=True)
+    np.testing.assert_allclose(found["k"].probs, probs, rtol=1e-9 if x64 else 1e-4)
+    at = 1.7
+    density = (probs * stats.gamma.pdf(at, shape + y[:, None], scale=1 / (rate + 1))).sum(1)
+    np.testing.assert_allclose(np.exp(found["rate"].log_prob(at)), density, rtol=1e-9 if x64 else 1e-4)
+
+
+def test_evidence_of_a_choice(x64):
+    """Nothing is kept: the evidence is that of three regressions, multivariate t."""
+    use = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    each = [stats.multivariate_t.logpdf(Y, np.zeros(len(Y)), 0.5 * (np.eye(len(Y)) + (X * u) @ (X * u).T), df=4.0)
+            for u in use]
+    total = logsumexp(jnp.asarray(each) + LOG_WEIGHTS)
+    collapsed = cj.collapse(mixed.choice_of_a_regression)
+    assert float(collapsed.log_evidence(jnp.asarray(Y), jnp.asarray(X))) == pytest.approx(
+        float(total), rel=1e-10 if x64 else 1e-5)
+    found = collapsed.conditionals({}, jnp.asarray(Y), jnp.asarray(X))
+    np.testing.assert_allclose(found["model"].probs, np.exp(each + LOG_WEIGHTS - float(total)),
+                               rtol=1e-8 if x64 else 1e-4)
+
+
+def test_traced_data(x64):
+    """Under `jit` over the data too."""
+    collapsed, kept, y = cj.collapse(mixed.mixture_of_rates), {"a": jnp.ones(3)}, jnp.asarray(mixed.FEW)
+    out = jax.jit(lambda y: log_density(collapsed, (y,), {}, kept)[0])(y)
+    assert float(out) == pytest.approx(float(log_density(collapsed, (y,), {}, kept)[0]), rel=1e-6)
