@@ -76,5 +76,8 @@ def test_posterior_is_a_sum():
     left, refit = whole.without("y", 2), collapsed.posterior(np.delete(Y, 2), np.delete(GROUP, 2))
     np.testing.assert_allclose(left.log_evidence(), refit.log_evidence(), rtol=1e-10)
     assert set(whole.distributions) == {"v"}
-    with pytest.raises(cj.PlanError, match="not taken out of `mu` in closed form"):
-        whole.loo("y")
+    total, j = whole.log_evidence(), np.array([0, 2, 5])
+    expected = [total - whole.without("y", int(i)).log_evidence() for i in j]
+    np.testing.assert_allclose(whole.loo("y")[j], expected, rtol=1e-9)
+    with pytest.raises(cj.PlanError, match="a scale of its own"):
+        whole.predictive("y")

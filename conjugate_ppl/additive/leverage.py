@@ -37,7 +37,8 @@ class BlockLaw:
         reference: what the mean is measured from; `mean` the rest of it.
         factor: F; the covariance is F F', and in `large` blocks what components have of their own is added:
         component, place: of each element (-1: none), `inner` the covariance of each component.
-        scale: the variance that scales the block and its power in the log density, or None.
+        scale: the variance that scales the block and its power in the log density, or None; `by_part`: whether each of
+            its elements scales a part.
         flat: whether some prior is flat.
     """
 
@@ -49,6 +50,7 @@ class BlockLaw:
     place: np.ndarray
     inner: np.ndarray | None
     scale: tuple[Key, Fraction] | None
+    by_part: bool
     flat: bool
 
     def places(self, site: str, positions: np.ndarray) -> np.ndarray:
@@ -90,7 +92,7 @@ def block_law(execution: Execution, elimination: GaussianElimination) -> BlockLa
     elements = np.concatenate([s.elements for s in names])
     return BlockLaw(first, np.concatenate([s.reference.reshape(-1) for s in names]), mean, factor,
                     block.structure.component[elements], block.structure.place[elements], inner, scale,
-                    any(s.family == "Flat" for s in block.sites))
+                    bool(elimination.by_part), any(s.family == "Flat" for s in block.sites))
 
 
 def _solved(execution: Execution, elimination: GaussianElimination) -> tuple[np.ndarray, np.ndarray, None]:

@@ -72,10 +72,9 @@ class Fitted:
 
     @staticmethod
     def obstacle(execution: Execution) -> str:
-        """A site of a block whose parts have scales of their own, out of which no single contribution is taken here;
-        "" if there is none."""
+        """A site of a block that matrices scale, out of which no single contribution is taken here; "" if none."""
         return next((e.sites[0] for e in execution.chosen.eliminations
-                     if isinstance(e, GaussianElimination) and e.by_part), "")
+                     if isinstance(e, GaussianElimination) and e.by_part and e.scale is None), "")
 
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
@@ -86,8 +85,8 @@ class Fitted:
         """
         site = cls.obstacle(execution)
         if site:
-            raise PlanError(f"Single observations are not taken out of `{site}` in closed form here: each of its parts "
-                            "has a scale (or matrix) that is integrated out too. Take some out with `without`, and "
+            raise PlanError(f"Single observations are not taken out of `{site}` in closed form here: a matrix that "
+                            "scales it is integrated out too. Take some out with `without`, and "
                             "draw predictions: latents by `sample`, the site by `numpyro.infer.Predictive`.")
         laws, others = {}, {}
         for elimination in execution.chosen.eliminations:
@@ -139,7 +138,7 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
     laws = fitted.laws
     powers = np.stack([-weights, 1 - weights])  # of the cell's density in D
     total = np.zeros((2, len(weights)))
-    touches: dict[int, tuple[BlockLaw, list[Touch]]] = {}
+    touches: dict[int, tuple[BlockLaw, list[tuple[Touch, np.ndarray]]]] = {}  # with the scale's element of each
     # (site, statistic) -> rows, elements, what is added to the natural parameter for both powers
     added: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
     of_matrices: dict[str, list[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]] = {}
@@ -152,7 +151,8 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
                       for _ in range(int(m.atoms[k][1]))]
             scale = [m.atoms[k] for k in rest]
             assert scale == ([] if law.scale is None else [law.scale])
-            touches.setdefault(id(law), (law, []))[1].append(Touch(m.rows, tuple(places), m.numbers))
+            part = m.positions[rest[0]] if law.by_part else np.zeros_like(m.rows)
+            touches.setdefault(id(law), (law, []))[1].append((Touch(m.rows, tuple(places), m.numbers), part))
         elif rest:
             ((key, power),) = m.atoms
             site = site_of(key)
@@ -162,22 +162,25 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
                 continue
             scaled = [law for law in laws.values() if law.scale == (key, power)]
             if scaled:  # goes with the quadratic of the block
-                touches.setdefault(id(scaled[0]), (scaled[0], []))[1].append(Touch(m.rows, (), m.numbers))
+                touches.setdefault(id(scaled[0]), (scaled[0], []))[1].append(
+                    (Touch(m.rows, (), m.numbers), m.positions[0]))
                 continue
             added.setdefault((site, statistic_name(key, power)), []).append(
                 (m.rows, m.positions[0], powers[:, m.rows] * m.numbers))
         else:
             np.add.at(total.T, m.rows, (powers[:, m.rows] * m.numbers).T)
     for law, touched in touches.values():
-        squares, volume = expectations(law, touched, powers, origins)
-        total += volume
+        size = 1 + max(int(part.max(initial=0)) for _, part in touched)
+        pairs = np.unique(np.concatenate([t.rows * size + part for t, part in touched]))
+        rows, parts = pairs // size, pairs % size
+        own = [Touch(np.searchsorted(pairs, t.rows * size + part), t.elements, t.numbers) for t, part in touched]
+        squares, volume = expectations(law, own, powers[:, rows], origins)
+        np.add.at(total.T, rows, volume.T)
         if law.scale is None:
-            total += squares
+            np.add.at(total.T, rows, squares.T)
         else:
             key, power = law.scale
-            rows = np.arange(len(weights))
-            added.setdefault((site_of(key), statistic_name(key, power)), []).append(
-                (rows, np.zeros_like(rows), squares))
+            added.setdefault((site_of(key), statistic_name(key, power)), []).append((rows, parts, squares))
     out: np.ndarray = total[1] - total[0]
     for site in {s for s, _ in added}:
         elimination, natural = fitted.naturals[site]

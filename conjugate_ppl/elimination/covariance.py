@@ -55,8 +55,8 @@ class Solved(Protocol):
 def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], priors: Callable[[], list[Term]],
                  visible: frozenset[str], variables: Variables
                  ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, str]:
-    """The block's log integral, as terms; what scales it (v, q), if anything does; and the name of the site of
-    scales, if instead each of them has its own part of the block.
+    """The block's log integral, as terms; what scales it (v, q), if numbers do; and the name of the site of scales, if
+    each of them has its own part of the block.
 
     `bound` are the monomials that held the block, `priors` gives the log densities of its priors.
     """
@@ -70,7 +70,8 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], p
                 owned = owners(program, elimination.block, bound, priors, name, visible)
                 if owned is not None:
                     site = ScaleSite(program.sites[name])
-                    return _terms_by_part(elimination, site, *owned, roots, variables), None, name
+                    power = (name, owned[0]) if site.rows == 1 else None
+                    return _terms_by_part(elimination, site, *owned, roots, variables), power, name
                 continue
             q = common_power(program, [(s.mean.roots if s.mean is not None else frozenset(), s.scale)
                                        for s in sites], bound, name, visible)

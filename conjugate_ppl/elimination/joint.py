@@ -47,8 +47,8 @@ _LARGEST_REST = 4000  # elements solved densely
 class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
-    `scale` is the latent v that scales all of it, to be integrated out next, and the power of v that the quadratic
-    carries; or None. `by_part` is instead a site of scales each of which has its part of the block.
+    `scale` is the latent v that scales it, to be integrated out next, and the power of v that the quadratic carries; or
+    None. `by_part` names a site of scales (numbers or matrices) each of which has its part of the block.
     """
 
     sites: tuple[str, ...]

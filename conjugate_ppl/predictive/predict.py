@@ -219,6 +219,8 @@ def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
     if found is None:
         raise NoClosedForm("its location is not affine in one block of Gaussian latents")
     law, mean, through, own = found
+    if law.by_part:
+        raise NoClosedForm("each part of its location has a scale of its own")
     joint = multivariate or parameters.joined > 0
     if joint and (own.any() or parameters.joined > (0 if multivariate else 1)):
         raise NoClosedForm("one event joins too many elements for their covariance")
@@ -242,7 +244,7 @@ def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
 def site_law(fitted: Fitted, site: str, shape: tuple[int, ...]) -> Any:
     """The marginal law of a latent whose block a variance scales, or None where it has another."""
     law: BlockLaw | None = fitted.laws.get(site)
-    if law is None or law.scale is None or law.inner is not None:
+    if law is None or law.scale is None or law.by_part or law.inner is not None:
         return None
     gamma = gamma_of(fitted, law.scale[0][1])
     if gamma is None:
