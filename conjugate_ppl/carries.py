@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Carried", "carried"]
 
 _MOST = 1024  # elements that are told apart
+_LARGEST = 1 << 16  # elements of an array that are
 
 # movements, and which of their operands say where to
 _MOVED: dict[str, slice] = {
@@ -141,7 +142,7 @@ def _element_by_element(graph: Graph, inputs: Sequence[int], outputs: Sequence[i
                     for found, which in ((read, 0), (origin, 1)):
                         flat = np.concatenate([np.reshape(o[which], -1) for o in operands])
                         found[number] = np.where(sources[k] < 0, 0 - which, flat[np.maximum(sources[k], 0)])
-                elif equation.primitive in _ELEMENTWISE:
+                elif equation.primitive in _ELEMENTWISE and int(np.prod(shape)) <= _LARGEST:
                     read[number] = sets.union([s for s, _ in operands], shape)
                 else:
                     read[number] = np.full(shape, sets.union([s for s, _ in operands]))
@@ -155,7 +156,8 @@ def _element_by_element(graph: Graph, inputs: Sequence[int], outputs: Sequence[i
 def _sources(graph: Graph, equation: Equation) -> list[np.ndarray] | None:
     """For each result of a movement, which element of its operands (numbered one after the other) each element
     is, -1 for none; None if that is not known."""
-    if equation.primitive not in _MOVED:
+    sizes = [int(np.prod(graph.shapes[n])) for n in (*equation.inputs, *equation.outputs)]
+    if equation.primitive not in _MOVED or sum(sizes) > _LARGEST:  # floats are to hold their numbers
         return None
     places = range(len(equation.inputs))[_MOVED[equation.primitive]]
     operands: list[Any] = []

@@ -62,7 +62,10 @@ def after_each(loop: _compat.Loop) -> Callable[..., list[Any]]:
 
 
 class _Steps:
-    """The values of a loop before each of its steps, as far as they have been found: 0 where they have not."""
+    """The values of a loop before each of its steps, as far as they have been found.
+
+    Elsewhere they are what they are at the start: nobody reads them, but derivatives go through them.
+    """
 
     def __init__(self, loop: _compat.Loop, operands: Sequence[Any], found: Carried) -> None:
         self._loop, self._found = loop, found
@@ -111,8 +114,7 @@ class _Steps:
                     first = jnp.asarray(self._start[k], x.dtype)[None]
                     before = jnp.concatenate([first, x[:-1]])
                 if not own.all():
-                    rest = self._moving.get(self._first + k)
-                    before = jnp.where(own, before, jnp.zeros_like(before) if rest is None else rest)
+                    before = jnp.where(own, before, self._moving.get(self._first + k, self._start[k]))
                     x = jnp.where(own, x, jnp.zeros_like(x) if after[k] is None else after[k])
                 self._moving[self._first + k], after[k] = before, x
             known |= ready
@@ -180,7 +182,8 @@ class _Steps:
         whole = [len(m) == int(np.prod(s)) for m, s in zip(mine, shape, strict=True)]
         own = [self._first + k for k in parts]
         fixed, moving = self._arguments([k for k in used if k not in own])
-        others = [None if w else self._moving.get(k, jnp.zeros((self._loop.length, *s), self._start[k - self._first].dtype))
+        others = [None if w else self._moving.get(k, jnp.broadcast_to(self._start[k - self._first],
+                                                                      (self._loop.length, *s)))
                   for k, w, s in zip(own, whole, shape, strict=True)]
 
         def cut(x: Any, p: int) -> Any:

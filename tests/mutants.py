@@ -1,6 +1,6 @@
 """Small errors put into the package on purpose, one for every entry of its tables.
 
-A mutant replaces one entry of a registry: the rule of a primitive, for monomials or for arrays of cases, what
+A mutant replaces one entry of a registry: the rule of a primitive, for monomials, recursions or arrays of cases, what
 NumPy computes for it, how it moves data, a density, a method of a family. Some test that uses the entry must notice it.
 """
 
@@ -27,6 +27,7 @@ import conjugate_ppl as cj
 from conjugate_ppl.algebra.host import HOST
 from conjugate_ppl.algebra.movement import MOVES
 from conjugate_ppl.algebra.rules import RULES
+from conjugate_ppl.algebra.running import RECURSIONS
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import multiply
 from conjugate_ppl.densities import DENSITIES
@@ -98,6 +99,7 @@ _METHODS = ("parameters", "natural", "log_partition", "distribution", "log_ratio
 
 MUTANTS: dict[str, Mutant] = {m.name: m for m in (
     *(Mutant(f"rule {n}", RULES, n, _after(f, _off)) for n, f in RULES.items()),
+    *(Mutant(f"recursion {n}", RECURSIONS, n, _after(f, _off)) for n, f in RECURSIONS.items()),
     *(Mutant(f"case {n}", CASE_RULES, n, _after(f, _off)) for n, f in CASE_RULES.items()),
     *(Mutant(f"known {n}", HOST, n, _after(f, _off)) for n, f in HOST.items()),
     *(Mutant(f"movement {n}", MOVES, n, _after(f, _shuffled)) for n, f in MOVES.items()),
@@ -148,7 +150,7 @@ def caught_by(mutant: Mutant) -> str:
 @functools.cache
 def _used() -> dict[str, frozenset[tuple[int, Any]]]:
     """For each detector the entries of tables that it uses."""
-    tables: list[dict[Any, Any]] = [RULES, HOST, MOVES, FAMILIES, SERIES, CASE_RULES]
+    tables: list[dict[Any, Any]] = [RULES, RECURSIONS, HOST, MOVES, FAMILIES, SERIES, CASE_RULES]
     saved, now = [dict(t) for t in tables], set[tuple[int, Any]]()
 
     def noting(entry: tuple[int, Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,8 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl.carries import carried
+from conjugate_ppl.graph import Graph
 from conjugate_ppl.statespace import parallel
 
 
@@ -235,6 +237,36 @@ def test_parallel_in_time(name, times, x64, monkeypatch):
         both = jax.value_and_grad(lambda k, c=collapsed: log_density(c, tuple(args), {}, k)[0])
         value, slope = both(kept)
         found.append(np.concatenate([np.ravel(value), *map(np.ravel, slope.values())]))
-        loops.append(str(jax.make_jaxpr(both)(kept)).count("scan["))
+        steps = collapsed.execution(tuple(args), {}).chosen.eliminations[0].model.many[0]
+        loops.append(str(jax.make_jaxpr(both)(kept)).count(f"length={steps}\n"))
     assert loops[0] > loops[1]
     np.testing.assert_allclose(*found, rtol=1e-9 if x64 else 2e-4)
+
+
+CARRIES = {
+    "concatenate": lambda c: jnp.concatenate([c[1:2] * c[0], c[:-1]]),
+    "roll and set": lambda c: jnp.roll(c, 2).at[jnp.array([1, 3])].set(jnp.sin(c[:2])),
+    "add at": lambda c: c.at[0].add(c[4]),
+    "look-ups": lambda c: c[jnp.array([3, 3, 0, 1, 2])],
+    "choices": lambda c: jnp.where(jnp.arange(5) > 2, jnp.flip(c), 2.0 * c),
+    "a choice by a value": lambda c: jnp.where(c[0] > 0, c, jnp.flip(c)),
+    "pad": lambda c: jnp.pad(c[:3].reshape(3, 1), ((1, 1), (0, 0))).reshape(-1),
+    "stack": lambda c: jnp.stack([c[:2], c[3:]], 1).T.reshape(-1)[jnp.array([0, 1, 2, 3, 0])],
+    "products": lambda c: jnp.tri(5) @ c,
+    "a function with a derivative of its own": lambda c: jax.nn.relu(c[::-1]) + jnp.cumsum(c),
+}
+
+
+@pytest.mark.parametrize("name", CARRIES)
+def test_what_elements_of_a_carry_read(name):
+    """Against values and derivatives at a random point: nothing that is read is left out, what is moved is equal."""
+    function, at = CARRIES[name], jnp.array([0.3, 1.7, 0.9, 2.1, 0.4])
+    graph = Graph(jax.make_jaxpr(function)(at))
+    found = carried(graph, graph.inputs, graph.outputs)
+    slopes = np.asarray(jax.jacobian(function)(at))
+    for k, reads in enumerate(found.reads):
+        assert set(np.flatnonzero(slopes[k])) <= reads
+        if found.origin[k] >= 0:
+            assert function(at)[k] == at[found.origin[k]] and reads == {found.origin[k]}
+    moved = {"concatenate": 4, "roll and set": 3, "look-ups": 5, "choices": 2, "pad": 3, "stack": 5}
+    assert (found.origin >= 0).sum() == moved.get(name, 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
@@ -49,8 +51,9 @@ def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainM
     parent, child = (p[_pairs(locations)[1] < 2 * size] for p in _pairs(locations))
     child = child - size
     own = np.concatenate([np.full(p.size, k) for k, p in enumerate(parts)])
+    circle = _circles(len(parts), own[parent], own[child])[own]
     reads_itself = np.zeros(size, bool)
-    reads_itself[child[own[child] == own[parent]]] = True
+    reads_itself[child[circle[child] == circle[parent]]] = True
     in_chain = np.isin(own, own[reads_itself])
     if not in_chain.any():  # steps of a Python loop, sites of their own
         in_chain[child] = reads_itself[child] = True
@@ -73,6 +76,13 @@ def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainM
     if (layers.place[noise.rows] < layers.place[noise.columns]).any():
         raise Declined(sites[0], "within a step, elements of one event depend on each other", source)
     return ChainModel(layers, size, likelihood, locations, noise, sum(v.size for v in written.beside))
+
+
+def _circles(count: int, parents: np.ndarray, children: np.ndarray) -> np.ndarray:
+    """For each part, a number of those that read each other."""
+    graph = coo_array((np.ones(len(parents)), (parents, children)), shape=(count, count))
+    found: np.ndarray = connected_components(graph, connection="strong")[1]
+    return found
 
 
 def _met_at_several_steps(size: int, together: tuple[np.ndarray, np.ndarray], child: np.ndarray,

@@ -14,15 +14,15 @@ from conjugate_ppl.algebra.variables import Variable
 __all__ = ["quadratic_in"]
 
 
-def quadratic_in(marginal: Variable, own: Sequence[Value], columns: int) -> Value:
-    """w'qw + v for w = 1 and the elements beside the chain."""
+def quadratic_in(marginal: Variable, own: Sequence[Value], columns: int, scale: Value) -> Value:
+    """scale w'qw + v for w = 1 and the elements beside the chain."""
     numbers = np.arange(columns**2).reshape(columns, columns)
 
     def entries(which: np.ndarray) -> Value:
         one = np.ones((1,) * which.ndim)
         return Value(which.shape, (Term(which.ndim, (), (one,), (Atom(marginal, Fraction(1), which),)),))
 
-    total = add(entries(numbers[0, 0]), entries(np.asarray(columns**2)))
+    total = entries(numbers[0, 0])
     starts = np.cumsum([1, *(v.shape[0] for v in own)])
     for k, (at, v) in enumerate(zip(starts, own, strict=False)):
         i = slice(at, at + v.shape[0])
@@ -38,4 +38,4 @@ def quadratic_in(marginal: Variable, own: Sequence[Value], columns: int) -> Valu
             total = add(total, reduce_sum(both, [0, 1]))
             if n > k:
                 total = add(total, reduce_sum(multiply(entries(numbers[j, i].T), pair), [0, 1]))
-    return total
+    return add(multiply(scale, total), entries(np.asarray(columns**2)))

@@ -59,6 +59,12 @@ class Coordinates:
     weight: Monomial = dataclasses.field(default_factory=dict)
     shifts: tuple[Shift, ...] = ()
 
+    @property
+    def roots(self) -> frozenset[str]:
+        """The sites that they are made of."""
+        monomials = (self.weight, *(x.monomial for x in self.shifts))
+        return frozenset().union(*(v.roots for m in monomials for v, _ in m), *({x.part.site} for x in self.shifts))
+
     def forwards(self, walk: Walk, s: Value) -> Value:
         """e, given s."""
         return multiply(add(s, self._shift(walk, s.shape)), _value(self.weight, s.shape))

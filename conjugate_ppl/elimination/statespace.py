@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 
+from conjugate_ppl.algebra.monomial import power
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Term, Value
 from conjugate_ppl.algebra.value import add, reshape
@@ -175,19 +177,27 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     roots = frozenset().union(*(program.roots(program.sites[n].factor) for n in (*touched, *sites)))
     roots -= frozenset(sites) | frozenset(beside)
     what, name = "the integral over " + ", ".join(f"`{s}`" for s in sites), ", ".join(sites) + MARGINAL
+    priors = [(program.roots(r.parameters["loc"]), r.parameters.get("scale", r.parameters.get("scale_tril")))
+              for r in (program.sites[n] for n in sites)]
+    priors += [(program.roots(p.number) | moved.get(p.number, Coordinates()).roots, None) for p in parts if p.exact]
+    powers = ((n, common_power(program, priors, written.bound, n, visible | frozenset(sites)))
+              for n in program.latents if n in visible & roots)
+    scaling, q = next(((n, p) for n, p in powers if p is not None), ("", Fraction(0)))
     if not beside:
-        priors = [(program.roots(r.parameters["loc"]), r.parameters.get("scale", r.parameters.get("scale_tril")))
-                  for r in (program.sites[n] for n in sites)]
-        priors += [(program.roots(p.number), None) for p in parts if p.exact]
-        for scaling in (n for n in program.latents if n in visible & roots):
-            q = common_power(program, priors, written.bound, scaling, visible | frozenset(sites))
-            if q is not None:
-                left = scaled_terms(sites, scaling, q, roots, written.walk.variables, elimination.squares_and_volume)
-                return elimination, pool.replaced(touched, {name: (*written.free, *left)})
-        marginal = Computed(what, 1, False, roots, elimination.log_integral)
-        return elimination, pool.replaced(touched, {name: (*written.free, *Value.of(marginal, ()).terms)})
+        left = Value.of(Computed(what, 1, False, roots, elimination.log_integral), ()).terms
+        if scaling:
+            left = scaled_terms(sites, scaling, q, roots, variables, elimination.squares_and_volume)
+        return elimination, pool.replaced(touched, {name: (*written.free, *left)})
     columns = 1 + model.beside
-    marginal = Computed(what, columns**2 + 1, False, roots, elimination.quadratic)
+
+    def coefficients(values: Values) -> Any:
+        one = {scaling: jnp.ones(values.shape_of(scaling), values.dtype)} if scaling else {}
+        return elimination.quadratic(values.with_sites(one))
+
+    marginal = Computed(what, columns**2 + 1, False, roots - {scaling}, coefficients)
+
+    def scale(walk: Walk) -> Value:
+        return power(walk, walk.run([program.inputs[scaling]])[0], q) if scaling else Value.known(np.ones(()))
 
     def remnant(walk: Walk) -> tuple[Term, ...]:
         for p in parts:
@@ -197,8 +207,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
         terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
         shared = [add(reshape(v, (points[n].size,)), Value.known(-points[n])) for n in beside
                for v in walk.run([program.inputs[n]])]
-        return (*terms, *quadratic_in(marginal, shared, columns).terms)
+        return (*terms, *quadratic_in(marginal, shared, columns, scale(walk)).terms)
 
     own = [vector(v, 0, (v.size,)) for v in written.beside]
-    left = *written.free, *quadratic_in(marginal, own, columns).terms
+    left = *written.free, *quadratic_in(marginal, own, columns, scale(written.walk)).terms
     return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points)})

@@ -400,21 +400,25 @@ class Stacked(Small):
 
     def root(self) -> Stacked:
         d, n = self.array, self.width
-        columns: list[Any] = []
-        for j in range(n):
-            left = d[..., :, j] - sum((c * c[..., j, None] for c in columns), jnp.zeros_like(d[..., j]))
+
+        def column(j: Any, low: Any) -> Any:
+            # all at once a program of many columns takes long to compile
+            left = d[..., j] - times(low, low[..., j, :])
             pivot = left[..., j, None]
             full = pivot > 4 * n * jnp.finfo(d.dtype).eps * d[..., j, j, None]
             left = jnp.where(full & (jnp.arange(n) >= j), left, 0.0)
-            columns.append(left / jnp.sqrt(jnp.where(full, pivot, 1.0)))
-        return Stacked(jnp.stack(columns, -1))
+            return low.at[..., j].set(left / jnp.sqrt(jnp.where(full, pivot, 1.0)))
+
+        return Stacked(jax.lax.fori_loop(0, n, column, jnp.zeros_like(d)))
 
     def series(self, other: Any) -> Stacked:
-        a, b = self.array, other.array
-        rows: list[Any] = []
-        for i in range(self.width):
-            rows.append(b[..., i, :] + sum((a[..., i, k, None] * r for k, r in enumerate(rows)), 0.0))
-        return Stacked(jnp.stack(rows, -2))
+        a = self.array
+
+        def row(i: Any, out: Any) -> Any:
+            return out.at[..., i, :].add(matmul(a[..., i, None, :], out)[..., 0, :])
+
+        return Stacked(jax.lax.fori_loop(1, self.width, row, jnp.broadcast_to(
+            other.array, jnp.broadcast_shapes(a.shape[:-2], other.array.shape[:-2]) + other.array.shape[-2:])))
 
     def plus_transposed(self) -> Stacked:
         return self + self.T

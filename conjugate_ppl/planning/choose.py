@@ -414,7 +414,11 @@ class _Attempt:
                     self.program, sites, self.pool, touched, visible, self.concrete, beside)
             except Beside as problem:
                 beside.append(problem.site)
-                continue
+                if len(beside) < len(block):
+                    continue
+                if always:
+                    raise Declined(problem.site, problem.reason, problem.source) from None
+                return False
             except Declined:
                 if always:
                     raise

@@ -328,6 +328,36 @@ def seasons_as_a_vector(y):
     scan(step, (0.0, first, jnp.array([1.0, -0.5, 0.0, 0.3])), y)
 
 
+@case("season", Y, np.arange(len(Y)))
+def seasons_in_a_ring(y, t):
+    """The place of the newest of four goes round."""
+    scale = sample("scale", dist.HalfNormal(1.0))
+
+    def step(ring, row):
+        seen, now = row
+        new = sample("season", dist.Normal(0.5 * ring[now % 4] + 0.2 * ring[(now - 1) % 4], scale))
+        sample("y", dist.Normal(new, 0.5), obs=seen)
+        return ring.at[now % 4].set(new), None
+
+    scan(step, jnp.ones(4), (y, t))
+
+
+@case("x b s2", Y, X)
+def regression_with_one_variance(y, design):
+    """Its errors are an autoregression; the variance of all goes last."""
+    ratio = sample("ratio", dist.HalfNormal(1.0))
+    s2 = sample("s2", dist.InverseGamma(3.0, 2.0))
+    b = sample("b", dist.Normal(0.0, 2.0 * jnp.sqrt(s2)).expand([2]).to_event(1))
+
+    def step(x, row):
+        seen, now = row
+        x = sample("x", dist.Normal(0.8 * x, ratio * jnp.sqrt(s2)))
+        sample("y", dist.Normal(x + now @ b, jnp.sqrt(s2)), obs=seen)
+        return x, None
+
+    scan(step, 0.0, (y, design))
+
+
 @case("first season level", SERIES)
 def season_of_a_year_ago(y):
     """Only it is read, of a vector that is rolled; two series."""
