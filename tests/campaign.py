@@ -40,7 +40,7 @@ SINGLE, COMPILED, SLOPE = 4, 50, 25
 def version() -> str:
     """Which models seeds stand for: a hash of the generator."""
     folder = Path(__file__).parent / "generated"
-    files = [folder / f"{n}.py" for n in ("elementwise", "finite", "gaussian", "strategy", "twists", "writer")]
+    files = [folder / f"{n}.py" for n in ("elementwise", "finite", "gaussian", "relatives", "strategy", "twists", "writer")]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files if f.exists())).hexdigest()[:8]
 
 

@@ -97,7 +97,8 @@ class Execution:
     def needed(self) -> frozenset[str]:
         """The kept sites that the marginal depends on."""
         deps = self.chosen.dependencies
-        touched = {n for e in self.chosen.eliminations for n in deps.touching(e.sites)}
+        # a uniform prior's density touches nothing, its bounds count all the same
+        touched = {n for e in self.chosen.eliminations for n in (*e.sites, *deps.touching(e.sites))}
         touched |= self.plan.statistics.keys()
         found = frozenset().union(*(deps.factor[n] | {n} for n in touched))
         return (found & frozenset(self.program.inputs)) - frozenset(self.plan.collapsed)

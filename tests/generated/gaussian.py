@@ -273,8 +273,8 @@ def rows(w: Writer, law: str, n: int) -> None:
     way = w.choose(["plain", "plate", "to_event", "masked", "mask handler", "weighted", "empty mask",
                     "nan", "obs_mask"])
     counts = any(x in law for x in ("Poisson", "Bern", "Binom", "Geom", "Categorical", "Multinomial"))
-    if counts and way == "nan":
-        way = "obs_mask"  # whole numbers have no NaN
+    if (counts or "Multivariate" in law) and way == "nan":
+        way = "obs_mask"  # whole numbers have no NaN, and a mask is one of events
     w.note(f"rows {way}")
     if way == "plain":
         w.observe(law)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
-from scipy import special
+from scipy import linalg, special
 
 from conjugate_ppl._compat import loop_of
 
@@ -350,15 +350,14 @@ def _cholesky(p: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _triangular_solve(p: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a = np.tril(a) if p["lower"] else np.triu(a)
-    if p["unit_diagonal"]:
-        n = a.shape[-1]
-        a = np.where(np.eye(n, dtype=bool), 1, a)
-    if p["transpose_a"]:
-        a = a.swapaxes(-1, -2)
-    if p["left_side"]:
-        return np.linalg.solve(a, b)
-    return np.linalg.solve(a.swapaxes(-1, -2), b.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if not p["left_side"]:  # x a = b
+        turned = {**p, "left_side": True, "transpose_a": not p["transpose_a"]}
+        return _triangular_solve(turned, a, b.swapaxes(-1, -2)).swapaxes(-1, -2)
+    out = np.empty_like(b)
+    for k in np.ndindex(b.shape[:-2]):  # by substitution, which keeps zeros
+        out[k] = linalg.solve_triangular(a[k], b[k], lower=p["lower"], trans=int(p["transpose_a"]),
+                                               unit_diagonal=p["unit_diagonal"], check_finite=False)
+    return out
 
 
 def _eigh(p: Any, x: np.ndarray) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from generated.elementwise import elementwise, simplex
 from generated.finite import classes, level, markov, matrix
 from generated.gaussian import gaussian, grid
+from generated.relatives import relative
 from generated.twists import handler, harmless, twist
 from generated.writer import Writer, Written
 
@@ -19,7 +20,7 @@ __all__ = ["models", "random_model"]
 def write(w: Writer) -> Written:
     """An ordinary NumPyro model of one or two parts; about half have a twist that must be declined."""
     for _ in range(1 + w.chance(25)):
-        w.choose([gaussian, elementwise, grid, gaussian, simplex, classes, level, markov, matrix])(w)
+        w.choose([gaussian, elementwise, grid, gaussian, simplex, classes, level, markov, matrix, relative])(w)
     # a latent that counts may be used in any way, as long as its elements do not meet
     wanted = [x for x in w.latents if x.name in w.must and x.kind != "whole"]
     if wanted and w.chance(30):

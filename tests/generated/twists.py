@@ -95,9 +95,9 @@ def harmless(w: Writer, target: Latent) -> None:
         w.ranked = False
         own = f"{z}[..., :1]" if target.kind == "simplex" else z  # their sum is a number
         w.line(f'numpyro.factor("{name}", -0.3 * jnp.sum({own}))')
-        if target.kind == "unit" or target.kind == "simplex":
+        if target.kind in ("unit", "simplex", "angle"):
             w.decline(z)  # z is no statistic of a beta
-        elif target.kind == "positive":
+        elif target.kind in ("positive", "bounded", "matrix"):
             w.unsure(z)  # of a gamma it is, of an inverse gamma it is not
     elif kind == "constant factor":
         w.line(f'numpyro.factor("{name}", -1.25)')

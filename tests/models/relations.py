@@ -174,6 +174,13 @@ def truncated_means(y, g):
             sample(name, dist.Normal(2 * z[g] - 1, u), obs=y)
 
 
+@case("z", Y)
+def truncated_mean_of_moving_bounds(y):
+    u = sample("u", dist.LogNormal(0.5, 0.2))
+    z = sample("z", dist.Uniform(-u, 2.0))
+    sample("y", dist.Normal(z, 1.0), obs=y)
+
+
 @case("a b c", COUNT, POSITIVE, GROUP, relation="uniform-scale")
 def truncated_rates(count, y, g):
     with plate("g", G):
