@@ -13,8 +13,8 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from declined import CASES as DECLINED
 from models import CASES, Case
-from test_declined import CASES as DECLINED
 
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES
@@ -245,7 +245,7 @@ def covered() -> dict[str, set[str]]:
 
 
 def nearest() -> dict[str, list[str]]:
-    """Key of a row -> names of the models of `test_declined.py` that are one step away from it."""
+    """Key of a row -> names of the models of `declined` that are one step away from it."""
     found: dict[str, list[str]] = {row.key: [] for row in ROWS}
     for name, entry in DECLINED.items():
         args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in entry.args)
@@ -290,7 +290,7 @@ latents of one likelihood, sums, look-ups, one block inside another). Every mode
 identity of `check` in both precisions (`tests/test_identity.py`), and its draws have the right moments
 (`tests/test_draws.py`). ✓ under a form: some of these models have the relation with a latent of many elements, in a
 plate, through a look-up of the latent (`z[group]`), with some observations masked. The last column has the nearest model
-that must be declined (`tests/test_declined.py`).
+that must be declined (`tests/declined`).
 """
 
 

@@ -1,0 +1,52 @@
+"""What cannot be proved for all values."""
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro import sample
+from numpyro.distributions import constraints
+
+from declined.table import COUNT, GROUP, Y, declines
+
+
+@declines("b", "rank 1 of 2", Y)
+def flat_prior_that_a_linear_factor_does_not_determine(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (2,), ()))  # here
+    sample("y", dist.Normal(b[0], 1.0), obs=y)
+    numpyro.factor("tilt", -0.3 * jnp.sum(b))
+
+
+@declines("rate", "to the power 2", COUNT)
+def product_with_almost_zero(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate), obs=y)
+    sample("extra", dist.Normal(1e-30 * rate, 1.0), obs=0.5)  # here
+
+
+@declines("b", "the data do not determine it", Y)
+def flat_prior_without_rank(y):
+    b = sample("b", dist.ImproperUniform(constraints.real, (2,), ()))  # here
+    sample("y", dist.Normal(jnp.stack([y, 2 * y], 1) @ b, 1.0), obs=y)
+
+
+@declines("a", "rank 3 of 6", Y, collapsed="b")
+def flat_prior_between_sites(y):
+    a = sample("a", dist.ImproperUniform(constraints.real, (3,), ()))  # here
+    b = sample("b", dist.ImproperUniform(constraints.real, (3,), ()))
+    sample("y", dist.Normal(a[jnp.asarray(GROUP)] + b[jnp.asarray(GROUP)], 1.0), obs=y)
+
+
+@declines("a", "noise", Y)
+def hidden_noise(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    noise = jax.random.normal(numpyro.prng_key())
+    sample("y", dist.Normal(a + noise, 1.0), obs=y)  # here
+
+
+@declines("new", "noise", Y, collapsed="a")
+def hidden_noise_in_a_prediction(y):
+    a = sample("a", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a, 1.0), obs=y)
+    noise = jax.random.normal(numpyro.prng_key())
+    sample("new", dist.Normal(noise, 1.0))  # here
