@@ -13,7 +13,7 @@ from conjugate_ppl.algebra.monomial import Unknown, by_pieces, by_rows, exact_po
 from conjugate_ppl.algebra.operands import full
 from conjugate_ppl.algebra.term import Atom, Term, Value, array_module, is_known, merge_atoms
 from conjugate_ppl.algebra.value import add, collect, multiply
-from conjugate_ppl.algebra.variables import Elementwise, Exponential, Log
+from conjugate_ppl.algebra.variables import Chosen, Elementwise, Exponential, Log, Opaque
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -169,12 +169,13 @@ def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value
 
     The function is that of the equation, or `primitive`.
 
-    f(v[selection]) = f(v)[selection], so rows that read the same element share one value.
+    f(v[selection]) = f(v)[selection], so rows that read the same element share one value. Of what is no latent it is
+    taken of elements that are read, since the others may lie where it has no derivative.
     """
     term = x.single if isinstance(x, Value) else None
     if term is None or len(term.atoms) != 1:
         raise Unknown("")
-    atom = term.atoms[0]
+    atom = _read(walk, term.atoms[0])
     c = term.coefficient()
     if not is_known(c) or np.unique(c).size != 1:
         raise Unknown("")
@@ -188,6 +189,16 @@ def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value
     one = np.ones((1,) * term.rank)
     return Value(x.shape, (Term(term.rank, (), (one,), (Atom(variable, Fraction(1),
                                                              atom.selection),)),))
+
+
+def _read(walk: Walk, atom: Atom) -> Atom:
+    """An atom of an opaque variable as one of only those elements that are read."""
+    v, places = atom.variable, np.unique(atom.selection)
+    if type(v) is not Opaque or len(places) == v.size:
+        return atom
+    part = walk.variables.once(("chosen", v, places.tobytes()), lambda: Chosen(
+        v.name, len(places), v.positive, v.roots, v.number, v.reason, v.equation, of=v, places=places))
+    return Atom(part, atom.power, np.searchsorted(places, atom.selection))
 
 
 ELEMENTWISE: frozenset[str] = frozenset({

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.term import Value
 
-__all__ = ["Complement", "Computed", "Condition", "Elementwise", "Exponential", "Latent", "Log", "Opaque", "Variable"]
+__all__ = ["Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Latent", "Log", "Opaque",
+           "Variable"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +73,17 @@ class Opaque(Variable):
 
     def elements(self, values: Values) -> Any:
         return values.evaluate(self.number).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Chosen(Opaque):
+    """Some elements of an opaque variable: of a root the diagonal, whose logarithm has a derivative."""
+
+    of: Variable
+    places: np.ndarray
+
+    def elements(self, values: Values) -> Any:
+        return values.variable(self.of)[self.places]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

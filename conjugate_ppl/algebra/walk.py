@@ -53,6 +53,7 @@ class Walk:
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
+        self._given: frozenset[int] = frozenset()  # inputs in whose place stands a known number
         self._exactly: dict[int, Any] = {}  # known numbers as JAX computes them
 
     def run(self, numbers: Iterable[int]) -> list[Value]:
@@ -64,7 +65,9 @@ class Walk:
 
     def beside(self, more: Iterable[str]) -> Walk:
         """Another walk that goes on from here, with more sites that stay visible."""
-        return Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps)
+        out = Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps)
+        out._given = self._given
+        return out
 
     def reached(self, number: int) -> bool:
         """Whether a number has a value."""
@@ -73,6 +76,8 @@ class Walk:
     def set(self, number: int, value: Value) -> None:
         """Give the value of an input."""
         self._env[number] = value
+        if not value.roots and number in self.graph.inputs:
+            self._given |= self.graph.dependencies[number]
 
     def value(self, number: int) -> Value:
         """The value of a number that has been reached."""
@@ -126,7 +131,8 @@ class Walk:
 
     def _symbolic(self, equation: Equation, operands: list[Any]) -> list[Any]:
         roots = frozenset().union(*(x.roots for x in operands if isinstance(x, Value)))
-        hidden = not (roots & self.candidates)
+        # folding evaluates the equations themselves, which do not know what stands in an input's place
+        hidden = not (roots & self.candidates) and not self._replaced(equation)
         if equation.body:
             if hidden:
                 return self._opaque(equation, "")
@@ -158,6 +164,10 @@ class Walk:
             except Unknown:
                 pass
         return self._opaque(equation, reason)
+
+    def _replaced(self, equation: Equation) -> bool:
+        """Whether an equation depends on an input in whose place stands a known number."""
+        return any(self.graph.dependencies.get(n, frozenset()) & self._given for n in equation.outputs)
 
     def _opaque(self, equation: Equation, reason: str, *extra: str) -> list[Any]:
         operands = [self._read(i) for i in equation.inputs]

@@ -203,7 +203,8 @@ def _results(at: Filtered, h: Small, many: tuple[int, ...], columns: int) -> tup
     cross = _gram(h, at.left @ at.guess, many, columns)
     square = _gram(h, at.covariance @ h, many, columns) + cross + cross.T \
         - _gram(at.guess, at.precision @ at.guess, many, columns)
-    return square, -0.5 * _sum(at.logdet, many)
+    # numbers where nothing is observed
+    return jnp.asarray(square), jnp.asarray(-0.5 * _sum(at.logdet, many))
 
 
 @_quadratic.defjvp

@@ -120,11 +120,11 @@ def identity(execution: Execution, collapsed: cj.CollapsedModel, data: dict[str,
     def make(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
         return jax.jit(function) if compiled else Function(function, *args)
 
-    def at(k: dict[str, Any], z: dict[str, Any]) -> tuple[Any, Any]:
+    def at(k: dict[str, Any], z: dict[str, Any]) -> tuple[Any, Any, Any]:
         total, trace = log_density(collapsed.model, (), data, {**k, **z})
         sizes = [jnp.sum(jnp.abs(s["fn"].log_prob(s["value"]))) for s in trace.values()
                  if s["type"] == "sample"]
-        return total - execution.log_prob({**k, **z}, (), data), sum(sizes)
+        return total, execution.log_prob({**k, **z}, (), data), sum(sizes)
 
     draws = make(lambda k, v: jax.vmap(lambda one: execution.draw(one, v, (), data))(
         jax.random.split(k, DRAWS)), key, kept)(key, kept)
@@ -140,10 +140,10 @@ def identity(execution: Execution, collapsed: cj.CollapsedModel, data: dict[str,
         if k is not None:
             level = float(marginal(k))
             for z in points:
-                total, size = measure(k, z)
-                # impossible values agree
-                error = 0.0 if total == level == -np.inf else float(total) - level
-                found.append((error, float(size) if np.isfinite(size) else 0.0))
+                total, conditional, size = map(float, measure(k, z))
+                # impossible values agree, those of which other kept values are the reason included
+                impossible = total == -np.inf and -np.inf in (level, conditional)
+                found.append((0.0 if impossible else total - conditional - level, size if np.isfinite(size) else 0.0))
     return draws, found
 
 
