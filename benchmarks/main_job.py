@@ -59,7 +59,7 @@ def example(name: str) -> Any:
     return module
 
 
-class Whitened(Reparam):  # type: ignore[misc]
+class Whitened(Reparam):
     """A multivariate normal site of `count` rows written as a matrix times standard normals."""
 
     def __init__(self, count: int) -> None:

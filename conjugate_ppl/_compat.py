@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -109,7 +110,8 @@ def eagerly() -> contextlib.AbstractContextManager[Any]:
 
     In JAX 0.7 `jax.ensure_compile_time_eval` cannot run a loop.
     """
-    return jax.core.eval_context()  # type: ignore[no-any-return]
+    context: contextlib.AbstractContextManager[Any] = jax.core.eval_context()
+    return context
 
 
 def open_jaxpr(jaxpr: Any) -> Any:
@@ -278,12 +280,12 @@ def source_line(equation: Any) -> str:
 
 def calling_line() -> str:
     """`file.py:12` of the innermost line of the user's own code on the Python stack, or ""."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
         if not _is_library(path):
             return f"{os.path.basename(path)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""
 
 

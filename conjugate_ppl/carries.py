@@ -16,6 +16,7 @@ import networkx as nx
 import numpy as np
 
 from conjugate_ppl import _compat
+from conjugate_ppl.primitives import ELEMENTWISE
 
 if TYPE_CHECKING:
     from conjugate_ppl.graph import Equation, Graph
@@ -32,10 +33,6 @@ _MOVED: dict[str, slice] = {
     "dynamic_slice": slice(1, None), "gather": slice(1, 2), "scatter": slice(1, 2),
     "dynamic_update_slice": slice(2, None), "select_n": slice(1),
 }
-_ELEMENTWISE = frozenset({
-    "add", "add_any", "sub", "mul", "div", "neg", "max", "min", "pow", "integer_pow", "square", "sqrt", "rsqrt", "exp",
-    "log", "log1p", "expm1", "tanh", "logistic", "sin", "cos", "abs", "convert_element_type", "stop_gradient",
-    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "is_finite", "select_n"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +139,7 @@ def _element_by_element(graph: Graph, inputs: Sequence[int], outputs: Sequence[i
                     for found, which in ((read, 0), (origin, 1)):
                         flat = np.concatenate([np.reshape(o[which], -1) for o in operands])
                         found[number] = np.where(sources[k] < 0, 0 - which, flat[np.maximum(sources[k], 0)])
-                elif equation.primitive in _ELEMENTWISE and int(np.prod(shape)) <= _LARGEST:
+                elif equation.primitive in ELEMENTWISE and int(np.prod(shape)) <= _LARGEST:
                     read[number] = sets.union([s for s, _ in operands], shape)
                 else:
                     read[number] = np.full(shape, sets.union([s for s, _ in operands]))

@@ -161,7 +161,7 @@ def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
     return Certificate(points, worst, ratio, _TOLERANCE[dtype])
 
 
-class _OneNoise(Messenger):  # type: ignore[misc]
+class _OneNoise(Messenger):
     """One fixed key for what a model draws outside sample sites, so that all densities see the same."""
 
     def process_message(self, msg: dict[str, Any]) -> None:

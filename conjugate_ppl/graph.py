@@ -1,8 +1,8 @@
 """A model's jaxpr as one flat list of equations between numbered values.
 
 Calls are inlined, so that a value deep inside a `jit` has a number like any other; a function with
-a derivative of its own (linear solves are such) stays one equation that also lists its body, because its *value* is proved
-from the body while JAX evaluates it with the author's rule. A loop over latents becomes a map over its
+a derivative of its own (linear solves are such) stays one equation that also lists its body, because its
+*value* is proved from the body while JAX evaluates it with the author's rule. A loop over latents becomes a map over its
 steps where it is one (`loops.py`); a recursion stays a loop, of which it is also written down what is carried after
 each step as a function of what is carried before it.
 """

@@ -82,7 +82,7 @@ class ExactState(NamedTuple):
     rng_key: Any
 
 
-class Collapsed(MCMCKernel):  # type: ignore[misc]
+class Collapsed(MCMCKernel):
     """Samples a model with every conjugate latent integrated out, and draws those back exactly.
 
     Takes the place of `NUTS(model)` in `numpyro.infer.MCMC`; samples, diagnostics and ArviZ output

@@ -91,7 +91,6 @@ class _Steps:
             circle[list(group)] = c
         root, delay = _roots(found.origin, circle >= 0)
         computed = (circle < 0) & (found.origin < 0)
-        ready = np.array([False] * len(known))
         while not known.all():
             moved = ~known & (circle < 0) & (found.origin >= 0)
             ready = moved & ((root < 0) | known[root])
@@ -145,12 +144,9 @@ class _Steps:
         for k in parts:
             own = np.arange(*found.first[k: k + 2])
             own = np.where(ready[own], own, own[ready[own]][0])
-            source = np.zeros((steps + 1, len(own)), np.int64)  # the first element that it was, or its root's
-            here, delays, roots = own, delay[own], root[own]
-            for t in range(steps + 1):
-                inside = (roots >= 0) & (t >= delays)
-                source[t] = np.where(inside, -1, here)
-                here = found.origin[here]
+            delays, roots = delay[own], root[own]
+            inside = (roots >= 0) & (np.arange(steps + 1)[:, None] >= delays)
+            source = np.where(inside, -1, _followed(found.origin, own, steps + 1))  # at the start; -1: its root's
             used = [source[source >= 0], roots[roots >= 0]]
             pool, place = [], np.zeros(len(found.origin), np.int64)
             count = 0
@@ -199,10 +195,8 @@ class _Steps:
                                 length=self._loop.length)
         out = []
         for p, (x, b) in enumerate(zip(last, before, strict=True)):
-            if whole[p]:
-                b = jnp.concatenate([b, x[None]])
-            else:
-                b = jnp.concatenate([b, x[None]])
+            b = jnp.concatenate([b, x[None]])
+            if not whole[p]:
                 b = jnp.zeros((len(b), int(np.prod(shape[p]))), b.dtype).at[:, mine[p]].set(b).reshape(-1, *shape[p])
             out.append((b[1:], b[:-1]))
         return out
@@ -218,6 +212,24 @@ def _roots(origin: np.ndarray, circle: np.ndarray) -> tuple[np.ndarray, np.ndarr
             break
         root, delay = np.where(going, origin[root], root), delay + going
     return np.where((origin[root] >= 0) & ~circle[root], -1, root), delay
+
+
+def _followed(origin: np.ndarray, own: np.ndarray, steps: int) -> np.ndarray:
+    """Which element each of `own` was 0, 1, 2, ... steps ago, shape (steps, own); -1 before one that is computed.
+
+    After as many steps as there are elements it goes round: what is longer repeats that.
+    """
+    count = len(origin)
+    after = np.append(origin, -1)  # of -1, -1
+    path = [own]
+    for _ in range(min(steps, 2 * count + 1) - 1):
+        path.append(after[path[-1]])
+    table = np.stack(path)
+    if steps <= len(table):
+        return table
+    period = 1 + (table[count + 1:] == table[count]).argmax(0)
+    t = np.arange(steps)[:, None]
+    return np.take_along_axis(table, np.where(t < count, t, count + (t - count) % period), 0)
 
 
 def _turned(x: Any, reverse: bool) -> Any:

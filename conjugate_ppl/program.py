@@ -157,7 +157,7 @@ class Program:
                          for k in deps.get(n, frozenset()))
 
 
-class _Lines(Messenger):  # type: ignore[misc]
+class _Lines(Messenger):
     """Notes the user's line of each statement and which sites come from a `cond`."""
 
     def __init__(self, fn: Model) -> None:

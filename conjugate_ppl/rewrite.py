@@ -19,7 +19,7 @@ from conjugate_ppl.planning.execute import Execution
 __all__ = ["Flattened", "Rewriter"]
 
 
-class Rewriter(Messenger):  # type: ignore[misc]
+class Rewriter(Messenger):
     """Runs the model with collapsed sites hidden; notes the values of the others."""
 
     def __init__(self, execution: Execution) -> None:
@@ -59,7 +59,7 @@ class Rewriter(Messenger):  # type: ignore[misc]
             self.values[name] = msg["value"]
 
 
-class _Hidden(Messenger):  # type: ignore[misc]
+class _Hidden(Messenger):
     """The step of a loop, with its collapsed sites hidden."""
 
     def __init__(self, step: Callable[..., Any], execution: Execution) -> None:
@@ -93,7 +93,7 @@ def _placeholder(msg: dict[str, Any], drawn: bool) -> Any:
     return fn.support.feasible_like(jnp.zeros(fn.shape(shape)))
 
 
-class Flattened(dist.Distribution):  # type: ignore[misc]
+class Flattened(dist.Distribution):
     """The support of a distribution with density 1; draws still come from the distribution.
 
     Stands for the prior of a kept site where that prior is part of the marginal factor.

@@ -16,7 +16,7 @@ import conjugate_ppl as cj
 LOG_WEIGHTS = np.log([0.2, 0.5, 0.3])
 
 
-@pytest.mark.parametrize("level", [0.0, 1e3])
+@pytest.mark.parametrize("level", [0.0, 1e3, 1e4])
 def test_mixture_of_factor_analysers(level, x64):
     """Value, gradient, probabilities and moments; far from zero in float32 too."""
     rng = np.random.default_rng(0)
@@ -53,7 +53,9 @@ def test_mixture_of_factor_analysers(level, x64):
     rows, values = prepared()
     ours = jax.value_and_grad(lambda k: log_density(collapsed, (rows,), {}, k)[0])(values)
     found = collapsed.conditionals(values, rows)
-    close = {"rtol": 1e-9, "atol": 1e-9} if x64 else {"rtol": 2e-3, "atol": 2e-3}
+    # the model itself rounds its locations to half a step between floats, which slopes see 1 / min(s)**3 times, twice
+    rounding = float(np.spacing(np.float32(level))) / 0.5**3
+    close = {"rtol": 1e-9, "atol": 1e-9} if x64 else {"rtol": 2e-3, "atol": 2e-3 + rounding}
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close),
                  (ours, (found["k"].probs, found["z"].mean)), wanted)
 

@@ -30,7 +30,7 @@ from conjugate_ppl.program import Program, trace_program
 
 __all__ = ["Likelihood", "Prior"]
 
-class Likelihood(dist.Distribution):  # type: ignore[misc]
+class Likelihood(dist.Distribution):
     """Stands for observed sites: its log density is theirs, whatever the value."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -135,7 +135,7 @@ class Prior:
             self.fixed(*args, **kwargs)
 
 
-class _Given(Messenger):  # type: ignore[misc]
+class _Given(Messenger):
     """`param` sites become constants, other sites data."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -152,7 +152,7 @@ class _Given(Messenger):  # type: ignore[misc]
             msg["is_observed"] = True
 
 
-class _Proper(Messenger):  # type: ignore[misc]
+class _Proper(Messenger):
     """Flat priors become normal."""
 
     def process_message(self, msg: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "inverse", "on_diagonals", "symmetric"]
+__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "inverse", "inverse_lower", "on_diagonals", "symmetric"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,8 +62,7 @@ class Inverse(Variable):
     def elements(self, values: Values) -> Any:
         n = self.cells
         m = values.variable(self.base).reshape(-1, n * n)[:, np.asarray(self.places)].reshape(-1, n, n)
-        eye = jnp.broadcast_to(jnp.eye(n, dtype=m.dtype), m.shape)
-        return jax.lax.linalg.triangular_solve(m, eye, left_side=True, lower=True).reshape(-1)
+        return inverse_lower(m).reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,6 +75,12 @@ class Diagonal(Variable):
     def elements(self, values: Values) -> Any:
         n = self.cells
         return jnp.diagonal(values.variable(self.base).reshape(-1, n, n), axis1=1, axis2=2).reshape(-1)
+
+
+def inverse_lower(m: Any) -> Any:
+    """The inverses of lower triangular matrices, shape (count, n, n)."""
+    eye = jnp.broadcast_to(jnp.eye(m.shape[-1], dtype=m.dtype), m.shape)
+    return jax.lax.linalg.triangular_solve(m, eye, left_side=True, lower=True)
 
 
 def symmetric(shape: tuple[int, ...]) -> np.ndarray:

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
-from conjugate_ppl.algebra.functions import ELEMENTWISE
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Opaque
+from conjugate_ppl.primitives import ELEMENTWISE
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from conjugate_ppl.graph import Equation
 
 __all__ = ["Distinct", "distinct"]
-
-_OF_SEVERAL = frozenset({
-    "add", "sub", "mul", "div", "pow", "max", "min", "atan2", "select_n", "clamp", "neg", "is_finite",
-    "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "square",
-})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +43,7 @@ class Distinct(Opaque):
 def distinct(walk: Walk, equation: Equation, operands: list[Any], opaque: Opaque) -> Value | None:
     """`opaque`, the result of an equation, as a variable over the distinct rows of its operands; None
     where rows are not proved to repeat."""
-    if equation.primitive not in ELEMENTWISE | _OF_SEVERAL or len(equation.outputs) != 1:
+    if equation.primitive not in ELEMENTWISE or len(equation.outputs) != 1:
         return None
     shape = walk.graph.shapes[equation.outputs[0]]
     size, types = int(np.prod(shape)), tuple(walk.graph.dtypes[n] for n in equation.inputs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["ELEMENTWISE", "FUNCTIONS", "elementwise"]
+__all__ = ["FUNCTIONS", "UNARY", "elementwise"]
 
 Rule = Callable[..., Any]
 
@@ -67,11 +67,11 @@ def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
             listed if all(map(_is_log, listed)) else [term])
     if rest and not logs:
         raise Unknown("an exponential")
-    bases = [(t.atoms[0].variable, t.atoms[0].selection) for t in logs]
+    bases = [(t.atoms[0].variable.base, t.atoms[0].selection) for t in logs if isinstance(t.atoms[0].variable, Log)]
 
     def monomial(exponents: list[float]) -> Value:
-        atoms = [Atom(log.base, exact_power(Fraction(p)), at)  # type: ignore[attr-defined]
-                 for (log, at), p in zip(bases, exponents, strict=True) if p]
+        atoms = [Atom(base, exact_power(Fraction(p)), at)
+                 for (base, at), p in zip(bases, exponents, strict=True) if p]
         one = np.ones((1,) * len(x.shape))
         return Value(x.shape, (Term(len(x.shape), (), (one,), merge_atoms(atoms)),))
 
@@ -201,12 +201,12 @@ def _read(walk: Walk, atom: Atom) -> Atom:
     return Atom(part, atom.power, np.searchsorted(places, atom.selection))
 
 
-ELEMENTWISE: frozenset[str] = frozenset({
+UNARY: frozenset[str] = frozenset({
     "exp", "log", "log1p", "expm1", "tanh", "logistic", "sin", "cos", "sqrt", "rsqrt", "abs",
     "erf", "erfc", "erf_inv", "lgamma", "digamma", "cbrt", "exp2", "sign", "tan", "sinh", "cosh",
     "integer_pow", "bessel_i0e", "bessel_i1e",
 })
-"""Primitives of one operand that act element by element."""
+"""Primitives of one operand, element by element, whose results are variables of their own."""
 
 FUNCTIONS: dict[str, Rule] = {
     "log": _log, "log1p": _log1p, "exp": _exp, "logistic": _logistic, "lgamma": _lgamma,

@@ -91,8 +91,6 @@ def _complex(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     return add(full(x, shape), Value(shape, tuple(t.scaled(np.asarray(1j)) for t in imaginary.terms)))
 
 
-
-
 LINEAR: dict[str, Rule] = {
     "conv_general_dilated": _convolution, "fft": _fourier, "real": _of_part(np.real), "imag": _of_part(np.imag),
     "conj": _of_part(np.conj), "complex": _complex,

@@ -14,11 +14,10 @@ import dataclasses
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.definite import Diagonal, Factor, Gram, Inverse
+from conjugate_ppl.algebra.definite import Diagonal, Factor, Gram, Inverse, inverse_lower
 from conjugate_ppl.algebra.term import Atom, Term, is_known, merge_atoms
 from conjugate_ppl.algebra.variables import Latent, Log, Variable, Variables
 
@@ -36,10 +35,7 @@ class Inverted(Variable):
     cells: int
 
     def elements(self, values: Values) -> Any:
-        n = self.cells
-        root = jnp.linalg.cholesky(values.variable(self.base).reshape(-1, n, n))
-        eye = jnp.broadcast_to(jnp.eye(n, dtype=root.dtype), root.shape)
-        half = jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
+        half = inverse_lower(_roots(values, self.base, self.cells))
         return jnp.matmul(half.swapaxes(1, 2), half, precision="highest").reshape(-1)
 
 
@@ -51,9 +47,12 @@ class LogDet(Variable):
     cells: int
 
     def elements(self, values: Values) -> Any:
-        n = self.cells
-        root = jnp.linalg.cholesky(values.variable(self.base).reshape(-1, n, n))
+        root = _roots(values, self.base, self.cells)
         return 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), -1)
+
+
+def _roots(values: Values, base: Variable, n: int) -> Any:
+    return jnp.linalg.cholesky(values.variable(base).reshape(-1, n, n))
 
 
 def paired(variables: Variables, term: Term) -> Term:
@@ -141,8 +140,8 @@ def _matrix(variables: Variables, v: Variable) -> tuple[Variable, np.ndarray, bo
     base = _whole(variables, v)
     if base is None:
         return None
-    order = np.asarray(v.order) if isinstance(v, Factor) else np.arange(v.cells)  # type: ignore[attr-defined]
-    return base, order, False
+    assert isinstance(v, Factor | Latent)
+    return base, np.asarray(v.order) if isinstance(v, Factor) else np.arange(v.cells), False
 
 
 def _sum(term: Term, axis: int, one: Atom, other: Atom, n: int, rows_shared: bool
@@ -197,7 +196,9 @@ def _place(term: Term, axis: int, zero: np.ndarray | None) -> int | None:
         return 0
     if not all(map(is_known, varying)):
         return None
-    full = np.zeros(0, int) if zero is None else np.flatnonzero(~np.moveaxis(zero, axis, 0).reshape(zero.shape[axis], -1).any(1))
+    full = np.zeros(0, int)
+    if zero is not None:
+        full = np.flatnonzero(~np.moveaxis(zero, axis, 0).reshape(zero.shape[axis], -1).any(1))
     place = int(full[0]) if len(full) else 0
     for c in varying:
         differs = c != np.take(c, [place], axis)
@@ -220,4 +221,5 @@ def _without(term: Term, axis: int, place: int, gone: list[Atom], made: Atom, fa
     take = _first(term, axis, place)
     atoms = tuple(a.map(take) for a in term.atoms if not any(a is b for b in gone))
     hidden = tuple(n for k, n in enumerate(term.hidden) if k != axis)
-    return Term(term.rank, hidden, tuple(take(c) for c in term.coefficients), merge_atoms((*atoms, made))).scaled(factor)
+    coefficients = tuple(take(c) for c in term.coefficients)
+    return Term(term.rank, hidden, coefficients, merge_atoms((*atoms, made))).scaled(factor)

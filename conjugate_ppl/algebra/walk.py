@@ -17,7 +17,7 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.definite import symmetric
 from conjugate_ppl.algebra.distinct import distinct
-from conjugate_ppl.algebra.functions import ELEMENTWISE, elementwise
+from conjugate_ppl.algebra.functions import UNARY, elementwise
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
 from conjugate_ppl.algebra.linear import COMPLEX
 from conjugate_ppl.algebra.matrices import inverse_of_scaled
@@ -28,6 +28,7 @@ from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
+from conjugate_ppl.errors import InternalError
 from conjugate_ppl.graph import Equation, Graph
 
 __all__ = ["HIDDEN_NOISE", "Walk"]
@@ -158,7 +159,7 @@ class Walk:
                 return results
             except Unknown as error:
                 reason = str(error) or reason
-        if equation.primitive in ELEMENTWISE and len(operands) == 1:
+        if equation.primitive in UNARY and len(operands) == 1:
             try:
                 return [elementwise(self, equation, operands[0])]
             except Unknown:
@@ -170,6 +171,9 @@ class Walk:
         return any(self.graph.dependencies.get(n, frozenset()) & self._given for n in equation.outputs)
 
     def _opaque(self, equation: Equation, reason: str, *extra: str) -> list[Any]:
+        if self._replaced(equation):
+            raise InternalError(f"`{equation.primitive}` was taken for conjugate, and then could not be written about "
+                                "a known point.")
         operands = [self._read(i) for i in equation.inputs]
         roots = frozenset(extra).union(*(x.roots for x in operands if isinstance(x, Value)))
         out = []

@@ -107,7 +107,7 @@ def _reads_rest(block: GaussianBlock, site: GaussianSite) -> bool:
     return all((block.structure.component[r] < 0).all() for r in read)
 
 
-class _Reshaped(dist.TransformedDistribution):  # type: ignore[misc]
+class _Reshaped(dist.TransformedDistribution):
     """A vector's distribution as that of an array; keeps its mean and variance."""
 
     def __init__(self, base: Any, transform: Any) -> None:

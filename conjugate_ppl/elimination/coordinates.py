@@ -12,7 +12,7 @@ which to take is read off the likelihood's squares, products and linear terms.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -156,14 +156,13 @@ def _chains(part: Part, written: Written, size: int) -> np.ndarray:
 
 
 def _of_part(part: Part, sites: Sequence[Part], likelihood: Reduced, chains: np.ndarray) -> Coordinates:
-    monomials = _monomials(likelihood)
     two, one = likelihood.entries[2], likelihood.entries.get(1)
     i, j = two.positions
     square = (i == j) & _in(i, part)
     weights = np.unique(two.weights[square])
     if len(weights) != 1:
         return Coordinates()
-    own = monomials[int(weights[0])]
+    own = _monomial(likelihood, int(weights[0]))
     numbers = np.zeros(part.size)
     numbers[i[square] - part.first] = two.coefficients[square]
     shifts = []
@@ -174,22 +173,20 @@ def _of_part(part: Part, sites: Sequence[Part], likelihood: Reduced, chains: np.
             at, to, weight, number = (np.concatenate(x) for x in zip(*(
                 (a[t], b[t], two.weights[t], two.coefficients[t]) for (a, b), t in zip(pairs, there, strict=True)),
                 strict=True))
-            shift = _shift(site, at, to, weight, number, numbers, chains, own, monomials,
-                           _largest(likelihood, site))
+            shift = _shift(site, at, to, weight, number, numbers, chains, own, likelihood)
             if shift is not None:
                 shifts.append(shift)
     scale: Monomial = {}
     if one is not None:
         linear = np.unique(one.weights[_in(one.positions[0], part)])
         if len(linear):
-            fewest = min((monomials[int(w)] for w in linear), key=len)
+            fewest = min((_monomial(likelihood, w) for w in _one_of_each_kind(likelihood, linear)), key=len)
             scale = _positive(_over(own, fewest)) or {}
     return Coordinates(scale, tuple(shifts))
 
 
 def _shift(site: Part, at: np.ndarray, to: np.ndarray, weight: np.ndarray, number: np.ndarray, squares: np.ndarray,
-           chains: np.ndarray, own: Monomial, monomials: Mapping[int, Monomial],
-           largest: tuple[float, float]) -> Shift | None:
+           chains: np.ndarray, own: Monomial, likelihood: Reduced) -> Shift | None:
     """The shift by elements `to` of a site, which meet elements `at` of the recursion; None if they differ within
     a chain."""
     if len(np.unique(weight)) != 1 or len(np.unique(at)) != len(at) or (squares[at] == 0).any():
@@ -200,21 +197,29 @@ def _shift(site: Part, at: np.ndarray, to: np.ndarray, weight: np.ndarray, numbe
     element, ratio = np.full(count, -1), np.zeros(count)
     element[chains[at]], ratio[chains[at]] = to, number / (2 * squares[at])
     same = (element[chains[at]] == to) & (ratio[chains[at]] == number / (2 * squares[at]))
-    monomial = _positive(_over(monomials[int(weight[0])], own))
+    monomial = _positive(_over(_monomial(likelihood, int(weight[0])), own))
     if not same.all() or (element < 0).any() or monomial is None:
         return None
-    return Shift(site, element[chains], ratio[chains], monomial, largest)
+    return Shift(site, element[chains], ratio[chains], monomial, _largest(likelihood, site))
 
 
-def _monomials(reduced: Reduced) -> dict[int, Monomial]:
-    out: dict[int, Monomial] = {}
+def _monomial(reduced: Reduced, number: int) -> Monomial:
+    """A weight by its number."""
     for signature, rows in reduced.weights.groups:
-        for row in rows:
-            monomial: Monomial = {}
-            for (v, power), k in zip(signature, row, strict=True):
-                monomial[v, int(k)] = monomial.get((v, int(k)), Fraction(0)) + power
-            out[len(out)] = monomial
-    return out
+        if number < len(rows):
+            out: Monomial = {}
+            for (v, power), k in zip(signature, rows[number].tolist(), strict=True):
+                out[v, k] = out.get((v, k), Fraction(0)) + power
+            return out
+        number -= len(rows)
+    raise IndexError(number)
+
+
+def _one_of_each_kind(reduced: Reduced, numbers: np.ndarray) -> list[int]:
+    """Of some weights one for each combination of variables."""
+    kind = np.repeat(np.arange(len(reduced.weights.groups)), [len(rows) for _, rows in reduced.weights.groups])
+    found: list[int] = numbers[np.unique(kind[numbers], return_index=True)[1]].tolist()
+    return found
 
 
 def _over(a: Monomial, b: Monomial) -> Monomial:

@@ -90,7 +90,8 @@ class Beneath:
             found = jnp.concatenate(rows)
             return points, jnp.where(jnp.isnan(found), jnp.inf, found)  # a failed pivot is no density
 
-        return self._for_each_state(one)  # type: ignore[no-any-return]
+        found: tuple[dict[str, Any], Any] = self._for_each_state(one)
+        return found
 
     def cases(self, site: str, array: Any, first: Mapping[str, int]) -> Cases:
         """A site's values for all states of `above`, the elements of these numbered from `first`."""

@@ -69,8 +69,6 @@ def path(written: Written) -> np.ndarray:
     return np.where(np.isfinite(point), point, 0.0)
 
 
-
-
 def points_beside(program: Program, model: ChainModel, zeros: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Where the quadratic in the sites beside the chain is largest, for some values of the kept sites; in
     single precision."""

@@ -39,7 +39,8 @@ class StateSpaceElimination:
     """Gaussian sites integrated out step by step.
 
     `parts` says where the elements of each site are, and those of recursions that the sites enter, some of
-    them in `moved` coordinates; `origin` is what they are measured from. `beside` holds the elements of sites that all steps share, which are integrated out later.
+    them in `moved` coordinates; `origin` is what they are measured from. `beside` holds the elements of sites that
+    all steps share, which are integrated out later.
     """
 
     sites: tuple[str, ...]

@@ -151,7 +151,7 @@ def _moment(curve: str, a: Any, b: Any, low: Any, high: Any, about: Any, degree:
     return jnp.sum((z - about) ** degree * weights, 0) / jnp.sum(weights, 0)
 
 
-class OnInterval(dist.Distribution):  # type: ignore[misc]
+class OnInterval(dist.Distribution):
     """z between two bounds, with log density `a s(z) + b t(z) + log h(z)` up to a constant.
 
     With `power` 0, s = z, t = z**2, h = 1 (a truncated normal); otherwise s = log z, t = z**power,

@@ -13,7 +13,7 @@ from numpyro.util import is_prng_key
 __all__ = ["Range"]
 
 
-class Range(dist.Distribution):  # type: ignore[misc]
+class Range(dist.Distribution):
     """`low + k` with probability `probs[..., k]`."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {"probs": constraints.simplex}
@@ -24,7 +24,7 @@ class Range(dist.Distribution):  # type: ignore[misc]
         self.low, self.probs = low, probs
         super().__init__(jnp.shape(probs)[:-1], (), validate_args=validate_args)
 
-    @constraints.dependent_property(is_discrete=True, event_dim=0)  # type: ignore[untyped-decorator]
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
         """From `low` to the largest number."""
         return constraints.integer_interval(self.low, self.low + jnp.shape(self.probs)[-1] - 1)

@@ -17,6 +17,7 @@ from jax import lax
 
 from conjugate_ppl.algebra import movement
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, held, joined, merged
+from conjugate_ppl.primitives import ELEMENTWISE
 
 if TYPE_CHECKING:
     from conjugate_ppl.finite.evaluate import Evaluator
@@ -432,18 +433,7 @@ def _triangular_solve(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> 
     return _followed(ev, eqn, operands, [_first(a, (-2, -1)), _first(b, (solved,))])
 
 
-_ELEMENTWISE = (
-    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh",
-    "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clamp", "clz", "convert_element_type", "copy", "copy_p",
-    "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge",
-    "gt", "igamma", "igammac", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt",
-    "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "polygamma", "population_count", "pow",
-    "regularized_incomplete_beta", "rem", "round", "rsqrt", "select_n", "shift_left",
-    "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square",
-    "stop_gradient", "sub", "tan", "tanh", "xor", "zeta"
-)
-
-_RULES: dict[str, Rule] = dict.fromkeys(_ELEMENTWISE, _elementwise)
+_RULES: dict[str, Rule] = dict.fromkeys(ELEMENTWISE, _elementwise)
 _RULES.update({name: _movement(name) for name in movement.MOVES if name not in ("copy", "copy_p")})
 _RULES.update({name: _split(name) for name in movement.SPLITS})
 _RULES.update({name: _along(lambda e: e.params["axes"], drop=True) for name in (

@@ -19,13 +19,14 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.assemble import Assembly
+from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
-from conjugate_ppl.gaussian.small import Small, read, small
+from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 
 __all__ = ["BLOCK", "GaussianBlock", "GaussianSite"]

@@ -20,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.gaussian.batches import read, small, take
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
-from conjugate_ppl.gaussian.small import Small, read, small, take
+from conjugate_ppl.gaussian.small import Small
 
 __all__ = ["estimated", "grouped_shares", "of_patterns"]
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from conjugate_ppl.gaussian import small
+from conjugate_ppl.gaussian.batches import of_array
 from conjugate_ppl.gaussian.products import matmul, times, transposed
 
 __all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower"]
@@ -56,12 +57,12 @@ class Scale:
 
 def lower_factor(m: Any) -> Any:
     """Cholesky factor of (a batch of) symmetric positive definite matrices; NaN where they are not."""
-    return small.of_array(m).lower().stacked(m.shape[:-2], m.dtype)
+    return of_array(m).lower().stacked(m.shape[:-2], m.dtype)
 
 
 def solve_lower(low: Any, b: Any, transpose: bool = False) -> Any:
     """Solve L x = b, or L' x = b, for vectors b over the last axis."""
-    return small.of_array(low).solve_array(b, transpose)
+    return of_array(low).solve_array(b, transpose)
 
 
 def inverse_logdet(m: Any) -> tuple[Any, Any]:
@@ -72,7 +73,7 @@ def inverse_logdet(m: Any) -> tuple[Any, Any]:
     if m.shape[-1] >= _LARGE:
         large: tuple[Any, Any] = _inverse_logdet_large(m)
         return large
-    inverse, logdet = small.inverse_logdet(small.of_array(m))
+    inverse, logdet = small.inverse_logdet(of_array(m))
     return inverse.stacked(m.shape[:-2], m.dtype), logdet
 
 

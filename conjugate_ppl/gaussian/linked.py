@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
+from conjugate_ppl.gaussian.batches import take
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
 from conjugate_ppl.gaussian.grouped import estimated, of_patterns
 from conjugate_ppl.gaussian.products import times, transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
-from conjugate_ppl.gaussian.small import take
 
 __all__ = ["crossed_shares"]
 

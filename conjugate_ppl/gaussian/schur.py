@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.assemble import Assembly
+from conjugate_ppl.gaussian.batches import of_array
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
-from conjugate_ppl.gaussian.small import inverse_logdet, of_array
+from conjugate_ppl.gaussian.small import inverse_logdet
 
 __all__ = ["schur_shares"]
 

@@ -16,7 +16,7 @@ from numpyro.distributions.util import promote_shapes, validate_sample
 __all__ = ["DoubleLomax"]
 
 
-class DoubleLomax(dist.Distribution):  # type: ignore[misc]
+class DoubleLomax(dist.Distribution):
     """The marginal of x ~ Laplace(loc, 1 / z), z ~ Gamma(concentration, rate=scale).
 
     Args:
@@ -47,7 +47,7 @@ class DoubleLomax(dist.Distribution):  # type: ignore[misc]
         distance = jnp.expm1(jax.random.exponential(far, shape) / self.concentration)
         return self.loc + self.scale * distance * jax.random.rademacher(side, shape, self.scale.dtype)
 
-    @validate_sample  # type: ignore[untyped-decorator]
+    @validate_sample
     def log_prob(self, value: Any) -> Any:
         distance = jnp.abs(value - self.loc) / self.scale
         return (jnp.log(0.5 * self.concentration) - jnp.log(self.scale)

@@ -22,7 +22,7 @@ from conjugate_ppl.families.loggamma import difference
 __all__ = ["GeneralizedBetaPrime"]
 
 
-class GeneralizedBetaPrime(dist.Distribution):  # type: ignore[misc]
+class GeneralizedBetaPrime(dist.Distribution):
     """The marginal of a power of a gamma whose rate is a gamma.
 
     Args:
@@ -59,7 +59,7 @@ class GeneralizedBetaPrime(dist.Distribution):  # type: ignore[misc]
                  - jax.random.loggamma(below, self.concentration0, shape))
         return self.scale * jnp.exp(log_t / self.power)
 
-    @validate_sample  # type: ignore[untyped-decorator]
+    @validate_sample
     def log_prob(self, value: Any) -> Any:
         a, b = self.concentration1, self.concentration0
         log_t = self.power * jnp.log(value / self.scale)

@@ -22,7 +22,7 @@ from numpyro.distributions.util import validate_sample
 __all__ = ["MatrixStudentT"]
 
 
-class MatrixStudentT(dist.Distribution):  # type: ignore[misc]
+class MatrixStudentT(dist.Distribution):
     """The marginal of X ~ MatrixNormal(loc, U, S), S ~ InverseWishart(df + p - 1, V).
 
     Args:
@@ -69,7 +69,7 @@ class MatrixStudentT(dist.Distribution):  # type: ignore[misc]
         rows = solve_triangular(factor, jnp.swapaxes(z, -1, -2), lower=True, trans=1)
         return self.loc + self.scale_tril_row @ jnp.swapaxes(column @ rows, -1, -2)
 
-    @validate_sample  # type: ignore[untyped-decorator]
+    @validate_sample
     def log_prob(self, value: Any) -> Any:
         n, p = self.event_shape
         gap = value - self.loc

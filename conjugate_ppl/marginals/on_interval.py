@@ -53,7 +53,7 @@ CONTRIBUTIONS: dict[type, Callable[[Any, Others, Any], tuple[Any, Any, Any]]] = 
 """Type of an observation -> (c, its other parameters, x) to (da, db, base); its parameter is c g**power."""
 
 
-class CompoundOnInterval(dist.Distribution):  # type: ignore[misc]
+class CompoundOnInterval(dist.Distribution):
     """x ~ kind(parameter = c g**power, others), g = z**q, z between two bounds; or x ~ Normal(c z + loc, scale).
 
     Args:
@@ -95,7 +95,7 @@ class CompoundOnInterval(dist.Distribution):  # type: ignore[misc]
         first, second = jax.random.split(key)
         return self.given(self.law.sample(first, sample_shape)).sample(second)
 
-    @validate_sample  # type: ignore[untyped-decorator]
+    @validate_sample
     def log_prob(self, value: Any) -> Any:
         x, law = jnp.asarray(value, self.law.a.dtype), self.law
         curve, a, b, *bounds = law._in_w()

@@ -21,7 +21,7 @@ from numpyro.distributions.util import promote_shapes, validate_sample
 __all__ = ["CompoundVonMises"]
 
 
-class CompoundVonMises(dist.Distribution):  # type: ignore[misc]
+class CompoundVonMises(dist.Distribution):
     """The marginal of x ~ VonMises(z, concentration), z ~ VonMises(loc, concentration0).
 
     Args:
@@ -54,7 +54,7 @@ class CompoundVonMises(dist.Distribution):  # type: ignore[misc]
                  + dist.VonMises(0.0, self.concentration).expand(self.batch_shape).sample(below, sample_shape))
         return jnp.broadcast_to((total + math.pi) % (2 * math.pi) - math.pi, shape)
 
-    @validate_sample  # type: ignore[untyped-decorator]
+    @validate_sample
     def log_prob(self, value: Any) -> Any:
         k, c = self.concentration, self.concentration0
         half = jnp.sin(0.5 * (value - self.loc)) ** 2

@@ -8,7 +8,7 @@ One chain of steps of `width` elements:
 Covariances are only ever added to: predicted ones as F P F' + T T', filtered ones in the form of Bucy and
 Joseph. Neither a scale of 0 nor a vague prior is inverted. The loops hold only what has to wait for the step
 before, the rest is done for all steps at once. A compiler makes one function of a loop over a few numbers
-(of steps of up to four elements, entry by entry: `gaussian/small.py`), and of a larger one a call for each
+(of steps of up to four elements, entry by entry: `gaussian/entries.py`), and of a larger one a call for each
 operation of each step, a hundred times slower. Hence also several chains, one behind the other, are one. On devices that do
 many things at once long chains are put together in another way (`parallel.py`).
 """
@@ -25,7 +25,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from conjugate_ppl.gaussian.small import Entries, Small, Stacked
+from conjugate_ppl.gaussian.entries import Entries
+from conjugate_ppl.gaussian.small import Small
+from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.statespace.parallel import affine, in_parallel, prefixes
 
 __all__ = ["Filtered", "Steps", "bare", "broadcast", "dressed", "filtered", "log_integral", "over",

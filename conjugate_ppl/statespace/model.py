@@ -13,7 +13,8 @@ import numpy as np
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.weighted import WeightedArray
-from conjugate_ppl.gaussian.small import Small, small
+from conjugate_ppl.gaussian.batches import small
+from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.statespace.filter import Steps
 from conjugate_ppl.statespace.layers import Layers
 

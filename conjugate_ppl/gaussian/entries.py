@@ -1,0 +1,205 @@
+"""Small matrices entry by entry: one vector for an entry of all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from conjugate_ppl.gaussian.small import Small
+
+__all__ = ["Entries"]
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entries(Small):
+    """Matrices by their entries."""
+
+    rows: tuple[tuple[Any, ...], ...]
+
+    @property
+    def width(self) -> int:
+        return len(self.rows)
+
+    @property
+    def T(self) -> Entries:
+        return Entries(tuple(zip(*self.rows, strict=True)))
+
+    def __matmul__(self, other: Any) -> Entries:
+        columns = other.T.rows
+        return Entries(tuple(tuple(_dot(r, c) for c in columns) for r in self.rows))
+
+    def gram(self) -> Entries:
+        return self._symmetric(lambda i, j: _dot(self.rows[i], self.rows[j]))
+
+    def around(self, other: Any) -> Entries:
+        left = (self @ other).rows
+        return self._symmetric(lambda i, j: _dot(left[i], self.rows[j]))
+
+    def swept(self) -> tuple[Entries, Any]:
+        m: list[list[Any]] = [list(r) for r in self.rows]
+        logdet: Any = 0
+        for j in range(self.width):
+            others = [i for i in range(self.width) if i != j]
+            column, pivot = [r[j] for r in m], m[j][j]
+            if _one(pivot) and all(_zero(column[i]) for i in others):
+                m[j][j] = -1
+                continue
+            share = [0 if _zero(c) else c / pivot for c in column]
+            for i in others:
+                for k in others:
+                    m[i][k] = m[k][i] if k < i else _dot((m[i][k], column[i]), (1, -share[k]))
+                m[i][j] = m[j][i] = share[i]
+            m[j][j] = -1 / pivot
+            logdet = logdet + jnp.log(pivot)
+        return self._symmetric(lambda i, j: -m[i][j]), logdet
+
+    def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
+        if not all(_zero(x) for i, row in enumerate(r.rows) for j, x in enumerate(row) if i != j):
+            return super().joseph(r, inverse)
+        # on the diagonal 1 - P R (I + R'PR)^-1 R' is the inverse itself, which keeps its digits where P is vague
+        gain = self @ r @ inverse
+        left = (gain @ r.T)._map(lambda i, j, x: inverse.rows[i][i] if i == j else _dot((x,), (-1,)))
+        return (left @ self if self.width == 1 else left.around(self) + gain.gram()), left
+
+    def root(self) -> Entries:
+        n = self.width
+        low: list[list[Any]] = [[0] * n for _ in range(n)]
+        for j in range(n):
+            if _zero(self.rows[j][j]):
+                continue
+            left = [_dot((self.rows[i][j], *low[i][:j]), (1, *map(operator.neg, low[j][:j]))) for i in range(n)]
+            whole = jnp.asarray(self.rows[j][j], jnp.result_type(self.rows[j][j], jnp.float32))
+            full = left[j] > 4 * n * jnp.finfo(whole.dtype).eps * whole
+            diagonal = jnp.sqrt(jnp.where(full, left[j], 1.0))
+            low[j][j] = jnp.where(full, diagonal, 0.0)
+            for i in range(j + 1, n):
+                low[i][j] = 0 if _zero(left[i]) else jnp.where(full, left[i] / diagonal, 0.0)
+        return Entries(tuple(map(tuple, low)))
+
+    def series(self, other: Any) -> Entries:
+        out: list[tuple[Any, ...]] = []
+        for i, r in enumerate(other.rows):
+            out.append(tuple(_dot((x, *self.rows[i][:i]), (1, *(o[j] for o in out)))
+                             for j, x in enumerate(r)))
+        return Entries(tuple(out))
+
+    def plus_transposed(self) -> Entries:
+        return self._symmetric(lambda i, j: _dot((self.rows[i][j], self.rows[j][i]), (1, 1)))
+
+    def plus_one(self) -> Entries:
+        return Entries(tuple(tuple(x + 1 if i == j else x for j, x in enumerate(r))
+                             for i, r in enumerate(self.rows)))
+
+    def __add__(self, other: Any) -> Entries:
+        return self._map(lambda i, j, x: _dot((x, other.rows[i][j]), (1, 1)))
+
+    def scaled(self, factor: Any) -> Entries:
+        return self._map(lambda i, j, x: _dot((x,), (factor,)))
+
+    def inner(self, other: Any) -> Any:
+        return _dot(sum(self.rows, ()), sum(other.rows, ()))
+
+    def lower(self) -> Entries:
+        n, m = self.width, self.rows
+        low: list[list[Any]] = [[0] * n for _ in range(n)]
+        for j in range(n):
+            pivot = m[j][j] - _dot(low[j][:j], low[j][:j])
+            low[j][j] = jnp.sqrt(jnp.where(pivot > 0, pivot, jnp.nan))
+            for i in range(j + 1, n):
+                rest = _dot((m[i][j], *low[i][:j]), (1, *(-x for x in low[j][:j])))
+                low[i][j] = rest if _zero(rest) else rest / low[j][j]
+        return Entries(tuple(map(tuple, low)))
+
+    def inverse_lower(self) -> Entries:
+        n, low = self.width, self.rows
+        out: list[list[Any]] = [[0] * n for _ in range(n)]
+        for j in range(n):
+            out[j][j] = 1 / low[j][j]
+            for i in range(j + 1, n):
+                rest = _dot(low[i][j:i], [out[k][j] for k in range(j, i)])
+                out[i][j] = rest if _zero(rest) else -rest / low[i][i]
+        return Entries(tuple(map(tuple, out)))
+
+    def log_diagonal(self) -> Any:
+        return sum(jnp.log(r[i]) for i, r in enumerate(self.rows))
+
+    def times(self, vector: Sequence[Any]) -> list[Any]:
+        return [_dot(r, vector) for r in self.rows]
+
+    def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
+        n = self.width
+        x: list[Any] = [0] * n
+        for i in (range(n - 1, -1, -1) if transpose else range(n)):
+            others = range(i + 1, n) if transpose else range(i)
+            known = _dot([self.rows[k][i] if transpose else self.rows[i][k] for k in others],
+                         [x[k] for k in others])
+            x[i] = (vector[i] - known) / self.rows[i][i]
+        return x
+
+    def solve_array(self, b: Any, transpose: bool = False) -> Any:
+        return jnp.stack(self.solve_lower(list(jnp.moveaxis(b, -1, 0)), transpose), -1)
+
+    def filled(self, many: tuple[int, ...], dtype: Any) -> Entries:
+        return self._map(lambda i, j, x: jnp.broadcast_to(jnp.asarray(x, dtype), many))
+
+    def entries(self) -> Entries:
+        return self
+
+    def as_change(self) -> Entries:
+        return self._map(lambda i, j, x: 0 if isinstance(x, int) else x)
+
+    def lower_half(self) -> Any:
+        return [[self.rows[i][j] for j in range(i + 1)] for i in range(self.width)]
+
+    @classmethod
+    def of_half(cls, half: Any) -> Entries:
+        n = range(len(half))
+        return cls(tuple(tuple(half[max(i, j)][min(i, j)] for j in n) for i in n))
+
+    def stacked(self, many: tuple[int, ...], dtype: Any) -> Any:
+        return jnp.stack([jnp.stack(r, -1) for r in self.filled(many, dtype).rows], -2)
+
+    def _map(self, f: Callable[[int, int, Any], Any]) -> Entries:
+        return Entries(tuple(tuple(f(i, j, x) for j, x in enumerate(r))
+                             for i, r in enumerate(self.rows)))
+
+    def _symmetric(self, f: Callable[[int, int], Any]) -> Entries:
+        half = [[f(i, j) for j in range(i + 1)] for i in range(self.width)]
+        return Entries(tuple(tuple(half[max(i, j)][min(i, j)] for j in range(self.width))
+                             for i in range(self.width)))
+
+    def tree_flatten(self) -> tuple[list[Any], tuple[tuple[int | None, ...], ...]]:
+        """For JAX: entries that are Python integers are structure."""
+        whole = tuple(tuple(x if isinstance(x, int) else None for x in r) for r in self.rows)
+        return [x for r in self.rows for x in r if not isinstance(x, int)], whole
+
+    @classmethod
+    def tree_unflatten(cls, whole: tuple[tuple[int | None, ...], ...], leaves: Sequence[Any]) -> Entries:
+        """For JAX."""
+        rest = iter(leaves)
+        return cls(tuple(tuple(next(rest) if x is None else x for x in r) for r in whole))
+
+
+def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """Sum of products, without those that are 0."""
+    total: Any = 0
+    for x, y in zip(a, b, strict=True):
+        if _zero(x) or _zero(y):
+            continue
+        term = y if _one(x) else x if _one(y) else x * y
+        total = term if _zero(total) else total + term
+    return total
+
+
+def _zero(x: Any) -> bool:
+    return isinstance(x, int) and x == 0
+
+
+def _one(x: Any) -> bool:
+    return isinstance(x, int) and x == 1

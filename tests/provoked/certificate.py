@@ -1,0 +1,162 @@
+"""Handlers around the collapsed model, the certificate, what is registered or not installed."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from mutants import MUTANTS, mutated
+from numpyro import handlers, sample
+from numpyro.infer.reparam import LocScaleReparam
+from numpyro.infer.util import log_density
+from test_input import KEY, conjugate, schools
+
+import conjugate_ppl as cj
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.variables import Latent, Variable
+from conjugate_ppl.algebra.walk import Walk
+from conjugate_ppl.demo.figure import write_figure
+from conjugate_ppl.graph import Graph
+from provoked.table import TAU, Y, raises
+
+# -- handlers around the collapsed model -----------------------------------------------------------
+
+
+@raises(cj.PlanError, r"(condition|substitute|do).*keep=\['(mu|theta)'\]",
+        lambda m: handlers.condition(m, data={"mu": jnp.array(0.3)}),
+        lambda m: handlers.substitute(m, data={"theta": jnp.zeros(4)}),
+        lambda m: handlers.do(m, data={"mu": jnp.array(0.3)}),
+        lambda m: handlers.condition(m, condition_fn=lambda site: {"mu": 0.3}.get(site["name"])))
+def outer_handlers_that_name_a_collapsed_site(around):
+    log_density(around(cj.collapse(schools)), (Y,), {}, {"tau": TAU})
+
+
+@raises(cj.PlanError, "`reparam` around the collapsed model rewrites `tau`")
+def outer_reparam_of_a_prior_that_is_part_of_the_marginal():
+    def model(y):
+        m = sample("m", dist.Normal(0.0, 2.0))
+        tau = sample("tau", dist.Normal(m, 1.0))
+        sample("y", dist.Normal(tau**2, 1.0), obs=y)
+
+    around = handlers.reparam(cj.collapse(model), config={"tau": LocScaleReparam()})
+    log_density(around, (Y,), {}, {"tau_decentered": TAU})
+
+
+@raises(cj.PlanError, "`scale` around")
+def outer_weights():
+    log_density(handlers.scale(cj.collapse(schools), scale=0.5), (Y,), {}, {"tau": TAU})
+
+
+# -- the certificate -------------------------------------------------------------------------------
+
+
+@raises(cj.ModelError, "-inf at all 6 values")
+def check_of_impossible_data():
+    def model(y):
+        top = sample("top", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Uniform(0.0, top), obs=y)
+
+    cj.check(model, KEY, jnp.array([1e6]))
+
+
+@raises(cj.ModelError, "num_points=0")
+def a_check_of_nothing():
+    cj.check(conjugate, KEY, Y, num_points=0)
+
+
+class Mine(dist.Exponential):
+    """A distribution of the user's own."""
+
+
+def waiting(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("w", Mine(rate), obs=y**2)
+
+
+@raises(cj.ModelError, "to blame: `rate`. `w` is Mine, registered outside")
+def a_wrong_density_of_the_users_own():
+    @cj.register_density(Mine)
+    def _(d, x):
+        return jnp.log(d.rate) - 1.5 * d.rate * x
+
+    cj.check(waiting, KEY, Y, num_points=1)
+
+
+@raises(cj.ModelError, "to blame: `rate`. `rate` is Mine, registered outside")
+def a_wrong_family_of_the_users_own():
+    @cj.register_density(Mine)
+    def _(d, x):
+        return jnp.log(d.rate) - d.rate * x
+
+    wrong = dataclasses.replace(FAMILY, natural=lambda p: (0.1 * p["rate"], -p["rate"]))
+    cj.register_family(Mine)(wrong)
+
+    def model(y):
+        rate = sample("rate", Mine(1.0))
+        sample("y", dist.Exponential(rate), obs=y)
+
+    cj.check(model, KEY, Y**2, num_points=1)
+
+
+FAMILY = cj.Family(
+    name="Mine", statistics=("log z", "z"), parameters=lambda d: {"rate": d.rate},
+    natural=lambda p: (jnp.zeros_like(p["rate"]), -p["rate"]),
+    log_partition=lambda n: jax.scipy.special.gammaln(n[0] + 1) - (n[0] + 1) * jnp.log(-n[1]),
+    distribution=lambda n: dist.Gamma(n[0] + 1, -n[1]))
+
+
+@raises(cj.InternalError, r"(?s)to blame: `mu`.*bug in conjugate_ppl.*keep=")
+def a_wrong_rule_of_the_package():
+    with mutated(MUTANTS["rule sub"]):
+        cj.check(conjugate, KEY, Y, num_points=1)
+
+
+@raises(cj.InternalError, "elements of token are read")
+def a_token_read_before_it_is_bound():
+    Variable("token", 1, False, frozenset()).elements(None)
+
+
+# -- what is registered, what is not installed ------------------------------------------------------
+
+
+@raises(TypeError, "distribution classes", (), (dist.Bernoulli,), (lambda d, x: x,))
+def densities_of_no_class(types):
+    cj.register_density(*types)
+
+
+@raises(TypeError, "distribution classes", (), (dist.Bernoulli,), (FAMILY,))
+def families_of_no_class(types):
+    cj.register_family(*types)
+
+
+@raises(cj.ModelError, "Mine has no", *({part: None} for part in ("natural", "distribution")),
+        {"statistics": ()})
+def a_family_with_a_part_missing(changes):
+    cj.register_family(Mine)(dataclasses.replace(FAMILY, **changes))
+
+
+@raises(cj.ModelError, r"statistics \['z\*\*2'\]")
+def a_family_with_an_unknown_statistic():
+    cj.register_family(Mine)(dataclasses.replace(FAMILY, statistics=("z", "z**2")))
+
+
+@raises(ImportError, "pip install")
+def a_figure_without_matplotlib():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib", None)
+        write_figure(Path("figure.png"), {})
+
+
+@raises(cj.InternalError, "`atan2` was taken for conjugate")
+def a_point_that_an_opaque_number_does_not_know_of():
+    graph = Graph(jax.make_jaxpr(jnp.arctan2)(1.0, 1.0))
+    known, other = graph.inputs
+    walk = Walk(graph, {other: Value.of(Latent("k", 1, False, frozenset({"k"}), "real"), ())}, {"k"})
+    walk.set(known, Value.known(np.ones(())))
+    walk.run(graph.outputs)

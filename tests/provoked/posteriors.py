@@ -1,0 +1,240 @@
+"""Posteriors as sums of contributions, and data in batches."""
+
+import functools
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro import sample
+from numpyro.distributions import constraints
+from test_input import KEY, conjugate, schools
+
+import conjugate_ppl as cj
+from conjugate_ppl.additive.polynomial import NoStatistic
+from conjugate_ppl.additive.removal import statistic_name
+from provoked.table import TAU, Y, raises
+
+# -- posteriors as sums of contributions -----------------------------------------------------------
+
+
+def one_rate(y):
+    with numpyro.plate("rows", len(y)):
+        sample("y", dist.Poisson(sample("rate", dist.Gamma(2.0, 1.0).expand([1]))), obs=y)
+
+
+def posterior(y=(1, 2), model=one_rate, **how):
+    return cj.collapse(model).posterior(jnp.asarray(y), **how)
+
+
+@raises(cj.PlanError, "needs values of what is kept: `tau`")
+def posterior_of_half_a_model():
+    cj.collapse(schools).posterior(Y)
+
+
+@raises(cj.PlanError, "do not add up to a few numbers")
+def posterior_of_states():
+    def model(y):
+        sample("y", dist.Normal(sample("z", dist.Bernoulli(0.5)), 1.0), obs=y)
+
+    posterior(1.0, model)
+
+
+@raises(cj.PlanError, "whether it is data")
+def posterior_with_a_factor_statement():
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        numpyro.factor("tilt", 2.0 * z)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    posterior(1.0, model)
+
+
+@raises(cj.ModelError, "no observed site")
+def posterior_of_nothing():
+    posterior(1.0, lambda y: sample("z", dist.Normal(0.0, 1.0)))
+
+
+@raises(cj.PlanError, "have to be known", lambda y: posterior(y), lambda y: posterior().update(y))
+def posterior_of_traced_data(make):
+    jax.jit(lambda y: make(y).log_evidence())(jnp.array([1, 2]))
+
+
+@raises(cj.PlanError, "through `w`, which no posterior")
+def no_statistic():
+    with mock.patch("conjugate_ppl.additive.polynomial.key_of", side_effect=NoStatistic("`w`")):
+        posterior()
+
+
+@raises(cj.InternalError, "belongs to no family")
+def statistic_of_no_family():
+    statistic_name(("cos", ("latent", "z"), 2.0, 1.0), 1)
+
+
+@raises(cj.PlanError, "no observed site of this posterior; those are `y`", lambda p: p.loo("rate"),
+        lambda p: p.without("x", 0))
+def observations_of_no_site(ask):
+    ask(posterior())
+
+
+@raises(cj.PlanError, "not taken out of `mu` in closed form", lambda p: p.loo("y"), lambda p: p.predictive("y"))
+def observations_of_a_mean_and_a_matrix(ask):
+    def model(y):
+        p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+        mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))
+        sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
+
+    ask(posterior(jnp.ones((3, 2)), model))
+
+
+@raises(cj.DataError, "no observation", 2, "last", (0, 1))
+def no_such_observation(index):
+    posterior().without("y", index)
+
+
+@raises(cj.DataError, "makes no posterior", -1.0, np.inf, "2")
+def temper_by_no_power(power):
+    posterior().temper(power)
+
+
+@raises(cj.ModelError, "posteriors of one model", 3, functools.partial(posterior, 1.0, conjugate))
+def merge_of_different_models(other):
+    posterior().merge(other() if callable(other) else other)
+
+
+@raises(cj.ModelError, "different values of .'tau'.")
+def merge_given_different_values():
+    one, two = (cj.collapse(schools).posterior(Y, kept={"tau": t * TAU}) for t in (1.0, 2.0))
+    one.merge(two)
+
+
+@raises(cj.ModelError, "the same latents")
+def update_with_other_latents():
+    def model(y):
+        with numpyro.plate("rows", len(y)):
+            sample("y", dist.Poisson(sample("rate", dist.Gamma(2.0, 1.0))), obs=y)
+
+    posterior((1, 2), model).update(jnp.array([1, 2, 3]))
+
+
+@raises(cj.ModelError, "The prior of `rate` is another one")
+def update_with_another_prior():
+    def model(y):
+        sample("y", dist.Poisson(sample("rate", dist.Gamma(jnp.mean(y), 1.0))), obs=y)
+
+    posterior((1, 2), model).update(jnp.array([4, 2]))
+
+
+def half_and_whole(y, x=None):
+    z = sample("z", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(z), obs=y)
+    if x is not None:
+        sample("x", dist.Poisson(z + x), obs=1) if x > 1 else sample("x", dist.Poisson(z), obs=1)
+
+
+@raises(cj.ModelError, "those of the posterior .'y',", lambda p, x: p.update(1, 0.0),
+        lambda p, x: p.merge(cj.collapse(half_and_whole).posterior(1, 0.0)))
+def data_of_other_sites(add):
+    add(cj.collapse(half_and_whole).posterior(1), 0.0)
+
+
+@raises(cj.PlanError, "With these arguments there is no posterior in closed form of `z`")
+def update_that_is_not_conjugate():
+    cj.collapse(half_and_whole).posterior(1).update(1, 2.0)
+
+
+@raises(cj.PlanError, "gives no posterior of `z`")
+def nothing_left_for_a_flat_prior():
+    def model(y):
+        sample("y", dist.Normal(sample("z", dist.ImproperUniform(constraints.real, (), ())), 1.0), obs=y)
+
+    posterior((1.0, 2.0), model).without("y", slice(None)).sample(KEY, 1)
+
+
+@raises(cj.PlanError, "all depend on each other, too many")
+def leave_one_out_in_a_large_block():
+    def model(y):
+        with numpyro.plate("rows", len(y)):
+            a = sample("a", dist.Normal(0.0, 1.0))
+            sample("y", dist.Normal(sample("b", dist.Normal(a, 1.0)), 1.0), obs=y)
+
+    with mock.patch("conjugate_ppl.additive.leverage._DENSE", 2):
+        posterior((1.0, 2.0, 3.0), model).loo("y")
+
+
+def two_of_one_kind(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate).expand([2]).to_event(1), obs=y)
+
+
+@raises(cj.PlanError, "no closed form here: elements of one event share",
+        lambda: posterior((1, 2), two_of_one_kind).predictive("y"))
+def no_closed_prediction(ask):
+    ask()
+
+
+# -- data in batches --------------------------------------------------------------------------------
+
+
+def stream(*batches, model=one_rate):
+    return cj.collapse(model).stream(batches)
+
+
+@raises(cj.DataError, "no batch")
+def a_stream_of_nothing():
+    stream()
+
+
+@raises(cj.ModelError, "no observed site with this batch")
+def a_stream_without_data():
+    stream(Y, model=lambda y: sample("z", dist.Normal(0.0, 1.0)))
+
+
+@raises(cj.ModelError, r"the observed sites are \('y',\), and with the first \('x', 'y'\)")
+def batches_of_different_sites():
+    def model(y, x=None):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        if x is not None:
+            sample("x", dist.Normal(z, 1.0), obs=x)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    stream((Y, Y), Y, model=model)
+
+
+@raises(cj.PlanError, "one of its own or all together")
+def a_stream_with_a_factor_statement():
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        numpyro.factor("tilt", 2.0 * z)
+        sample("y", dist.Normal(z, 1.0), obs=y)
+
+    stream(Y, model=model)
+
+
+@raises(cj.PlanError, "this one is traced")
+def a_stream_of_traced_data():
+    jax.jit(lambda y: stream(y).log_evidence())(jnp.array([1, 2]))
+
+
+@raises(cj.PlanError, "rows of `y` do not add up")
+def a_stream_of_subsamples():
+    def model(y):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        with numpyro.plate("rows", 100, subsample_size=len(y)):
+            sample("y", dist.Normal(z, 1.0), obs=y)
+
+    stream(Y, model=model)
+
+
+@raises(cj.PlanError, "reach a latent through `exp`")
+def a_stream_of_logits():
+    stream(np.array([0, 1]), model=lambda y: sample(
+        "y", dist.Bernoulli(logits=sample("a", dist.Normal(0.0, 1.0)) + sample("b", dist.Normal(0.0, 1.0))),
+        obs=y))
+
+
+@raises(cj.PlanError, "none of the choices", "all")
+def no_such_reparametrisation(given):
+    cj.collapse(schools, reparam=given)
