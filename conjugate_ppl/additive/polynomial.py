@@ -26,7 +26,7 @@ from conjugate_ppl.algebra.paired import Inverted, LogDet
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable
-from conjugate_ppl.densities.vectors import inverse_lower, log_det_lower
+from conjugate_ppl.triangular import inverse_triangular, log_det_lower
 
 __all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "connected", "key_of", "site_of", "statistic"]
 
@@ -88,7 +88,7 @@ def _of_matrices(key: Key, sites: Mapping[str, Any]) -> Any:
     root = jnp.linalg.cholesky(found)
     if key[0] == "log det":
         return jnp.reshape(2 * log_det_lower(root), -1)
-    half = inverse_lower(root)
+    half = inverse_triangular(root)
     return jnp.reshape(jnp.matmul(jnp.swapaxes(half, -1, -2), half), -1)
 
 

@@ -11,18 +11,18 @@ import dataclasses
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Latent, Variable
+from conjugate_ppl.triangular import diagonal, inverse_triangular
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "inverse", "inverse_lower", "on_diagonals", "symmetric"]
+__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "inverse", "on_diagonals", "symmetric"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Inverse(Variable):
     def elements(self, values: Values) -> Any:
         n = self.cells
         m = values.variable(self.base).reshape(-1, n * n)[:, np.asarray(self.places)].reshape(-1, n, n)
-        return inverse_lower(m).reshape(-1)
+        return inverse_triangular(m).reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,13 +74,7 @@ class Diagonal(Variable):
 
     def elements(self, values: Values) -> Any:
         n = self.cells
-        return jnp.diagonal(values.variable(self.base).reshape(-1, n, n), axis1=1, axis2=2).reshape(-1)
-
-
-def inverse_lower(m: Any) -> Any:
-    """The inverses of lower triangular matrices, shape (count, n, n)."""
-    eye = jnp.broadcast_to(jnp.eye(m.shape[-1], dtype=m.dtype), m.shape)
-    return jax.lax.linalg.triangular_solve(m, eye, left_side=True, lower=True)
+        return diagonal(values.variable(self.base).reshape(-1, n, n)).reshape(-1)
 
 
 def symmetric(shape: tuple[int, ...]) -> np.ndarray:

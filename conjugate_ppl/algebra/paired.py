@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.definite import Diagonal, Factor, Gram, Inverse, inverse_lower
+from conjugate_ppl.algebra.definite import Diagonal, Factor, Gram, Inverse
 from conjugate_ppl.algebra.term import Atom, Term, is_known, merge_atoms
 from conjugate_ppl.algebra.variables import Latent, Log, Variable, Variables
+from conjugate_ppl.triangular import inverse_triangular, log_det_lower
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
@@ -35,7 +36,7 @@ class Inverted(Variable):
     cells: int
 
     def elements(self, values: Values) -> Any:
-        half = inverse_lower(_roots(values, self.base, self.cells))
+        half = inverse_triangular(_roots(values, self.base, self.cells))
         return jnp.matmul(half.swapaxes(1, 2), half, precision="highest").reshape(-1)
 
 
@@ -47,8 +48,7 @@ class LogDet(Variable):
     cells: int
 
     def elements(self, values: Values) -> Any:
-        root = _roots(values, self.base, self.cells)
-        return 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), -1)
+        return 2 * log_det_lower(_roots(values, self.base, self.cells))
 
 
 def _roots(values: Values, base: Variable, n: int) -> Any:

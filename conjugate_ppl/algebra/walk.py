@@ -30,6 +30,7 @@ from conjugate_ppl.algebra.value import move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
 from conjugate_ppl.errors import InternalError
 from conjugate_ppl.graph import Equation, Graph
+from conjugate_ppl.triangular import inverse_triangular
 
 __all__ = ["HIDDEN_NOISE", "Walk"]
 
@@ -218,10 +219,7 @@ class Walk:
         number = equation.inputs[0]
 
         def compute(values: Any) -> Any:
-            a = values.evaluate(number)
-            eye = jax.numpy.broadcast_to(jax.numpy.eye(a.shape[-1], dtype=a.dtype), a.shape)
-            return jax.lax.linalg.triangular_solve(a, eye, left_side=True, lower=lower,
-                                                   unit_diagonal=unit)
+            return inverse_triangular(values.evaluate(number), lower, unit)
 
         def make() -> Variable:
             return Computed(f"inverse#{number}", int(np.prod(matrix.shape)), False, matrix.roots,

@@ -10,20 +10,20 @@ import numpyro.distributions as dist
 from jax.scipy.special import multigammaln
 
 from conjugate_ppl.densities.registry import register_density
-from conjugate_ppl.densities.vectors import diagonal, inverse_lower, log_det_lower
+from conjugate_ppl.triangular import diagonal, inverse_triangular, log_det_lower
 
 
 def _wishart(d: Any, lower: Any) -> tuple[Any, Any, Any]:
     """(concentration, diagonal of the factor, what does not depend on the diagonal), for X = L L'."""
     p, nu = d.event_shape[-1], d.concentration
-    white = jnp.matmul(inverse_lower(d.scale_tril), lower)
+    white = jnp.matmul(inverse_triangular(d.scale_tril), lower)
     return nu, diagonal(lower), (-0.5 * jnp.sum(white**2, (-1, -2)) - nu * log_det_lower(d.scale_tril)
                                  - 0.5 * p * math.log(2.0) * nu - multigammaln(0.5 * nu, p))
 
 
 def _inverse_wishart(d: Any, lower: Any) -> tuple[Any, Any, Any]:
     p, nu = d.event_shape[-1], d.concentration
-    white = jnp.matmul(inverse_lower(lower), d.scale_tril)
+    white = jnp.matmul(inverse_triangular(lower), d.scale_tril)
     return nu, diagonal(lower), (-0.5 * jnp.sum(white**2, (-1, -2)) + nu * log_det_lower(d.scale_tril)
                                  - 0.5 * p * math.log(2.0) * nu - multigammaln(0.5 * nu, p))
 

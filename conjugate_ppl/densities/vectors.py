@@ -5,46 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
 from conjugate_ppl.densities.registry import log_density, register_density
-
-__all__ = ["diagonal", "inverse_lower", "log_det_lower"]
-
-
-def diagonal(matrix: Any) -> Any:
-    """By a look-up: `jnp.diagonal` of one square matrix is a `cond`."""
-    places = jnp.arange(jnp.shape(matrix)[-1])
-    return matrix[..., places, places]
-
-
-def inverse_lower(lower: Any) -> Any:
-    """Of a lower triangular matrix: taken once for all rows that share it."""
-    lower = jnp.asarray(lower)
-    eye = jnp.broadcast_to(jnp.eye(jnp.shape(lower)[-1], dtype=lower.dtype), jnp.shape(lower))
-    return jax.lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
-
-
-def log_det_lower(lower: Any) -> Any:
-    """log det of a lower triangular matrix with a positive diagonal."""
-    return jnp.sum(jnp.log(diagonal(jnp.asarray(lower))), -1)
+from conjugate_ppl.triangular import inverse_triangular, log_det_lower
 
 
 @register_density(dist.MultivariateNormal, dist.LowRankMultivariateNormal)
 def multivariate_normal(d: Any, x: Any) -> Any:
     n = jnp.shape(d.scale_tril)[-1]
-    white = jnp.sum(inverse_lower(d.scale_tril) * (x - d.loc)[..., None, :], -1)
+    white = jnp.sum(inverse_triangular(d.scale_tril) * (x - d.loc)[..., None, :], -1)
     return -0.5 * jnp.sum(white**2, -1) - log_det_lower(d.scale_tril) - 0.5 * n * math.log(2 * math.pi)
 
 
 @register_density(dist.MatrixNormal)
 def matrix_normal(d: Any, x: Any) -> Any:
     n, p = d.event_shape
-    rows = jnp.matmul(inverse_lower(d.scale_tril_row), x - d.loc)
-    white = jnp.matmul(rows, jnp.swapaxes(inverse_lower(d.scale_tril_column), -1, -2))
+    rows = jnp.matmul(inverse_triangular(d.scale_tril_row), x - d.loc)
+    white = jnp.matmul(rows, jnp.swapaxes(inverse_triangular(d.scale_tril_column), -1, -2))
     log_det = p * log_det_lower(d.scale_tril_row) + n * log_det_lower(d.scale_tril_column)
     return -0.5 * jnp.sum(white**2, (-1, -2)) - log_det - 0.5 * n * p * math.log(2 * math.pi)
 

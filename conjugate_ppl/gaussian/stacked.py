@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 from conjugate_ppl.gaussian.small import Small
+from conjugate_ppl.triangular import inverse_triangular
 
 __all__ = ["Stacked"]
 
@@ -85,8 +86,7 @@ class Stacked(Small):
         return Stacked(jnp.linalg.cholesky(self.array))
 
     def inverse_lower(self) -> Stacked:
-        eye = jnp.broadcast_to(jnp.eye(self.width, dtype=self.array.dtype), self.array.shape)
-        return Stacked(jax.lax.linalg.triangular_solve(self.array, eye, left_side=True, lower=True))
+        return Stacked(inverse_triangular(self.array))
 
     def log_diagonal(self) -> Any:
         return jnp.sum(jnp.log(jnp.diagonal(self.array, axis1=-2, axis2=-1)), -1)
