@@ -203,22 +203,24 @@ def _shift(site: Part, at: np.ndarray, to: np.ndarray, weight: np.ndarray, numbe
     return Shift(site, element[chains], ratio[chains], monomial, _largest(likelihood, site))
 
 
+def _kinds(reduced: Reduced) -> np.ndarray:
+    """For each weight which combination of variables it is of."""
+    return np.repeat(np.arange(len(reduced.weights.groups)), [len(rows) for _, rows in reduced.weights.groups])
+
+
 def _monomial(reduced: Reduced, number: int) -> Monomial:
     """A weight by its number."""
-    for signature, rows in reduced.weights.groups:
-        if number < len(rows):
-            out: Monomial = {}
-            for (v, power), k in zip(signature, rows[number].tolist(), strict=True):
-                out[v, k] = out.get((v, k), Fraction(0)) + power
-            return out
-        number -= len(rows)
-    raise IndexError(number)
+    kinds = _kinds(reduced)
+    signature, rows = reduced.weights.groups[kinds[number]]
+    out: Monomial = {}
+    for (v, power), k in zip(signature, rows[number - np.searchsorted(kinds, kinds[number])].tolist(), strict=True):
+        out[v, k] = out.get((v, k), Fraction(0)) + power
+    return out
 
 
 def _one_of_each_kind(reduced: Reduced, numbers: np.ndarray) -> list[int]:
     """Of some weights one for each combination of variables."""
-    kind = np.repeat(np.arange(len(reduced.weights.groups)), [len(rows) for _, rows in reduced.weights.groups])
-    found: list[int] = numbers[np.unique(kind[numbers], return_index=True)[1]].tolist()
+    found: list[int] = numbers[np.unique(_kinds(reduced)[numbers], return_index=True)[1]].tolist()
     return found
 
 
