@@ -23,7 +23,7 @@ from conjugate_ppl.carries import Carried, carried
 if TYPE_CHECKING:
     from conjugate_ppl.graph import Graph
 
-__all__ = ["after_each", "as_map"]
+__all__ = ["after_each", "as_map", "followed"]
 
 
 def as_map(loop: _compat.Loop, body: Graph) -> Callable[..., list[Any]] | None:
@@ -146,7 +146,7 @@ class _Steps:
             own = np.where(ready[own], own, own[ready[own]][0])
             delays, roots = delay[own], root[own]
             inside = (roots >= 0) & (np.arange(steps + 1)[:, None] >= delays)
-            source = np.where(inside, -1, _followed(found.origin, own, steps + 1))  # at the start; -1: its root's
+            source = np.where(inside, -1, followed(found.origin, own, steps + 1))  # at the start; -1: its root's
             used = [source[source >= 0], roots[roots >= 0]]
             pool, place = [], np.zeros(len(found.origin), np.int64)
             count = 0
@@ -214,7 +214,7 @@ def _roots(origin: np.ndarray, circle: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.where((origin[root] >= 0) & ~circle[root], -1, root), delay
 
 
-def _followed(origin: np.ndarray, own: np.ndarray, steps: int) -> np.ndarray:
+def followed(origin: np.ndarray, own: np.ndarray, steps: int) -> np.ndarray:
     """Which element each of `own` was 0, 1, 2, ... steps ago, shape (steps, own); -1 before one that is computed.
 
     After as many steps as there are elements it goes round: what is longer repeats that.

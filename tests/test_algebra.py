@@ -21,6 +21,7 @@ from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.variables import Elementwise, Latent, Opaque, Variables
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
 from conjugate_ppl.graph import Equation, Graph
+from conjugate_ppl.loops import followed
 
 # -- what the algebra sees through ----------------------------------------------------------------
 
@@ -486,3 +487,14 @@ def test_traced_data(name: str) -> None:
     x = point(3)
     found = jax.jit(lambda d: walk(lambda s: f(s, d)).at(x))(data)
     np.testing.assert_allclose(found, jax.jit(f)(x, data), rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_elements_that_are_moved_are_followed_without_a_loop_over_steps(seed):
+    rng = np.random.default_rng(seed)
+    origin = rng.integers(-1 if seed % 2 else 0, 7, 7)
+    own, steps = np.arange(7), 40
+    naive = [own]
+    for _ in range(steps - 1):
+        naive.append(np.where(naive[-1] < 0, -1, origin[naive[-1]]))
+    np.testing.assert_array_equal(followed(origin, own, steps), naive)
