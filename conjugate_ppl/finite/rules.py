@@ -433,7 +433,7 @@ def _triangular_solve(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> 
     return _followed(ev, eqn, operands, [_first(a, (-2, -1)), _first(b, (solved,))])
 
 
-_RULES: dict[str, Rule] = dict.fromkeys(ELEMENTWISE, _elementwise)
+_RULES: dict[str, Rule] = dict.fromkeys(sorted(ELEMENTWISE), _elementwise)
 _RULES.update({name: _movement(name) for name in movement.MOVES if name not in ("copy", "copy_p")})
 _RULES.update({name: _split(name) for name in movement.SPLITS})
 _RULES.update({name: _along(lambda e: e.params["axes"], drop=True) for name in (
