@@ -169,7 +169,7 @@ def thin_einsum(arrays: Sequence[Any], keep: Sequence[int], sizes: Mapping[int, 
     if len(arrays) == 1 and out == operands[1]:
         result = operands[0]
     elif xp is np:
-        result = np.einsum(*operands, out, optimize=True)
+        result = np.einsum(*operands, out, optimize=len(arrays) > 2)
     else:
         # the best order of many factors takes long to find
         result = jnp.einsum(*operands, out, precision="highest",

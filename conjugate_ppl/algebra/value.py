@@ -50,7 +50,15 @@ def _product(a: Term, b: Term) -> Term:
 
 def multiply(a: Value, b: Value) -> Value:
     """Elementwise product of two values of one shape."""
+    if a is b:
+        return _square(a)
     return collect(a.shape, [_product(s, t) for s in a.terms for t in b.terms if not _excluded(s, t)])
+
+
+def _square(a: Value) -> Value:
+    """A value times itself: two different terms meet twice, which is looked at once."""
+    pairs = [(s, t, 1.0 if i == k else 2.0) for i, s in enumerate(a.terms) for k, t in enumerate(a.terms[: i + 1])]
+    return collect(a.shape, [_product(s, t if n == 1 else t.scaled(n)) for s, t, n in pairs if not _excluded(s, t)])
 
 
 def _excluded(a: Term, b: Term) -> bool:

@@ -226,8 +226,9 @@ class Attempt:
         return None
 
     def _factors(self, sites: list[str]) -> list[str]:
-        """Factors that depend on some sites, their own among them."""
-        return [n for n in self.deps.touching(sites) if n not in self.forward]
+        """Factors that depend on some sites, their own among them (also a uniform one, which touches nothing)."""
+        wanted = {*self.deps.touching(sites), *sites} - self.forward
+        return [n for n in self.program.sites if n in wanted]
 
     # -- Gaussian sites ---------------------------------------------------------------------------
 

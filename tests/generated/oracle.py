@@ -104,7 +104,8 @@ def verify(written: Written, compiled: bool = False, slope: bool = False) -> Out
     errors = np.array([abs(error) / (1 + size) for error, size in points])
     assert (errors < tolerance).all(), f"the identity fails: {errors} relative, of {points}"
     check_draws(execution, draws)
-    if slope and x64:
+    # where a model lies about a derivative of its own, the marginal repeats it, as NUTS on the model would
+    if slope and x64 and "twist false derivative" not in written.features:
         check_slope(execution, collapsed, data, kept, seed)
     ranks = rank(draws, truth, seed) if written.ranked and x64 else {}
     return Outcome({n: plan[n].family or "from its prior" for n in plan.collapsed}, ranks,
