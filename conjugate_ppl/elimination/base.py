@@ -119,10 +119,13 @@ class Remnant:
     Attributes:
         write: the same terms with the values that a walk has for the sites.
         points: values of sites near which the terms have most digits.
+        squares: minus squares that determine no direction of the sites that the terms do not determine at all values
+            of what is kept, likewise; or None where that is not proved.
     """
 
     write: Callable[[Walk], tuple[Term, ...]]
     points: Mapping[str, np.ndarray]
+    squares: Callable[[Walk], tuple[Term, ...] | None]
 
 
 @dataclasses.dataclass(frozen=True)

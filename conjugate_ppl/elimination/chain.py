@@ -21,10 +21,10 @@ from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.layers import Layers, NoChain, find_layers
 from conjugate_ppl.statespace.model import ChainModel, Noise
 
-__all__ = ["chain_of"]
+__all__ = ["MOST_BESIDE", "chain_of"]
 
 _WIDEST = 48  # elements of a step: of a season of twelve months, a year
-_MOST_BESIDE = 64  # elements that all steps share
+MOST_BESIDE = 64  # elements that all steps share
 
 
 def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainModel:
@@ -109,7 +109,7 @@ def _met_at_several_steps(size: int, together: tuple[np.ndarray, np.ndarray], ch
 
 def _not_in(program: Program, site: str, chained: frozenset[str], reason: str) -> Declined:
     record = program.sites[site]
-    kind = Declined if site in chained or record.family == "Flat" or record.size > _MOST_BESIDE else Beside
+    kind = Declined if site in chained or record.size > MOST_BESIDE else Beside
     return kind(site, reason, record.source)
 
 

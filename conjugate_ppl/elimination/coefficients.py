@@ -11,7 +11,7 @@ from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.value import add, multiply, reduce_sum, spread
 from conjugate_ppl.algebra.variables import Variable
 
-__all__ = ["quadratic_in"]
+__all__ = ["quadratic_in", "squares_of"]
 
 
 def quadratic_in(marginal: Variable, own: Sequence[Value], columns: int, scale: Value) -> Value:
@@ -39,3 +39,16 @@ def quadratic_in(marginal: Variable, own: Sequence[Value], columns: int, scale: 
             if n > k:
                 total = add(total, reduce_sum(multiply(entries(numbers[j, i].T), pair), [0, 1]))
     return add(multiply(scale, total), entries(np.asarray(columns**2)))
+
+
+def squares_of(own: Sequence[Value], precision: np.ndarray) -> Value:
+    """-1/2 w'(precision)w for the elements beside the chain."""
+    starts = np.cumsum([0, *(v.shape[0] for v in own)])
+    total = Value.known(np.zeros(()))
+    for at, v in zip(starts, own, strict=False):
+        for bt, u in zip(starts, own, strict=False):
+            shape = v.shape[0], u.shape[0]
+            part = Value.known(-0.5 * precision[at: at + shape[0], bt: bt + shape[1]])
+            pair = multiply(spread(v, shape, (0,)), spread(u, shape, (1,)))
+            total = add(total, reduce_sum(multiply(part, pair), [0, 1]))
+    return total

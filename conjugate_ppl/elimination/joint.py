@@ -164,7 +164,9 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                        f"{widest} rows", program.sites[big.name].source)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
     left, scale, by_part = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
-    check_proper(program, block, concrete, by_part)
+    direct = block.plain if not remnants or not any(s.family == "Flat" for s in block.sites) else quadratic(
+        reduce_terms(_direct(program, written, remnants), lambda v: 0 if v is written.elements else None))
+    check_proper(program, block.sites, direct, concrete, by_part)
     elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
@@ -175,9 +177,15 @@ class _Written:
 
     sites: tuple[GaussianSite, ...]
     elements: Latent
-    terms: list[Term]
+    own: list[Term]  # of factors of the model
+    left: list[Term]  # of what eliminations have left
     walk: Walk
     factors: tuple[int, ...]
+
+    @property
+    def terms(self) -> list[Term]:
+        """All that touches the sites."""
+        return [*self.own, *self.left]
 
     @property
     def variables(self) -> Variables:
@@ -214,10 +222,23 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remna
         first += record.size
     terms = [t for v in walk.run([program.sites[n].factor for n in touched if n in program.sites])
              for t in v.terms]
-    terms += [t for r in remnants for t in r.write(walk)]
+    left = [t for r in remnants for t in r.write(walk)]
     locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
-    check_coordinates([*terms, *locations], inside, elements, program.sites[sites[0]].source)
-    return _Written(tuple(out), elements, terms, walk, tuple(program.sites[n].factor for n in sites))
+    check_coordinates([*terms, *left, *locations], inside, elements, program.sites[sites[0]].source)
+    return _Written(tuple(out), elements, terms, left, walk, tuple(program.sites[n].factor for n in sites))
+
+
+def _direct(program: Program, written: _Written, remnants: Sequence[Remnant]) -> list[Term]:
+    """Terms that determine no direction of the block that is not determined at all values of the kept sites."""
+    terms = [t for t in written.own if t.roots & frozenset(s.name for s in written.sites)]
+    for r in remnants:
+        squares = r.squares(written.walk)
+        if squares is None:
+            flat = next(s.name for s in written.sites if s.family == "Flat")
+            raise Declined(flat, "its prior is flat, and what is left of a chain of steps cannot prove that the posterior "
+                           "is proper", program.sites[flat].source)
+        terms += squares
+    return terms
 
 
 def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray) -> GaussianSite:

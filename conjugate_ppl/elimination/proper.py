@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.scales import ScaleSite
-from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.block import GaussianSite
+from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.program import Program
 
-__all__ = ["check_proper"]
+__all__ = ["check_proper", "semidefinite"]
 
 _RANK = 1e-11  # smallest eigenvalue of a scaled Gram matrix that counts as full rank
 
 
-def check_proper(program: Program, block: GaussianBlock, concrete: bool, by_part: str = "") -> None:
-    """Flat sites: the data must determine them, whatever the kept sites are.
+def check_proper(program: Program, sites: Sequence[GaussianSite], q: Quadratic, concrete: bool, by_part: str = ""
+                 ) -> None:
+    """Flat ones among the sites of a block: the data must determine them, whatever the kept sites are.
 
     H restricted to the flat elements is sum_w weight_w G_w. If every weight is positive and every G_w
     positive semidefinite, its rank is that of sum_w G_w, the same for all kept values. Matrices `by_part` that
     scale the block are taken at the identity: with rows of elements, H is G x P, of the rank of G x 1.
     """
-    flats = [s for s in block.sites if s.family == "Flat"]
+    flats = [s for s in sites if s.family == "Flat"]
     if not flats:
         return
     if not concrete:
         raise Declined(flats[0].name, "its prior is flat, and traced data cannot prove that the "
                        "posterior is proper", program.sites[flats[0].name].source)
-    q = block.plain
-    number = np.full(block.size, -1)
+    number = np.full(sum(s.size for s in sites), -1)
     owner: list[str] = []
     for s in flats:
         number[s.first : s.first + s.size] = len(owner) + np.arange(s.size)
@@ -46,15 +49,10 @@ def check_proper(program: Program, block: GaussianBlock, concrete: bool, by_part
     table = np.zeros((len(used), n, n))
     np.add.at(table, (local.reshape(-1), number[q.rows[keep]], number[q.columns[keep]]),
               q.numbers[keep])
-    total = table.sum(0)
-    diagonal = np.diagonal(total)
-    unit = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
-    table = table * unit[:, None] * unit[None, :]
-    if (len(used) and (np.linalg.eigvalsh(table) < -1e-9).any()) or not (
-            positive[q.weights[keep]].all()):
+    if not semidefinite(table) or not positive[q.weights[keep]].all():
         raise Declined(first, "its prior is flat, and the design depends on kept sites, so that a "
                        "proper posterior is not proved", source)
-    values, vectors = np.linalg.eigh(table.sum(0)) if len(used) else (np.zeros(n), np.eye(n))
+    values, vectors = np.linalg.eigh(_scaled(table).sum(0)) if len(used) else (np.zeros(n), np.eye(n))
     null = vectors[:, values < _RANK * n]
     if null.shape[1]:
         loose = np.flatnonzero(np.abs(null).max(1) > 1e-6)
@@ -62,3 +60,15 @@ def check_proper(program: Program, block: GaussianBlock, concrete: bool, by_part
         raise Declined(site, f"its prior is flat and the data do not determine it: the design of the "
                        f"flat sites has rank {rank} of {n}",
                        program.sites[site].source)
+
+
+def semidefinite(table: np.ndarray) -> bool:
+    """Whether each of some symmetric matrices, shape (matrices, n, n), is positive semidefinite."""
+    return not len(table) or bool((np.linalg.eigvalsh(_scaled(table)) >= -1e-9).all())
+
+
+def _scaled(table: np.ndarray) -> np.ndarray:
+    """The matrices in units in which the diagonal of their sum is one."""
+    diagonal = np.diagonal(table.sum(0))
+    unit = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    return np.asarray(table * unit[:, None] * unit[None, :])

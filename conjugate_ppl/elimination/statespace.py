@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -19,12 +20,13 @@ from conjugate_ppl.algebra.term import Term, Value
 from conjugate_ppl.algebra.value import add, reshape
 from conjugate_ppl.algebra.variables import Computed, Latent
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Declined, Elimination, Parts, Pool, Remnant
-from conjugate_ppl.elimination.chain import chain_of
-from conjugate_ppl.elimination.coefficients import quadratic_in
+from conjugate_ppl.elimination.base import MARGINAL, Beside, Declined, Elimination, Parts, Pool, Remnant
+from conjugate_ppl.elimination.chain import MOST_BESIDE, chain_of
+from conjugate_ppl.elimination.coefficients import quadratic_in, squares_of
 from conjugate_ppl.elimination.coordinates import Coordinates, better_coordinates
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.path import path, points_beside
+from conjugate_ppl.elimination.shared import shared_precision
 from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, vector, write
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
@@ -154,8 +156,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     touched = list(touched)
     for name in sites:
         if program.sites[name].family == "Flat":
-            raise Declined(name, "its prior is flat, and it is one of a chain of steps",
-                           program.sites[name].source)
+            kind = Declined if program.sites[name].size > MOST_BESIDE else Beside
+            raise kind(name, "its prior is flat, and it is one of a chain of steps", program.sites[name].source)
     points = {n: np.zeros(program.sites[n].size) for n in beside}
     parts, equations = parts_of(program, sites, touched, visible, beside)
     origin = np.zeros(sum(p.size for p in parts))
@@ -174,6 +176,11 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
         origin = path(written)
         written = rewritten()
         model = chain_of(program, sites, written)
+    precision = functools.cache(lambda: shared_precision(written) if concrete else None)
+    for name in (n for n in beside if program.sites[n].family == "Flat" and precision() is None):
+        raise Declined(name, "its prior is flat, and how much the steps of a chain say of it depends on "
+                       + ("kept sites" if concrete else "traced data") + ", so that a proper posterior is not proved",
+                       program.sites[name].source)
     elimination = StateSpaceElimination(tuple(sites), model, parts, origin, moved, written.beside)
     roots = frozenset().union(*(program.roots(program.sites[n].factor) for n in (*touched, *sites)))
     roots -= frozenset(sites) | frozenset(beside)
@@ -206,10 +213,16 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
             walk.set(p.number, moved[p.number].back(walk, own) if p.number in moved else own)
         follow(walk, equations)
         terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
-        shared = [add(reshape(v, (points[n].size,)), Value.known(-points[n])) for n in beside
-               for v in walk.run([program.inputs[n]])]
-        return (*terms, *quadratic_in(marginal, shared, columns, scale(walk)).terms)
+        return (*terms, *quadratic_in(marginal, shared(walk), columns, scale(walk)).terms)
+
+    def shared(walk: Walk) -> list[Value]:
+        return [add(reshape(v, (points[n].size,)), Value.known(-points[n])) for n in beside
+                for v in walk.run([program.inputs[n]])]
+
+    def squares(walk: Walk) -> tuple[Term, ...] | None:
+        found = precision()
+        return None if found is None else squares_of(shared(walk), found).terms
 
     own = [vector(v, 0, (v.size,)) for v in written.beside]
     left = *written.free, *quadratic_in(marginal, own, columns, scale(written.walk)).terms
-    return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points)})
+    return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points, squares)})

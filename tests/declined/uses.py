@@ -102,16 +102,17 @@ def loop_that_runs_backwards(y):
     scan(step, 0.0, y, reverse=True)  # here
 
 
-@declines("b", "its prior is flat", Y, collapsed="x")
-def flat_coefficient_of_the_steps(y):
+@declines("b", "rank 1 of 2", Y, collapsed="x a")
+def flat_start_and_level_of_the_steps(y):
     b = sample("b", dist.ImproperUniform(constraints.real, (), ()))  # here
+    a = sample("a", dist.ImproperUniform(constraints.real, (), ()))
 
     def step(x, seen):
-        x = sample("x", dist.Normal(0.5 * x + b, 1.0))
-        sample("y", dist.Normal(x, 0.5), obs=seen)
+        x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x + a, 0.5), obs=seen)
         return x, None
 
-    scan(step, 0.0, y)
+    scan(step, b, y)
 
 
 @declines("b", "would have to be carried from step to step", Y, collapsed="x")
@@ -127,13 +128,29 @@ def too_many_coefficients_that_all_steps_share(y):
     scan(step, (0.0, 0.0), y)
 
 
-@declines("x0", "its prior is flat", Y, collapsed="x")
+@declines("x0", "how much the steps of a chain say of it depends on kept sites", Y, collapsed="x")
 def flat_start_of_a_chain(y):
+    """Where phi is 0 nothing is known of it."""
+    phi = sample("phi", dist.Uniform(-1.0, 1.0))
+    x0 = sample("x0", dist.ImproperUniform(constraints.real, (), ()))  # here
+
+    def step(x, seen):
+        x = sample("x", dist.Normal(phi * x, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=seen)
+        return x, None
+
+    scan(step, x0, y)
+
+
+@declines("x0", "how much the steps of a chain say of it depends on kept sites", Y, collapsed="x")
+def flat_start_under_a_loading(y):
+    """Likewise where the loading is."""
+    loading = sample("loading", dist.StudentT(3.0, 0.0, 1.0))
     x0 = sample("x0", dist.ImproperUniform(constraints.real, (), ()))  # here
 
     def step(x, seen):
         x = sample("x", dist.Normal(x, 1.0))
-        sample("y", dist.Normal(x, 0.5), obs=seen)
+        sample("y", dist.Normal(loading * x, 0.5), obs=seen)
         return x, None
 
     scan(step, x0, y)

@@ -5,6 +5,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro import handlers, plate, sample
 from numpyro.contrib.control_flow import scan
+from numpyro.distributions import constraints
 
 from models.table import COUNT, HOLED, SEEN, T, X, Y, case
 
@@ -233,6 +234,41 @@ def chain_beside_other_latents(y, count):
         return x, None
 
     scan(step, 0.0, (y, count))
+
+
+@case("level slope level0 slope0", 1e3 + HOLED, SEEN)
+def local_trend_with_flat_starts(y, seen):
+    scales = sample("scales", dist.HalfNormal(1.0).expand([2]))
+    level0 = sample("level0", dist.ImproperUniform(constraints.real, (), ()))
+    slope0 = sample("slope0", dist.ImproperUniform(constraints.real, (), ()))
+
+    def step(carry, row):
+        now, there = row
+        level, slope = carry
+        slope = sample("slope", dist.Normal(slope, scales[0]))
+        level = sample("level", dist.Normal(level + slope, scales[1]))
+        sample("y", dist.Normal(level, 1.0).mask(there), obs=now)
+        return (level, slope), None
+
+    scan(step, (level0, slope0), (y, seen))
+
+
+@case("x centre mean", SERIES)
+def autoregressions_about_means_with_a_flat_mean(y):
+    """What is kept cancels: started at their means, they stay there."""
+    phi = sample("phi", dist.Uniform(-1.0, 1.0))
+    scale = sample("scale", dist.HalfNormal(1.0))
+    mean = sample("mean", dist.ImproperUniform(constraints.real, (), ()))
+    with plate("series", 2):
+        centre = sample("centre", dist.Normal(mean, scale))
+
+    def step(x, seen):
+        with plate("series", 2):
+            x = sample("x", dist.Normal(centre + phi * (x - centre), 0.5))
+            sample("y", dist.Normal(x, 0.7), obs=seen)
+        return x, None
+
+    scan(step, centre, y.T)
 
 
 @case("x b", Y, X)
