@@ -433,7 +433,7 @@ _TABLE: dict[str, Rule] = {
     "bitcast_convert_type": lambda p, x: x.view(p["new_dtype"]) if x.ndim else x.reshape(1).view(
         p["new_dtype"])[0],
     "round": _round, "iota": _iota, "select_n": _select_n,
-    "empty2": lambda p: np.zeros(p["shape"], p["dtype"]),
+    "empty2": lambda p: np.zeros((), p["dtype"]),
     **{f"reduce_{name}": _reduced(f) for name, f in {
         "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum, "and": np.logical_and,
         "or": np.logical_or}.items()},

@@ -31,6 +31,8 @@ from generated.writer import Written
 
 __all__ = ["DRAWS", "Outcome", "verify"]
 
+# what a model says of its own derivatives the marginal repeats, as NUTS on the model would: a false one, or none
+_OWN_DERIVATIVE = {"twist false derivative", "twist callback"}
 DRAWS = 63  # exact draws that a value from the prior is ranked among
 
 
@@ -104,8 +106,7 @@ def verify(written: Written, compiled: bool = False, slope: bool = False) -> Out
     errors = np.array([abs(error) / (1 + size) for error, size in points])
     assert (errors < tolerance).all(), f"the identity fails: {errors} relative, of {points}"
     check_draws(execution, draws)
-    # where a model lies about a derivative of its own, the marginal repeats it, as NUTS on the model would
-    if slope and x64 and "twist false derivative" not in written.features:
+    if slope and x64 and _OWN_DERIVATIVE.isdisjoint(written.features):
         check_slope(execution, collapsed, data, kept, seed)
     ranks = rank(draws, truth, seed) if written.ranked and x64 else {}
     return Outcome({n: plan[n].family or "from its prior" for n in plan.collapsed}, ranks,
