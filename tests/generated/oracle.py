@@ -171,10 +171,12 @@ def check_slope(execution: Execution, collapsed: cj.CollapsedModel, data: dict[s
     """The derivative of the marginal along a random direction against a difference."""
     rng, h = np.random.default_rng(seed), 1e-5
     real = {n: x for n, x in kept.items() if jnp.issubdtype(x.dtype, jnp.floating)}
-    along = {n: x * rng.uniform(-1, 1, x.shape) for n, x in real.items()}
+    along = {n: np.asarray(x) * rng.uniform(-1, 1, x.shape) for n, x in real.items()}
     for n, x in real.items():
         if n in execution.program.sites and execution.program.sites[n].support == "simplex":
             along[n] -= x * along[n].sum(-1, keepdims=True)  # sums stay one
+        elif x.ndim > 1 and x.shape[-1] == x.shape[-2] and np.array_equal(x, np.swapaxes(x, -1, -2)):
+            along[n] = (along[n] + np.swapaxes(along[n], -1, -2)) / 2  # matrices stay symmetric
     rest = {n: x for n, x in kept.items() if n not in real}
 
     def both(x: Any) -> Any:
