@@ -345,3 +345,17 @@ def outer_scales(inside: Any) -> list[str]:
         elif isinstance(handler, handlers.mask) and not isinstance(handler.mask, bool):
             out.append("mask")
     return out
+
+
+def apart(function: Callable[[Any], Any], state: Any, mark: Any) -> Any:
+    """`function(state)`, of the same structure, run as a computation of its own.
+
+    The CPU runtime of XLA hands operations between threads in every computation that touches an array of more
+    than 512 bytes, such as the one that collects draws; where operations are small that takes longer than they
+    do. A loop's body is a computation; `mark`, an integer known only when the program runs, keeps the compiler from
+    unrolling a loop of one step.
+    """
+    if jax.default_backend() != "cpu":
+        return function(state)
+    first = jax.numpy.ravel(mark)[0]
+    return jax.lax.while_loop(lambda s: s[0] == first, lambda s: (s[0] + 1, function(s[1])), (first, state))[1]

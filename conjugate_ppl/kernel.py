@@ -271,12 +271,13 @@ class Collapsed(MCMCKernel):
                                      lambda s: self._refresh(s, single, args, kwargs), lambda s: s,
                                      inner)
                 data = now
-            inner = self._inner.sample(inner._replace(rng_key=state.rng_key), args, kwargs)
+            inner = _compat.apart(lambda s: self._inner.sample(s, args, kwargs),
+                                  inner._replace(rng_key=state.rng_key), data)
         # the kernel has moved on to a key of its own; the draw's key is made from that
         new = CollapsedState(state.z, inner, inner.rng_key, data)
         drawn = {n: v for n, v in state.z.items() if n not in self._kept(inner)}
         if drawn:
-            drawn = self._draw(new, _next_key(inner.rng_key, _DRAW), args, kwargs)
+            drawn = _compat.apart(lambda z: self._draw(new, _next_key(inner.rng_key, _DRAW), args, kwargs), drawn, data)
         return new._replace(z={**self._kept(inner), **drawn})
 
     def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:

@@ -17,7 +17,7 @@ from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.elimination.coordinates import without_rounding
 from conjugate_ppl.elimination.written import Written, variables_of
 from conjugate_ppl.gaussian.quadratic import quadratic as coordinates
-from conjugate_ppl.gaussian.reference import reference
+from conjugate_ppl.gaussian.reference import explained, reference
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import quadratic
 from conjugate_ppl.statespace.model import ChainModel
@@ -60,10 +60,10 @@ def path(written: Written) -> np.ndarray:
                     whole[np.unique(np.asarray(a.selection)) if is_known(a.selection) else slice(None)] = False
     scale = float(np.abs(q.numbers).mean()) if len(q.numbers) else 1.0
     rows = system[whole]
-    normal = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size)) \
-        + 1e-6 * scale * (rows.T @ rows) + 1e-12 * scale * identity(size, format="csr")
+    matrix = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size))
+    normal = matrix + 1e-6 * scale * (rows.T @ rows) + 1e-12 * scale * identity(size, format="csr")
     right = 1e-6 * scale * (rows.T @ level[whole]) + 1e-12 * scale * point
-    np.add.at(right, q.places, q.linear)
+    right += explained(matrix, np.bincount(q.places, q.linear, size))
     better = spsolve(csc_array(normal), right)
     point = np.where(np.isfinite(better), better, point).astype(np.float32).astype(np.float64)
     return np.where(np.isfinite(point), point, 0.0)

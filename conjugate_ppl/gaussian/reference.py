@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
-__all__ = ["reference"]
+__all__ = ["explained", "reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
 _UNEXPLAINED = 1e-6  # share of the linear part that a solution may leave
@@ -34,11 +34,9 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
     size = len(prior_mean)
     if not len(q.numbers):
         return np.zeros(size)
-    own = q.rows == q.columns
-    diagonal = np.bincount(q.rows[own], q.numbers[own], size)
-    root = np.sqrt(np.where(diagonal > 0, diagonal, 0.0))
-    plain = np.where(root > 0, 1 / np.where(root > 0, root, 1.0), 0.0)
-    effect = np.where(root > 0, prior_scale, 0.0) * np.where(root > 0, root, 1.0)
+    matrix = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size))
+    plain = _plain(matrix.diagonal())
+    effect = np.where(plain > 0, prior_scale, 0.0) / np.where(plain > 0, plain, 1.0)
     flat = np.isinf(effect)
     largest = effect[~flat].max(initial=0.0)
     share = np.ones(size)
@@ -48,22 +46,56 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
         share[~flat] *= _LEAST
     right = np.bincount(q.places, q.linear, size)
     for _ in range(2):
-        point = _descend(q, right, prior_mean, plain * share, steps)
-        point = _descend(q, right, point, plain, steps)  # what so many steps have not resolved
-        left = right - np.bincount(q.rows, q.numbers * point[q.columns], size)
-        if np.abs(left).max() <= _UNEXPLAINED * np.abs(right).max():
+        point = _descend(matrix, right, prior_mean, plain * share, steps)
+        point = _descend(matrix, right, point, plain, steps)  # what so many steps have not resolved
+        if np.abs(right - matrix @ point).max() <= _UNEXPLAINED * np.abs(right).max():
             break
-        right = right - left  # linear in a direction that nothing is quadratic in: no point explains it
+        right = explained(matrix, right, steps)
     return point if np.isfinite(point).all() else np.zeros(size)
 
 
-def _descend(q: Quadratic, right: np.ndarray, start: np.ndarray, scale: np.ndarray, steps: int
+def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndarray:
+    """The linear part without what is linear in a direction that nothing is quadratic in, which no point explains.
+
+    By conjugate gradients for least squares (Hestenes & Stiefel, 1952), which unlike those of `_descend` stay
+    where they are in such a direction.
+    """
+    scale = _plain(matrix.diagonal())
+    scaled = _scaled(matrix, scale)
+    r = right * scale
+    s = scaled @ r
+    p, norm = s.copy(), _dot(s, s)
+    target = norm * 1e-24
+    for _ in range(min(steps, 2 * len(right) + 10)):
+        if norm <= target:
+            break
+        ap = scaled @ p
+        r = r - norm / _dot(ap, ap) * ap
+        s = scaled @ r
+        new = _dot(s, s)
+        p = s + (new / norm) * p
+        norm = new
+    some = scale > 0
+    return np.where(some, right - r / np.where(some, scale, 1.0), 0.0)
+
+
+def _plain(diagonal: np.ndarray) -> np.ndarray:
+    """Units in which the diagonal is 1; 0 where nothing is quadratic."""
+    root = np.sqrt(np.maximum(diagonal, 0.0))
+    return np.where(root > 0, 1 / np.where(root > 0, root, 1.0), 0.0)
+
+
+def _scaled(matrix: csr_array, scale: np.ndarray) -> csr_array:
+    return matrix.multiply(scale[:, None]).multiply(scale[None, :]).tocsr()
+
+
+def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.ndarray, steps: int
              ) -> np.ndarray:
     """The solution nearest to `start` in units of `scale`, by conjugate gradients."""
     size = len(start)
-    matrix = csr_array((q.numbers * scale[q.rows] * scale[q.columns], (q.rows, q.columns)), shape=(size, size))
+    scaled = _scaled(matrix, scale)
     x = np.zeros(size)
-    r: np.ndarray = (right - np.bincount(q.rows, q.numbers * start[q.columns], size)) * scale
+    r: np.ndarray = (right - matrix @ start) * scale
     p = r.copy()
     norm = _dot(r, r)
     steepest = 0.0
@@ -71,7 +103,7 @@ def _descend(q: Quadratic, right: np.ndarray, start: np.ndarray, scale: np.ndarr
     for _ in range(min(steps, 2 * size + 10)):
         if norm <= target:
             break
-        ap = matrix @ p
+        ap = scaled @ p
         curve = _dot(p, ap)
         bend = curve / _dot(p, p)
         steepest = max(steepest, bend)

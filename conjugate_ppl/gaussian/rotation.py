@@ -36,7 +36,8 @@ class Mix:
     """An orthogonal matrix Q of shape (events, events): as it is, or as `I - left right'`.
 
     The second form is a product of reflections, as many as directions that are not exchangeable. Where these
-    are few it is smaller, and so are the constants of a program.
+    are few it is smaller; where not, its two parts still are, and computations with small arrays only are
+    the fast ones (`_compat.apart`).
     """
 
     matrix: np.ndarray | None
@@ -164,7 +165,7 @@ def _events(h: np.ndarray, table: np.ndarray) -> Mix:
         free = space[(sizes > _EQUAL * np.abs(cross).max(initial=0.0)).sum():]
         alike = max(alike, free, key=len)
     special = vectors[:, np.setdiff1d(np.arange(events), alike)]
-    if 2 * special.shape[1] >= events:
+    if special.shape[1] == events:
         return Mix(vectors, np.zeros((events, 0)), np.zeros((events, 0)))
     return _reflections(special)
 

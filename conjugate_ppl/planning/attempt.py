@@ -269,8 +269,10 @@ class Attempt:
         beside: list[str] = []
         while True:
             parts = self._independent([n for n in block if n not in beside])
-            chains = [n for part in parts if not always or self._in_steps(part) for n in part]
-            sites = [n for n in block if n in chains]
+            above = frozenset().union(*(self.deps.factor[n] for n in beside))
+            later = [p for p in parts if above.intersection(p)]  # parents of what is beside wait with it
+            steps = [p for p in parts if (p not in later or later == parts) and (not always or self._in_steps(p))]
+            sites = [n for n in block if any(n in p for p in steps)]
             touched, visible = self._touched(sites), frozenset(self.left) - frozenset(sites)
             try:
                 elimination, pool = eliminate_statespace(

@@ -31,6 +31,8 @@ from generated.writer import Written
 
 __all__ = ["DRAWS", "Outcome", "verify"]
 
+# what a model says of its own derivatives the marginal repeats, as NUTS on the model would: a false one, or none
+_OWN_DERIVATIVE = {"twist false derivative", "twist callback"}
 DRAWS = 63  # exact draws that a value from the prior is ranked among
 
 
@@ -104,8 +106,7 @@ def verify(written: Written, compiled: bool = False, slope: bool = False) -> Out
     errors = np.array([abs(error) / (1 + size) for error, size in points])
     assert (errors < tolerance).all(), f"the identity fails: {errors} relative, of {points}"
     check_draws(execution, draws)
-    # where a model lies about a derivative of its own, the marginal repeats it, as NUTS on the model would
-    if slope and x64 and "twist false derivative" not in written.features:
+    if slope and x64 and _OWN_DERIVATIVE.isdisjoint(written.features):
         check_slope(execution, collapsed, data, kept, seed)
     ranks = rank(draws, truth, seed) if written.ranked and x64 else {}
     return Outcome({n: plan[n].family or "from its prior" for n in plan.collapsed}, ranks,
@@ -170,10 +171,12 @@ def check_slope(execution: Execution, collapsed: cj.CollapsedModel, data: dict[s
     """The derivative of the marginal along a random direction against a difference."""
     rng, h = np.random.default_rng(seed), 1e-5
     real = {n: x for n, x in kept.items() if jnp.issubdtype(x.dtype, jnp.floating)}
-    along = {n: x * rng.uniform(-1, 1, x.shape) for n, x in real.items()}
+    along = {n: np.asarray(x) * rng.uniform(-1, 1, x.shape) for n, x in real.items()}
     for n, x in real.items():
         if n in execution.program.sites and execution.program.sites[n].support == "simplex":
             along[n] -= x * along[n].sum(-1, keepdims=True)  # sums stay one
+        elif x.ndim > 1 and x.shape[-1] == x.shape[-2] and np.array_equal(x, np.swapaxes(x, -1, -2)):
+            along[n] = (along[n] + np.swapaxes(along[n], -1, -2)) / 2  # matrices stay symmetric
     rest = {n: x for n, x in kept.items() if n not in real}
 
     def both(x: Any) -> Any:
