@@ -31,6 +31,7 @@ from conjugate_ppl.densities import (
 )
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.families import FAMILIES, family_from_outside, priors_of
+from conjugate_ppl.families.transformed import plain
 from conjugate_ppl.graph import Graph
 
 __all__ = ["Program", "Site", "trace_program", "trace_sites"]
@@ -199,7 +200,7 @@ def trace_sites(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, A
 
 def _support(fn: Any) -> str:
     """What is proved about a distribution's support from its constraint alone."""
-    c = fn.support
+    c = plain(_innermost(fn)).support
     while isinstance(c, constraints.independent):
         c = c.base_constraint
     if isinstance(c, constraints._SoftplusPositive) or c is constraints.positive:

@@ -186,7 +186,7 @@ def test_given_what_is_kept(large, x64, monkeypatch):
 
 @pytest.mark.parametrize("name", ["compose_groups", "gaussian_random_slopes", "beta_sticks", "truncated_rates", "wishart_covariances",
                                   "normal_inverse_gamma_of_each_group", "means_and_precisions_in_all_forms",
-                                  "masked_altogether"])
+                                  "normal_wishart_of_each_group", "matrix_normals_in_all_forms", "masked_altogether"])
 def test_models_of_the_table(name):
     """Evidence with values of what is kept, and one cell left out, for all kinds of relations."""
     case = CASES[name]

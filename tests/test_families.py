@@ -13,6 +13,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import constraints, transforms
 from scipy import integrate, special
 
 import conjugate_ppl as cj
@@ -20,6 +21,7 @@ from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES, Family, prior_of
 from conjugate_ppl.families.logconcave import GAMMA_CURVE, PARABOLA, OnInterval, log_integral
 from conjugate_ppl.families.registry import STATISTICS
+from conjugate_ppl.families.transformed import TRANSFORMED, plain
 
 # name -> (a prior, values of it, contributions to its natural parameter)
 A = np.array([0.4, 1.0, 7.5])
@@ -297,3 +299,19 @@ def test_a_distribution_of_ones_own_keeps_what_it_is_made_of() -> None:
 
     found = cj.collapse(model).conditionals({})["z"]
     assert found.name == "posterior" and float(found.mean) == pytest.approx(6.0 / 4.0)
+
+
+TRANSFORMS = {transforms.AffineTransform: transforms.AffineTransform(0.0, 1.7, domain=constraints.positive),
+              transforms.ExpTransform: transforms.ExpTransform(), transforms.PowerTransform: transforms.PowerTransform(-1.0)}
+
+
+@pytest.mark.parametrize(("base", "kind"), TRANSFORMED, ids=lambda t: t.__name__)
+def test_plain_distribution_of_a_transformed_one(base: type, kind: type, x64: bool) -> None:
+    inner = base(1.5) if base is dist.Exponential else base(1.5, 0.8)
+    by = transforms.AffineTransform(0.4, -1.7) if (base, kind) == (dist.Normal, transforms.AffineTransform) else (
+        TRANSFORMS[kind])
+    d, x = dist.TransformedDistribution(inner, by), jnp.array([0.3, 1.0, 4.0])
+    assert plain(d) is not d
+    close(plain(d).log_prob(x), d.log_prob(x), x64)
+    other = dist.TransformedDistribution(dist.Normal(0.0, 1.0), transforms.SigmoidTransform())
+    assert plain(other) is other

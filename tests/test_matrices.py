@@ -36,8 +36,12 @@ def test_evidence_of_the_textbook(x64):
     np.testing.assert_allclose(collapsed.log_evidence(jnp.asarray(y)), expected, rtol=rtol)
     found = collapsed.conditionals({}, jnp.asarray(y))["s"]
     np.testing.assert_allclose(found.scale_matrix[0], scatter, rtol=10 * rtol)
-    # the mean's own law is a multivariate t
+    # the mean's own law is a multivariate t, and so is that of another row
     law = multivariate_t((KAPPA * CENTRE + N * mean) / kappa, scatter / (kappa * (nu - 2)), df=nu - 2)
+    posterior = collapsed.posterior(jnp.asarray(y))
+    np.testing.assert_allclose(posterior.distributions["mu"].log_prob(y[0]), law.logpdf(y[:1]), rtol=10 * rtol)
+    new = multivariate_t(law.loc, law.shape * (1 + kappa), df=nu - 2)
+    np.testing.assert_allclose(posterior.predictive("y").log_prob(y[0]), new.logpdf(y[0]), rtol=10 * rtol)
     draws = collapsed.recover(jax.random.key(0), {}, jnp.asarray(y), num_samples=4000)["mu"][:, 0]
     white = np.linalg.solve(np.linalg.cholesky(law.shape * law.df / (law.df - 2)), (draws - law.loc).T)
     assert np.abs(white.mean(1)).max() < 5 / np.sqrt(4000)
@@ -53,8 +57,20 @@ def test_evidence_of_a_regression_is_a_matrix_t(x64):
 
     rows = np.linalg.cholesky(np.eye(N) + 4.0 * X @ X.T)
     expected = MatrixStudentT(NU - 2, np.zeros((N, 3)), rows, np.linalg.cholesky(PRIOR)).log_prob(POINTS)
-    found = cj.collapse(model).log_evidence(jnp.asarray(POINTS), jnp.asarray(X))
-    np.testing.assert_allclose(found, expected, rtol=1e-10 if x64 else 1e-5)
+    collapsed, args = cj.collapse(model), (jnp.asarray(POINTS), jnp.asarray(X))
+    np.testing.assert_allclose(collapsed.log_evidence(*args), expected, rtol=1e-10 if x64 else 1e-5)
+    # the coefficients' own law, and what one row more would be given all
+    precision = np.eye(P) / 4 + X.T @ X
+    mean = np.linalg.solve(precision, X.T @ POINTS)
+    scatter = PRIOR + POINTS.T @ POINTS - mean.T @ precision @ mean
+    law = MatrixStudentT(NU - 2 + N, mean, np.linalg.cholesky(np.linalg.inv(precision)), np.linalg.cholesky(scatter))
+    posterior, other = collapsed.posterior(*args), mean + 0.1
+    rtol = 1e-9 if x64 else 1e-4
+    np.testing.assert_allclose(posterior.distributions["b"].log_prob(other[None]), law.log_prob(other)[None], rtol=rtol)
+    wide = 1 + np.einsum("np,pq,nq->n", X, np.linalg.inv(precision), X)
+    expected = [multivariate_t(X[i] @ mean, wide[i] * scatter / (NU - 2 + N), df=NU - 2 + N).logpdf(POINTS[0])
+                for i in range(N)]
+    np.testing.assert_allclose(posterior.predictive("y").log_prob(POINTS[0]), expected, rtol=rtol)
 
 
 def test_many_rows_far_from_zero_keep_their_digits_in_float32():

@@ -153,10 +153,33 @@ def student():
 STUDENT = {"normal": dist.StudentT, "vector": dist.MultivariateStudentT, "lognormal": dist.TransformedDistribution}
 
 
+def by_part():
+    """Means below precision matrices, and below variances of each group."""
+    root = jnp.asarray(np.stack([ROOT] * 3))
+    p = sample("p", dist.WishartCholesky(4.5, scale_tril=root).to_event(1))
+    precision = p @ jnp.swapaxes(p, -1, -2)
+    m = sample("m", dist.MultivariateNormal(0.5, precision_matrix=2.0 * precision).to_event(1))
+    v = sample("v", dist.InverseGamma(3.0, 2.0).expand([3]).to_event(1))
+    b = sample("b", dist.Normal(0.0, jnp.sqrt(v)[:, None]).expand([3, P]).to_event(2))
+    points = np.stack([Y, POSITIVE, Y[::-1]], 1)
+    sample("point", dist.MultivariateNormal(1 - m[GROUP], precision_matrix=RATES[:, None, None] * precision[GROUP]),
+           obs=points)
+    loc, scale = jnp.sum(X * b[GROUP], -1), RATES * jnp.sqrt(v)[GROUP]
+    sample("normal", dist.Normal(loc, scale), obs=Y)
+    sample("lognormal", dist.LogNormal(loc, scale), obs=POSITIVE)
+    with plate("groups", 3):
+        sample("vector", dist.Normal(b, jnp.sqrt(v)[:, None]).to_event(1), obs=X[:3])
+        sample("dense", dist.MultivariateNormal(b, v[:, None, None] * jnp.array([[1.0, 0.3], [0.3, 2.0]])), obs=X[:3])
+
+
+BY_PART = {"point": dist.MultivariateStudentT, "normal": dist.StudentT, "lognormal": dist.TransformedDistribution,
+           "vector": dist.MultivariateStudentT, "dense": dist.MultivariateStudentT}
+
+
 @pytest.mark.parametrize(("model", "kinds"), [
     (gamma, GAMMA), (inverse_gamma, GAMMA), (truncated_gamma, TRUNCATED),
     (truncated_inverse_gamma, TRUNCATED), (truncated_mean, MEANS), (matrices, MATRICES), (beta, BETA), (dirichlet, DIRICHLET), (direction, DIRECTION), (gaussian, GAUSSIAN),
-    (student, STUDENT)], ids=lambda x: getattr(x, "__name__", ""))
+    (student, STUDENT), (by_part, BY_PART)], ids=lambda x: getattr(x, "__name__", ""))
 def test_predictions(model, kinds):
     whole = cj.collapse(model).posterior()
     both = whole.merge(whole.temper(0))  # the same cells again, of weight 0

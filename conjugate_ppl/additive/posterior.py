@@ -28,8 +28,9 @@ from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.marginal import MarginalModel
-from conjugate_ppl.predictive.links import read_parameters
-from conjugate_ppl.predictive.predict import NoClosedForm, predict, site_law
+from conjugate_ppl.predictive.laws import site_law
+from conjugate_ppl.predictive.links import NoClosedForm, read_parameters
+from conjugate_ppl.predictive.predict import predict
 
 if TYPE_CHECKING:
     from conjugate_ppl.planning.execute import Execution
@@ -188,10 +189,8 @@ class Posterior:
         assert self.execution
         found = self.collapsed.conditionals({})
         for name, shape in self.prior.latents.items():
-            if name not in found:  # Student's t, where a variance of its block is integrated out too
-                law = None
-                if math.prod(shape) and not Fitted.obstacle(self.execution):
-                    law = site_law(self._fitted, name, shape)
+            if name not in found and 0 not in shape:  # Student's t, where scales of its block are integrated out too
+                law = site_law(self._fitted, name, shape)
                 found.update({} if law is None else {name: law})
         return {n: found[n] for n in self.prior.latents if n in found}
 
@@ -256,7 +255,7 @@ class Posterior:
             cell with weight 0, taken away before, is predicted by what is left.
 
         Raises:
-            PlanError: if there is no such observed site; where a matrix or scales of parts are integrated out.
+            PlanError: if there is no such observed site.
         """
         cells = self._cells(site)
         found = [log_predictive(self._fitted, c).reshape(c.shape) for c in cells]

@@ -11,8 +11,9 @@ l = c + h'z - z'Hz/2 touches a few elements z of mean m and covariance C,
 
 (for one number with normal noise: the leverage formula, Allen, Technometrics 16, 1974). If a variance v scales
 the block (`elimination/covariance.py`), l(m) and g'C..g carry its power and become contributions to v, while the
-determinant does not depend on it. What one observation changes is small beside the sums: since all numbers
-are known, they are added and solved on the host, in double precision.
+determinant does not depend on it; matrices that do the same get a matrix (`expectations.py`). What one observation
+changes is small beside the sums: since all numbers are known, they are added and solved on the host, in double
+precision.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.additive.cells import Cells
-from conjugate_ppl.additive.leverage import BlockLaw, Touch, block_law, expectations
-from conjugate_ppl.additive.monomials import written
+from conjugate_ppl.additive.expectations import Touch, expectations
+from conjugate_ppl.additive.leverage import BlockLaw, block_law
+from conjugate_ppl.additive.monomials import Monomials, written
 from conjugate_ppl.additive.polynomial import Key, site_of
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.matrix import MatrixElimination
-from conjugate_ppl.errors import InternalError, PlanError
+from conjugate_ppl.errors import InternalError
 from conjugate_ppl.families import Family
 from conjugate_ppl.planning.execute import Execution
 
@@ -70,24 +72,9 @@ class Fitted:
     naturals: Mapping[str, tuple[ElementwiseElimination, tuple[np.ndarray, ...]]]
     matrices: Mapping[str, tuple[MatrixElimination, np.ndarray, np.ndarray]]
 
-    @staticmethod
-    def obstacle(execution: Execution) -> str:
-        """A site of a block that matrices scale, out of which no single contribution is taken here; "" if none."""
-        return next((e.sites[0] for e in execution.chosen.eliminations
-                     if isinstance(e, GaussianElimination) and e.by_part and e.scale is None), "")
-
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
-        """Of a model all of whose latents are integrated out.
-
-        Raises:
-            PlanError: if there is an `obstacle`.
-        """
-        site = cls.obstacle(execution)
-        if site:
-            raise PlanError(f"Single observations are not taken out of `{site}` in closed form here: a matrix that "
-                            "scales it is integrated out too. Take some out with `without`, and "
-                            "draw predictions: latents by `sample`, the site by `numpyro.infer.Predictive`.")
+        """Of a model all of whose latents are integrated out."""
         laws, others = {}, {}
         for elimination in execution.chosen.eliminations:
             if isinstance(elimination, GaussianElimination):
@@ -149,10 +136,7 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
             law = laws[m.atoms[inside[0]][0][1]]
             places = [law.places(m.atoms[k][0][1], m.positions[k]) for k in inside
                       for _ in range(int(m.atoms[k][1]))]
-            scale = [m.atoms[k] for k in rest]
-            assert scale == ([] if law.scale is None else [law.scale])
-            part = m.positions[rest[0]] if law.by_part else np.zeros_like(m.rows)
-            touches.setdefault(id(law), (law, []))[1].append((Touch(m.rows, tuple(places), m.numbers), part))
+            touches.setdefault(id(law), (law, []))[1].append(_touch(law, m, places, rest))
         elif rest:
             ((key, power),) = m.atoms
             site = site_of(key)
@@ -163,7 +147,7 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
             scaled = [law for law in laws.values() if law.scale == (key, power)]
             if scaled:  # goes with the quadratic of the block
                 touches.setdefault(id(scaled[0]), (scaled[0], []))[1].append(
-                    (Touch(m.rows, (), m.numbers), m.positions[0]))
+                    (Touch(m.rows, (), m.numbers, 0 * m.rows), m.positions[0]))
                 continue
             added.setdefault((site, statistic_name(key, power)), []).append(
                 (m.rows, m.positions[0], powers[:, m.rows] * m.numbers))
@@ -173,14 +157,20 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
         size = 1 + max(int(part.max(initial=0)) for _, part in touched)
         pairs = np.unique(np.concatenate([t.rows * size + part for t, part in touched]))
         rows, parts = pairs // size, pairs % size
-        own = [Touch(np.searchsorted(pairs, t.rows * size + part), t.elements, t.numbers) for t, part in touched]
+        own = [dataclasses.replace(t, rows=np.searchsorted(pairs, t.rows * size + part)) for t, part in touched]
         squares, volume = expectations(law, own, powers[:, rows], origins)
         np.add.at(total.T, rows, volume.T)
-        if law.scale is None:
-            np.add.at(total.T, rows, squares.T)
+        if law.matrices:
+            each = np.arange(law.owned.rows**2)
+            of_matrices.setdefault(law.matrices, []).append(
+                (False, np.repeat(rows, len(each)), (parts[:, None] * len(each) + each).reshape(-1),
+                 squares.reshape(2, -1)))
+        elif law.scale is None:
+            np.add.at(total.T, rows, squares[:, :, 0, 0].T)
         else:
             key, power = law.scale
-            added.setdefault((site_of(key), statistic_name(key, power)), []).append((rows, parts, squares))
+            added.setdefault((site_of(key), statistic_name(key, power)), []).append(
+                (rows, parts, squares[:, :, 0, 0]))
     out: np.ndarray = total[1] - total[0]
     for site in {s for s, _ in added}:
         elimination, natural = fitted.naturals[site]
@@ -188,6 +178,23 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
     for site, pieces in of_matrices.items():
         out += _matrix_ratios(*fitted.matrices[site], pieces, len(weights))
     return out
+
+
+def _touch(law: BlockLaw, m: Monomials, places: list[np.ndarray], rest: list[int]) -> tuple[Touch, np.ndarray]:
+    """Monomials in elements of a block, and which of the scales they go with.
+
+    All columns of a row have the same coefficients, so that the first one tells.
+    """
+    scale = [m.atoms[k] for k in rest]
+    if not law.matrices:
+        assert scale == ([] if law.scale is None else [law.scale])
+        part = m.positions[rest[0]] if rest else np.zeros_like(m.rows)
+        return Touch(m.rows, tuple(places), m.numbers, np.zeros_like(m.rows)), part
+    assert [site_of(key) for key, _ in scale] == [law.matrices]
+    n, at = law.owned.rows, m.positions[rest[0]]
+    first = np.logical_and.reduce([law.owned.column[e] == 0 for e in places])
+    towards = np.maximum(at % n**2 // n, at % n)
+    return Touch(m.rows[first], tuple(e[first] for e in places), m.numbers[first], towards[first]), at[first] // n**2
 
 
 def _matrix_ratios(elimination: MatrixElimination, log_det: np.ndarray, matrix: np.ndarray,

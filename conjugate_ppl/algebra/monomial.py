@@ -35,6 +35,7 @@ __all__ = ["Unknown", "by_pieces", "by_rows", "exact_power", "power", "simplify"
            "surely_finite"]
 
 PIECES = 64  # regions with a monomial each, elements that are multiplied
+_WRITTEN = 1 << 22  # numbers of a sum that are looked at one by one
 
 Monomials = list[tuple[Any, Term]]
 
@@ -46,8 +47,10 @@ class Unknown(Exception):
 def simplify(walk: Walk, x: Value) -> Value:
     """`a - a p` as `a (1 - p)`, `1/p - 1` as `(1-p)/p`, `1 + p/(1-p)` as `1/(1-p)`, and back.
 
-    Terms that are 0 go.
+    Terms that are 0 go, and sums of which one number is left are look-ups.
     """
+    if any(t.hidden for t in x.terms):
+        x = Value(x.shape, tuple(_looked_up(t, x.shape) if t.hidden else t for t in x.terms))
     terms = tuple(t for t in x.terms if t.hidden or not _is_constant(t, 0.0))
     if 0 < len(terms) < len(x.terms):
         x = Value(x.shape, terms)
@@ -78,6 +81,23 @@ def simplify(walk: Walk, x: Value) -> Value:
                 same_selection(up.selection, down.selection)):
             return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
     return x
+
+
+def _looked_up(term: Term, shape: tuple[int, ...]) -> Term:
+    """A sum over hidden axes as a look-up, if at each position all coefficients but one are 0 (indicators of groups)."""
+    full, count = (*shape, *term.hidden), int(np.prod(term.hidden))
+    if not all(map(is_known, term.arrays)) or int(np.prod(full)) > _WRITTEN:
+        return term
+    c = np.broadcast_to(term.coefficient(), full).reshape(*shape, count)
+    there = c != 0
+    if (there.sum(-1) > 1).any():
+        return term
+    at = there.argmax(-1)[..., None]
+
+    def pick(x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.take_along_axis(np.broadcast_to(x, full).reshape(*shape, count), at, -1)[..., 0])
+
+    return Term(term.rank, (), (pick(c),), tuple(a.map(pick) for a in term.atoms))
 
 
 def _has_complement(atom: Atom) -> bool:

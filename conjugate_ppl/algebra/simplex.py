@@ -11,12 +11,12 @@ from conjugate_ppl.algebra.monomial import PIECES, Unknown, monomials
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Term, Value, is_known
 from conjugate_ppl.algebra.value import move, reduce_sum
-from conjugate_ppl.algebra.variables import Latent, Variable
+from conjugate_ppl.algebra.variables import Complement, Latent, Variable
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["sum_of_events", "sums_to_one"]
+__all__ = ["sum_of_events", "sum_of_sticks", "sums_to_one"]
 
 Key = frozenset[tuple[Variable, bytes]]
 
@@ -26,6 +26,15 @@ def sums_to_one(walk: Walk, value: Value) -> bool:
     if not value.shape:
         return False
     return _is_one(sum_of_events(value, [len(value.shape) - 1])) or _sticks(walk, value)
+
+
+def sum_of_sticks(walk: Walk, value: Value, axes: Iterable[int]) -> Value | None:
+    """The ones that the pieces of a broken stick add up to along the last axis; None if they are none."""
+    last = len(value.shape) - 1
+    broken = any(isinstance(a.variable, Complement) for t in value.terms for a in t.atoms)
+    if tuple(axes) != (last,) or not broken or not _sticks(walk, value):
+        return None
+    return Value.known(np.ones(value.shape[:-1]))
 
 
 def _is_one(value: Value) -> bool:

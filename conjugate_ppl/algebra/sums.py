@@ -11,7 +11,7 @@ from conjugate_ppl.algebra.monomial import PIECES, Unknown, simplify
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.operands import value_of
 from conjugate_ppl.algebra.paired import paired
-from conjugate_ppl.algebra.simplex import sum_of_events
+from conjugate_ppl.algebra.simplex import sum_of_events, sum_of_sticks
 from conjugate_ppl.algebra.term import Term, Value, is_known
 from conjugate_ppl.algebra.value import collect, move, multiply, permute, reduce_sum, spread
 
@@ -25,7 +25,8 @@ Rule = Callable[..., Any]
 
 
 def _reduce_sum(walk: Walk, eqn: Equation, x: Value) -> Value:
-    return sum_of_events(x, eqn.params["axes"], _of_matrices(walk))
+    ones = sum_of_sticks(walk, x, eqn.params["axes"])
+    return sum_of_events(x, eqn.params["axes"], _of_matrices(walk)) if ones is None else ones
 
 
 def _of_matrices(walk: Walk) -> Callable[[Term], Term]:

@@ -68,7 +68,7 @@ def conditional_autoregression(d: Any, x: Any) -> Any:
     counts, y = jnp.sum(a, -1), x - d.loc
     root = counts**-0.5
     roots = jnp.linalg.eigvalsh(a * root[..., None, :] * root[..., None])
-    log_det = jnp.sum(jnp.log1p(-d.correlation[..., None] * roots), -1) + jnp.sum(jnp.log(counts), -1)
+    log_det = jnp.sum(jnp.log1p(-jnp.asarray(d.correlation)[..., None] * roots), -1) + jnp.sum(jnp.log(counts), -1)
     neighbours = jnp.sum(a * y[..., None, :], -1)
     squares = jnp.sum(counts * y**2, -1) - d.correlation * jnp.sum(y * neighbours, -1)
     n = jnp.shape(a)[-1]

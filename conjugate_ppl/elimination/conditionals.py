@@ -14,7 +14,7 @@ from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.gaussian.posterior import inner_columns, moments
 from conjugate_ppl.gaussian.solve import Solution
 
-__all__ = ["Law", "laws"]
+__all__ = ["Law", "Reshaped", "laws"]
 
 _DENSE = 2000  # sites up to this size get a conditional with its full covariance
 
@@ -40,7 +40,7 @@ class Law(NamedTuple):
         flat = (dist.MultivariateNormal(self.mean.reshape(-1), scale_tril=self.factor)
                 if self.diagonal is None else
                 dist.LowRankMultivariateNormal(self.mean.reshape(-1), self.factor, self.diagonal))
-        return flat if len(shape) == 1 else _Reshaped(
+        return flat if len(shape) == 1 else Reshaped(
             flat, dist.transforms.ReshapeTransform(shape, (size,)))
 
 
@@ -107,7 +107,7 @@ def _reads_rest(block: GaussianBlock, site: GaussianSite) -> bool:
     return all((block.structure.component[r] < 0).all() for r in read)
 
 
-class _Reshaped(dist.TransformedDistribution):
+class Reshaped(dist.TransformedDistribution):
     """A vector's distribution as that of an array; keeps its mean and variance."""
 
     def __init__(self, base: Any, transform: Any) -> None:

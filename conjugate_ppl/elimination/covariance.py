@@ -22,7 +22,7 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Log, Variables
-from conjugate_ppl.elimination.owners import owners
+from conjugate_ppl.elimination.owners import Owned, owners
 from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import GaussianBlock
@@ -54,9 +54,9 @@ class Solved(Protocol):
 
 def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], priors: Callable[[], list[Term]],
                  visible: frozenset[str], variables: Variables
-                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, str]:
+                 ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, tuple[str, Owned] | None]:
     """The block's log integral, as terms; what scales it (v, q), if numbers do; and the name of the site of scales, if
-    each of them has its own part of the block.
+    each of them has its own part of the block, with what goes with which.
 
     `bound` are the monomials that held the block, `priors` gives the log densities of its priors.
     """
@@ -70,18 +70,18 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], p
                 owned = owners(program, elimination.block, bound, priors, name, visible)
                 if owned is not None:
                     site = ScaleSite(program.sites[name])
-                    power = (name, owned[0]) if site.rows == 1 else None
-                    return _terms_by_part(elimination, site, *owned, roots, variables), power, name
+                    power = (name, owned.power) if site.rows == 1 else None
+                    return _terms_by_part(elimination, site, owned.power, owned.part, roots, variables), power, (name, owned)
                 continue
             q = common_power(program, [(s.mean.roots if s.mean is not None else frozenset(), s.scale)
                                        for s in sites], bound, name, visible)
             if q is not None:
                 return scaled_terms(elimination.sites, name, q, roots, variables,
                                     lambda one: _squares_and_volume(elimination, one),
-                                    int(elimination.block.flat.sum())), (name, q), ""
+                                    int(elimination.block.flat.sum())), (name, q), None
     whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
                      False, roots, elimination.log_integral)
-    return Value.of(whole, ()).terms, None, ""
+    return Value.of(whole, ()).terms, None, None
 
 
 def _power_in(term: Term, name: str) -> Fraction | None:

@@ -28,6 +28,7 @@ from conjugate_ppl.elimination.base import (
 )
 from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
+from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.families.registry import CORRELATED
@@ -48,7 +49,8 @@ class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
     `scale` is the latent v that scales it, to be integrated out next, and the power of v that the quadratic carries; or
-    None. `by_part` names a site of scales (numbers or matrices) each of which has its part of the block.
+    None. `by_part` names a site of scales (numbers or matrices) each of which has its part of the block; which,
+    `owned` says.
     """
 
     sites: tuple[str, ...]
@@ -57,6 +59,7 @@ class GaussianElimination:
     elements: Variable
     scale: tuple[str, Fraction] | None = None
     by_part: str = ""
+    owned: Owned | None = None
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -163,11 +166,12 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
         raise Declined(big.name, "its joint Gaussian block would need a dense matrix of "
                        f"{widest} rows", program.sites[big.name].source)
     elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
-    left, scale, by_part = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
+    left, scale, parts = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
+    by_part, owned = parts or ("", None)
     direct = block.plain if not remnants or not any(s.family == "Flat" for s in block.sites) else quadratic(
         reduce_terms(_direct(program, written, remnants), lambda v: 0 if v is written.elements else None))
     check_proper(program, block.sites, direct, concrete, by_part)
-    elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part)
+    elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part, owned=owned)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 

@@ -24,12 +24,30 @@ from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.program import Program
 
-__all__ = ["owners"]
+__all__ = ["Owned", "owners"]
 
 _BUDGET = 1 << 22  # monomials that are written out
 _ROUNDING = 1e-9  # of sums of products that are equal by what they are sums of
 
 Signature = tuple[tuple[int, Fraction], ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Owned:
+    """What goes with what.
+
+    Attributes:
+        power: q, with which the scales enter.
+        part: number of the scale that each element of the block goes with.
+        column: its column of that; `row` a number for its row: elements of numbers are rows of their own.
+        rows: how many rows each scale has.
+    """
+
+    power: Fraction
+    part: np.ndarray
+    column: np.ndarray
+    row: np.ndarray
+    rows: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,8 +65,8 @@ class _NotOwned(Exception):
 
 
 def owners(program: Program, block: GaussianBlock, bound: Sequence[Term], priors: Callable[[], list[Term]],
-           name: str, visible: frozenset[str]) -> tuple[Fraction, np.ndarray] | None:
-    """(q, number of the scale of each element), or None.
+           name: str, visible: frozenset[str]) -> Owned | None:
+    """Which scale of a site each element goes with; None if they do not.
 
     `priors` gives the log densities of the block's priors, about the same point as `bound`.
     """
@@ -66,11 +84,12 @@ def owners(program: Program, block: GaussianBlock, bound: Sequence[Term], priors
             found = _written([*bound, *own], name, scale, q)
             place = _places(found, block.size, n)
         _check(found, place, n)
+        row = np.arange(block.size) if n == 1 else _rows(block.sites, place % n, n)
         if n > 1:
-            _check_rows(found, place % n, _rows(block.sites, place % n, n), n)
+            _check_rows(found, place % n, row, n)
     except _NotOwned:
         return None
-    return q, place // n**2
+    return Owned(q, place // n**2, place % n, row, n)
 
 
 def _written(terms: Sequence[Term], name: str, scale: ScaleSite, q: Fraction) -> list[_Monomials]:

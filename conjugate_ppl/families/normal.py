@@ -32,8 +32,8 @@ def _multivariate(d: Any) -> Mapping[str, Any]:
         return {"loc": d.loc, "scale_tril": d.scale_tril}
     a = jnp.asarray(d.adj_matrix, jnp.result_type(float))
     counts = jnp.sum(a, -1)[..., None] * jnp.eye(a.shape[-1], dtype=a.dtype)
-    wide = (slice(None),) * jnp.ndim(d.correlation) + (None, None)
-    precision = d.conditional_precision[wide] * (counts - d.correlation[wide] * a)
+    tau, rho = (jnp.asarray(x, a.dtype)[..., None, None] for x in (d.conditional_precision, d.correlation))
+    precision = tau * (counts - rho * a)
     return {"loc": d.loc, "scale_tril": cholesky_of_inverse(precision)}
 
 

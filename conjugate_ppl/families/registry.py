@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
+from conjugate_ppl.families.transformed import plain
 
 __all__ = ["CORRELATED", "FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
            "priors_of", "register_family", "register_series"]
@@ -199,7 +200,7 @@ def register_series(kind: type, family: str) -> Callable[[Any], Any]:
 def priors_of(d: Any, shape: tuple[int, ...], value: Any = None) -> dict[str, dict[str, Any]]:
     """The families that a prior may belong to, with its parameters (those of a series depend on its value). A
     masked prior has no family."""
-    inner = base_of(d)
+    inner = plain(base_of(d))
     if type(inner) in SERIES and value is not None:
         family, function = SERIES[type(inner)]
         return {family: function(inner, value)}

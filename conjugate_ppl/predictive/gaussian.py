@@ -3,6 +3,7 @@ that scales block and noise alike is integrated out too."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,18 +16,34 @@ from conjugate_ppl.additive.monomials import written
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import reshape
 
-__all__ = ["location", "normal", "spread_of", "student"]
+__all__ = ["Location", "location", "normal", "spread_of", "student"]
 
 
-def location(value: Value, laws: Mapping[str, BlockLaw]) -> tuple[BlockLaw, np.ndarray, np.ndarray, np.ndarray] | None:
-    """(block, mean, G, own) of a location that is affine in one block's elements; None if it is not.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Location:
+    """A location that is affine in the elements of one block, `law`.
 
-    Its covariance is G G', and in large blocks what the components add to the variance of each is `own`.
+    Attributes:
+        mean: its mean.
+        through: G; its covariance is G G', and in large blocks what the components add to the variance of each is `own`.
+        part: the scale that each goes with, -1 for what is known; None if some go with several, or read a row of
+            another column.
     """
+
+    law: BlockLaw
+    mean: np.ndarray
+    through: np.ndarray
+    own: np.ndarray
+    part: np.ndarray | None
+
+
+def location(value: Value, laws: Mapping[str, BlockLaw]) -> Location | None:
+    """A location that is affine in one block's elements; None if it is not."""
     size = int(np.prod(value.shape))
     rows, elements, numbers = [], [], []
     mean = np.zeros(size)
-    law = None
+    law: BlockLaw | None = None
+    sites: set[str] = set()
     for m in written(reshape(value, (size,))):
         if not m.atoms:
             np.add.at(mean, m.rows, m.numbers)
@@ -37,6 +54,7 @@ def location(value: Value, laws: Mapping[str, BlockLaw]) -> tuple[BlockLaw, np.n
         if law is not None and laws[site] is not law:
             return None
         law = laws[site]
+        sites.add(site)
         rows.append(m.rows)
         elements.append(law.places(site, m.positions[0]))
         numbers.append(m.numbers)
@@ -56,7 +74,24 @@ def location(value: Value, laws: Mapping[str, BlockLaw]) -> tuple[BlockLaw, np.n
         which = pairs % (len(law.inner) + 1)
         own = np.bincount(pairs // (len(law.inner) + 1),
                           np.einsum("ni,nij,nj->n", parts, law.inner[which], parts, optimize=True), size)
-    return law, mean.reshape(value.shape), through.reshape(*value.shape, -1), own.reshape(value.shape)
+    part = None if sites & law.mixed else _part(law, size, *map(np.concatenate, (rows, elements, numbers)))
+    return Location(law, mean.reshape(value.shape), through.reshape(*value.shape, -1), own.reshape(value.shape),
+                    None if part is None else part.reshape(value.shape))
+
+
+def _part(law: BlockLaw, size: int, r: np.ndarray, e: np.ndarray, n: np.ndarray) -> np.ndarray | None:
+    """The scale that each row goes with; None if there are several."""
+    owned, part = law.owned, np.full(size, -1)
+    part[r] = owned.part[e]
+    if (part[r] != owned.part[e]).any():
+        return None
+    if owned.rows > 1:  # each column the same sum of rows
+        pairs, index = np.unique(r // owned.rows * len(owned.row) + owned.row[e], return_inverse=True)
+        each = np.zeros((len(pairs), owned.rows))
+        np.add.at(each, (index, owned.column[e]), n)
+        if size % owned.rows or (owned.column[e] != r % owned.rows).any() or (each != each[:, :1]).any():
+            return None
+    return part
 
 
 def spread_of(through: np.ndarray, own: np.ndarray, noise: np.ndarray, joint: bool) -> np.ndarray:
@@ -79,7 +114,7 @@ def normal(mean: Any, spread: Any, joint: bool) -> Any:
 
 def student(mean: Any, spread: Any, joint: bool, a: Any, b: Any) -> Any:
     """The law where the variance is v times that of `spread`, 1 / v ~ Gamma(a, b)."""
-    spread = spread * jnp.sqrt(b / a)
+    wide = jnp.sqrt(b / a)
     if joint:
-        return dist.MultivariateStudentT(2 * a, mean, spread)
-    return dist.StudentT(2 * a, mean, spread)
+        return dist.MultivariateStudentT(2 * a, mean, spread * wide[..., None, None])
+    return dist.StudentT(2 * a, mean, spread * wide)

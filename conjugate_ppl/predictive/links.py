@@ -16,7 +16,11 @@ from conjugate_ppl.additive.polynomial import Key, NoStatistic, key_of
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.program import Program
 
-__all__ = ["Link", "Parameters", "known", "link", "read_parameters"]
+__all__ = ["Link", "NoClosedForm", "Parameters", "known", "link", "read_parameters"]
+
+
+class NoClosedForm(Exception):
+    """A prediction is in no closed form that is known here; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,37 +9,18 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import transforms
 
-from conjugate_ppl.additive.leverage import BlockLaw
 from conjugate_ppl.additive.removal import Fitted
-from conjugate_ppl.algebra.definite import symmetric
-from conjugate_ppl.algebra.paired import paired
-from conjugate_ppl.algebra.sums import dot
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.variables import Variables
-from conjugate_ppl.elimination.matrix import precision, statistic_of
+from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.families.logconcave import OnInterval
 from conjugate_ppl.families.truncated import TRUNCATED_GAMMAS, TRUNCATED_NORMAL
 from conjugate_ppl.marginals import CompoundOnInterval, CompoundVonMises
 from conjugate_ppl.predictive.gaussian import location, normal, spread_of, student
-from conjugate_ppl.predictive.links import Link, Parameters, known, link
+from conjugate_ppl.predictive.laws import gamma_of, number_of
+from conjugate_ppl.predictive.links import Link, NoClosedForm, Parameters, known, link
+from conjugate_ppl.predictive.matrices import from_matrix
 from conjugate_ppl.predictive.rules import BETA, DIRICHLET, GAMMA
 
-__all__ = ["NoClosedForm", "gamma_of", "predict", "site_law"]
-
-
-class NoClosedForm(Exception):
-    """A prediction is in no closed form that is known here; the message says why."""
-
-
-def gamma_of(fitted: Fitted, site: str) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """(a, b, sign) where z**sign ~ Gamma(a, rate=b), elements flat."""
-    elimination, natural = fitted.naturals.get(site, (None, ()))
-    name = elimination.family.name if elimination is not None else ""
-    if name == "Gamma":
-        return natural[0], -natural[1], 1
-    if name == "InverseGamma":
-        return -natural[0], -natural[1], -1
-    return None
+__all__ = ["NoClosedForm", "predict"]
 
 
 def predict(fitted: Fitted, parameters: Parameters) -> Any:
@@ -52,7 +33,7 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
     if latents & fitted.laws.keys():
         return _from_block(fitted, parameters)
     if latents & fitted.matrices.keys():
-        return _from_matrix(fitted, parameters)
+        return from_matrix(fitted, parameters)
     if parameters.kind in DIRICHLET:
         return _from_dirichlet(fitted, parameters)
     if parameters.kind is dist.VonMises:
@@ -66,19 +47,19 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
         if rules is BETA:
             a, b = _beta_of(fitted, found)
             _check_apart(parameters, found)
-            return _joined(rule.law(_number(a), _number(b), None, others), parameters)
+            return _joined(rule.law(number_of(a), number_of(b), None, others), parameters)
         between = _interval_of(fitted, found.site)
         if between and found.form == "" and np.allclose(float(found.power), between[0] * rule.power(others), rtol=1e-6):
             _check_apart(parameters, found)
             return _joined(CompoundOnInterval(
                 _between(between, found.selection), parameters.kind, rule.parameter, rule.power(others),
-                _number(found.coefficient), others), parameters)
+                number_of(found.coefficient), others), parameters)
         law = gamma_of(fitted, found.site)
         if law is not None and found.form == "" and np.allclose(float(found.power) * law[2], rule.power(others),
                                                                 rtol=1e-6):
             _check_apart(parameters, found)
-            a, b = (_number(x[found.selection]) for x in law[:2])
-            return _joined(rule.law(a, b, _number(found.coefficient), others), parameters)
+            a, b = (number_of(x[found.selection]) for x in law[:2])
+            return _joined(rule.law(a, b, number_of(found.coefficient), others), parameters)
     if parameters.kind in (dist.Normal, dist.LogNormal):
         mean = _from_mean(fitted, parameters)
         if mean is not None:
@@ -97,7 +78,7 @@ def _interval_of(fitted: Fitted, site: str) -> tuple[int, tuple[np.ndarray, ...]
 
 
 def _between(law: tuple[int, tuple[np.ndarray, ...]], selection: np.ndarray) -> OnInterval:
-    return OnInterval(law[0], *(_number(x[selection]) for x in law[1]))
+    return OnInterval(law[0], *(number_of(x[selection]) for x in law[1]))
 
 
 def _from_mean(fitted: Fitted, parameters: Parameters) -> Any:
@@ -109,13 +90,9 @@ def _from_mean(fitted: Fitted, parameters: Parameters) -> Any:
         return None
     _check_apart(parameters, found)
     by = np.broadcast_to(sum((t.coefficient() for t in value.terms if not t.atoms), np.zeros(())), value.shape)
-    others = {"loc": _number(by), "scale": _others(parameters, "loc")["scale"]}
+    others = {"loc": number_of(by), "scale": _others(parameters, "loc")["scale"]}
     return CompoundOnInterval(_between(between, found.selection), parameters.kind, "loc", 1.0,
-                              _number(found.coefficient), others)
-
-
-def _number(x: Any) -> Any:
-    return jnp.asarray(x, jnp.result_type(float))
+                              number_of(found.coefficient), others)
 
 
 def _others(parameters: Parameters, *but: str) -> dict[str, Any]:
@@ -125,7 +102,7 @@ def _others(parameters: Parameters, *but: str) -> dict[str, Any]:
             number = known(value)
             if number is None:
                 raise NoClosedForm(f"its {name} depends on a latent as well")
-            out[name] = jnp.asarray(number) if name == "total_count" else _number(number)
+            out[name] = jnp.asarray(number) if name == "total_count" else number_of(number)
     return out
 
 
@@ -162,7 +139,7 @@ def _from_dirichlet(fitted: Fitted, parameters: Parameters) -> Any:
     elimination, natural = fitted.naturals[found.site]
     if elimination.family.name != "Dirichlet":
         raise NoClosedForm(f"`{found.site}` is no Dirichlet")
-    return DIRICHLET[parameters.kind](_number(natural[0][found.selection]), _others(parameters, name))
+    return DIRICHLET[parameters.kind](number_of(natural[0][found.selection]), _others(parameters, name))
 
 
 def _from_direction(fitted: Fitted, parameters: Parameters) -> Any:
@@ -178,36 +155,8 @@ def _from_direction(fitted: Fitted, parameters: Parameters) -> Any:
     c, s = (n[found.selection] for n in natural)
     by = np.broadcast_to(sum((t.coefficient() for t in value.terms if not t.atoms), np.zeros(())), value.shape)
     loc = found.coefficient * np.arctan2(s, c) + by
-    return _joined(CompoundVonMises(_number(loc), _others(parameters, "loc")["concentration"],
-                                    _number(np.hypot(c, s))), parameters)
-
-
-def _from_matrix(fitted: Fitted, parameters: Parameters) -> Any:
-    """A multivariate t: the covariance is the inverse of a Wishart matrix of the site's, or an inverse Wishart one, times
-    known numbers."""
-    loc = known(parameters.values["loc"]) if parameters.kind is dist.MultivariateNormal else None
-    if loc is None or parameters.joined:
-        raise NoClosedForm("it is no multivariate normal of known location, one vector an event")
-    root, variables = parameters.values["scale_tril"], Variables()
-    last = len(root.shape) - 1
-    batch = tuple(range(last - 1))
-    covariance = dot(root, root, (((last,), (last,)), (batch, batch)), lambda t: paired(variables, t)).single
-    if covariance is None or len(covariance.atoms) != 1 or not all(map(is_known, covariance.arrays)):
-        raise NoClosedForm("its covariance is no matrix of one site, scaled")
-    (atom,), c = covariance.atoms, covariance.coefficient()
-    (site,) = atom.variable.roots
-    elimination, log_det, matrix = fitted.matrices[site]
-    n = matrix.shape[-1]
-    of_precision = precision(elimination.family.name)
-    full = np.broadcast_to(atom.selection, root.shape)
-    if (statistic_of(atom, not of_precision) != 1 or any(k > 1 for k in c.shape[-2:])
-            or (full % n**2 != symmetric((n, n))).any()):
-        raise NoClosedForm(f"its covariance is not that of `{site}`, scaled")
-    number = full[..., 0, 0] // n**2
-    scale = np.broadcast_to(c[..., 0, 0], number.shape)
-    df = 2 * abs(log_det[number]) - n + 1
-    shape = -2 * matrix[number] * (scale / df)[..., None, None]
-    return dist.MultivariateStudentT(_number(df), _number(loc), _number(np.linalg.cholesky(shape)))
+    return _joined(CompoundVonMises(number_of(loc), _others(parameters, "loc")["concentration"],
+                                    number_of(np.hypot(c, s))), parameters)
 
 
 def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
@@ -218,10 +167,11 @@ def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
     found = location(values["loc"], fitted.laws)
     if found is None:
         raise NoClosedForm("its location is not affine in one block of Gaussian latents")
-    law, mean, through, own = found
-    if law.by_part:
-        raise NoClosedForm("each part of its location has a scale of its own")
-    joint = multivariate or parameters.joined > 0
+    if found.part is None:
+        raise NoClosedForm("its location reads latents that go with several scales, or with several columns of one")
+    if found.law.matrices:
+        return from_matrix(fitted, parameters, found)
+    law, own, joint = found.law, found.own, multivariate or parameters.joined > 0
     if joint and (own.any() or parameters.joined > (0 if multivariate else 1)):
         raise NoClosedForm("one event joins too many elements for their covariance")
     scale = values["scale_tril" if multivariate else "scale"]
@@ -231,30 +181,25 @@ def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
         by = link(scale)
         if by is None or by.site != site or by.power != -power / 2:
             raise NoClosedForm(f"its scale is not that of its location, which goes with `{site}`")
-        noise, gamma = by.coefficient, gamma_of(fitted, site)
+        noise, law_of_scale = by.coefficient, gamma_of(fitted, site)
+        assert law_of_scale is not None
+        number = _one_scale(by, found.part, multivariate, joint)
+        gamma = tuple(number_of(x[number]) for x in law_of_scale[:2])
     if noise is None:
         raise NoClosedForm("its scale depends on a latent that its location does not scale with")
-    spread = _number(spread_of(through, own, np.tril(noise) if multivariate else noise, joint))
-    out = normal(_number(mean), spread, joint)
+    spread = number_of(spread_of(found.through, own, np.tril(noise) if multivariate else noise, joint))
+    out = normal(number_of(found.mean), spread, joint)
     if gamma is not None:
-        out = student(_number(mean), spread, joint, *(_number(x[0]) for x in gamma[:2]))
+        out = student(number_of(found.mean), spread, joint, *gamma)
     return dist.TransformedDistribution(out, transforms.ExpTransform()) if kind is dist.LogNormal else out
 
 
-def site_law(fitted: Fitted, site: str, shape: tuple[int, ...]) -> Any:
-    """The marginal law of a latent whose block a variance scales, or None where it has another."""
-    law: BlockLaw | None = fitted.laws.get(site)
-    if law is None or law.scale is None or law.by_part or law.inner is not None:
-        return None
-    gamma = gamma_of(fitted, law.scale[0][1])
-    if gamma is None:
-        return None
-    size = int(np.prod(shape))
-    part = slice(law.first[site], law.first[site] + size)
-    mean, factor = (law.reference + law.mean)[part], law.factor[part]
-    a, b = (_number(x[0]) for x in gamma[:2])
-    if size == 1:
-        spread = np.sqrt((factor**2).sum(-1))
-        return student(_number(mean).reshape(shape), _number(spread).reshape(shape), False, a, b)
-    low = np.linalg.cholesky(factor @ factor.T)
-    return student(_number(mean), _number(low), True, a, b) if len(shape) == 1 else None
+def _one_scale(by: Link, part: np.ndarray, multivariate: bool, joint: bool) -> np.ndarray:
+    """Which number of the scales each event goes with, its location and noise alike."""
+    number = by.selection
+    if multivariate:
+        number = np.where(by.coefficient == 0, number[..., :1, :1], number)
+        number = np.where((number == number[..., :1, :1]).all((-1, -2)), number[..., 0, 0], -2)[..., None]
+    if (((part != number) & (part >= 0)) | (number < 0)).any() or (joint and (number != number[..., :1]).any()):
+        raise NoClosedForm("its location goes with another scale than its noise does, or one event with several")
+    return number[..., 0] if joint else number

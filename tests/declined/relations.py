@@ -5,6 +5,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro import sample
 from numpyro.contrib.control_flow import scan
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import AffineTransform
 
 from declined.table import COUNT, OUTCOME, POSITIVE, X2, N, Y, declines
 
@@ -77,3 +79,14 @@ def chain_whose_steps_have_another_scale(y):
         return x, None
 
     scan(step, 0.0, y)
+
+
+@declines("z", "a logarithm of a sum", COUNT, POSITIVE)
+def two_indicators_in_a_row(count, y):
+    z = sample("z", dist.Gamma(2.0, 1.0).expand([3]).to_event(1))
+    shifted = sample("shifted", dist.TransformedDistribution(
+        dist.Gamma(2.0, 1.0), AffineTransform(1.0, 2.0, domain=constraints.positive)))
+    rows = np.eye(3)[np.arange(N) % 3]
+    rows[2, 0] = 1.0
+    sample("count", dist.Poisson(rows @ z), obs=count)  # here
+    sample("y", dist.Exponential(shifted), obs=y)

@@ -6,6 +6,8 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logit
 from numpyro import handlers, plate, sample
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import AffineTransform
 
 from models.table import (
     BINARY,
@@ -207,6 +209,26 @@ def truncated_scales(y, x, g):
         sample("C", dist.Normal(0.3, jnp.sqrt(c[g])), obs=y)
         sample("D", dist.Laplace(0.3, d[g]), obs=y)
         sample("E", dist.Normal(0.3, 1 / e[g]), obs=y)
+
+
+# -- other spellings ---------------------------------------------------------------------------------
+
+
+@case("z p v a c", COUNT, BINARY, OUTCOME, GROUP, Y, POSITIVE, relation="stick-breaking")
+def spelt_otherwise(count, binary, outcome, g, y, x):
+    """Look-ups as products with indicators, logits of a broken stick, priors by transforms, fields of plain numbers."""
+    row = jnp.eye(G)[g]
+    z = sample("z", dist.TransformedDistribution(
+        dist.Gamma(2.0, 1.0).expand([G]).to_event(1), AffineTransform(0.0, 0.5, domain=constraints.positive)))
+    p = sample("p", dist.Beta(2.0, 1.5).expand([G]).to_event(1))
+    sample("count", dist.Poisson(jnp.asarray(EXPOSURE)[:, None] * row @ z), obs=count)
+    sample("binary", dist.Bernoulli(jnp.einsum("ng,g->n", row, p)), obs=binary)
+    v = sample("v", dist.Beta(1.0, 1.7).expand([2]).to_event(1))
+    sample("outcome", dist.Categorical(logits=jnp.pad(jnp.log(v), (0, 1)) + jnp.pad(jnp.cumsum(jnp.log1p(-v)), (1, 0))),
+           obs=outcome)
+    a = sample("a", dist.TransformedDistribution(dist.Normal(jnp.zeros(G), 1.0), AffineTransform(1.0, -2.0)))
+    c = sample("c", dist.CAR(0.0, 0.5, 2.0, jnp.ones((G, G)) - jnp.eye(G)))
+    sample("y", dist.Normal(row @ (a + c), 0.5), obs=y)
 
 
 # -- together ----------------------------------------------------------------------------------------

@@ -79,16 +79,6 @@ def observations_of_no_site(ask):
     ask(posterior())
 
 
-@raises(cj.PlanError, "not taken out of `mu` in closed form", lambda p: p.loo("y"), lambda p: p.predictive("y"))
-def observations_of_a_mean_and_a_matrix(ask):
-    def model(y):
-        p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
-        mu = sample("mu", dist.MultivariateNormal(jnp.zeros(2), precision_matrix=p))
-        sample("y", dist.MultivariateNormal(mu, precision_matrix=p), obs=y)
-
-    ask(posterior(jnp.ones((3, 2)), model))
-
-
 @raises(cj.DataError, "no observation", 2, "last", (0, 1))
 def no_such_observation(index):
     posterior().without("y", index)
