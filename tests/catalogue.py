@@ -54,7 +54,7 @@ REMEDIES = {
 }
 """Part of the package -> what its reasons are about, and what can be done."""
 
-_REASON = {"Declined": 1, "_not_in": 3, "Unknown": 0, "Unreadable": 0}  # which argument is the reason
+_REASON = {"Declined": 1, "not_in": 3, "Unknown": 0, "Unreadable": 0}  # which argument is the reason
 _JUDGES = ("_own_obstacle", "_child_obstacle", "_discrete_obstacle", "_obstacle_to_sum", "describe")  # functions that return reasons
 _PASSED_ON = re.compile(r"|<[\w.]+>|<reason> in .*")  # what another place has said
 

@@ -21,10 +21,10 @@ from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.layers import Layers, NoChain, find_layers
 from conjugate_ppl.statespace.model import ChainModel, Noise
 
-__all__ = ["MOST_BESIDE", "chain_of"]
+__all__ = ["chain_of", "not_in"]
 
 _WIDEST = 48  # elements of a step: of a season of twelve months, a year
-MOST_BESIDE = 64  # elements that all steps share
+_MOST_BESIDE = 64  # elements that all steps share
 
 
 def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainModel:
@@ -61,17 +61,17 @@ def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainM
     starts = np.flatnonzero(in_chain & ~reads_itself)
     everywhere = _met_at_several_steps(size, together, child, parent, in_chain, starts)
     for site in dict.fromkeys(parts[k].site for k in own[everywhere]):
-        problem = _not_in(program, site, chained, "elements at several steps of a chain meet it")
+        problem = not_in(program, site, chained, "elements at several steps of a chain meet it")
         if isinstance(problem, Beside):
             raise problem
     try:
         layers = find_layers(size, together, child, parent, starts)
     except NoChain as problem:
-        raise _not_in(program, parts[own[problem.element]].site, chained,
+        raise not_in(program, parts[own[problem.element]].site, chained,
                       "more than its own and the next step of a chain depend on its elements") from None
     if layers.width > _WIDEST:
         site = _widest(program, parts, chained, own, layers)
-        raise _not_in(program, site, chained,
+        raise not_in(program, site, chained,
                       f"{layers.width} elements would have to be carried from step to step")
     if (layers.place[noise.rows] < layers.place[noise.columns]).any():
         raise Declined(sites[0], "within a step, elements of one event depend on each other", source)
@@ -107,9 +107,10 @@ def _met_at_several_steps(size: int, together: tuple[np.ndarray, np.ndarray], ch
     return np.flatnonzero(high > low + 1)
 
 
-def _not_in(program: Program, site: str, chained: frozenset[str], reason: str) -> Declined:
+def not_in(program: Program, site: str, chained: frozenset[str], reason: str) -> Declined:
+    """That a site cannot be one of a chain of steps: whether it had better be beside it, or has to stay."""
     record = program.sites[site]
-    kind = Declined if site in chained or record.size > MOST_BESIDE else Beside
+    kind = Declined if site in chained or record.size > _MOST_BESIDE else Beside
     return kind(site, reason, record.source)
 
 

@@ -20,8 +20,8 @@ from conjugate_ppl.algebra.term import Term, Value
 from conjugate_ppl.algebra.value import add, reshape
 from conjugate_ppl.algebra.variables import Computed, Latent
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.elimination.base import MARGINAL, Beside, Declined, Elimination, Parts, Pool, Remnant
-from conjugate_ppl.elimination.chain import MOST_BESIDE, chain_of
+from conjugate_ppl.elimination.base import MARGINAL, Declined, Elimination, Parts, Pool, Remnant
+from conjugate_ppl.elimination.chain import chain_of, not_in
 from conjugate_ppl.elimination.coefficients import quadratic_in, squares_of
 from conjugate_ppl.elimination.coordinates import Coordinates, better_coordinates
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
@@ -156,8 +156,7 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     touched = list(touched)
     for name in sites:
         if program.sites[name].family == "Flat":
-            kind = Declined if program.sites[name].size > MOST_BESIDE else Beside
-            raise kind(name, "its prior is flat, and it is one of a chain of steps", program.sites[name].source)
+            raise not_in(program, name, frozenset(), "its prior is flat, and it is one of a chain of steps")
     points = {n: np.zeros(program.sites[n].size) for n in beside}
     parts, equations = parts_of(program, sites, touched, visible, beside)
     origin = np.zeros(sum(p.size for p in parts))
