@@ -66,7 +66,7 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
     s = scaled @ r
     p, norm = s.copy(), _dot(s, s)
     target = norm * 1e-24
-    for _ in range(min(steps, 2 * len(right) + 10)):
+    for _ in range(steps):
         if norm <= target:
             break
         ap = scaled @ p
@@ -75,6 +75,8 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
         new = _dot(s, s)
         p = s + (new / norm) * p
         norm = new
+    if norm > 1e-16 * _dot(r, r) or _dot(r, r) <= _UNEXPLAINED**2 * _dot(right * scale, right * scale):
+        r = np.zeros_like(r)  # not resolved, or all of it is explained
     some = scale > 0
     return np.where(some, right - r / np.where(some, scale, 1.0), 0.0)
 

@@ -76,8 +76,9 @@ def verify(written: Written, compiled: bool = False, slope: bool = False) -> Out
         try:
             execution = collapsed.execution((), data | observed)
             break
-        except DataError as problem:  # a rate so small that float32 has no number for what it makes
-            assert not x64, problem
+        except DataError as problem:  # a rate so small that there is no number for what it makes
+            finite = all(np.isfinite(np.asarray(x, float)).all() for x in observed.values())
+            assert not (x64 and finite), problem
     else:
         return Outcome({}, {}, 0.0, 0)
     plan = execution.plan
