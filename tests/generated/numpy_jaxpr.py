@@ -386,7 +386,14 @@ def _eigh(p: Any, x: np.ndarray) -> list[np.ndarray]:
 
 
 def _reduced(function: np.ufunc) -> Rule:
-    return lambda p, x: function.reduce(x, tuple(p["axes"]), x.dtype)
+    def rule(p: Any, x: np.ndarray) -> Any:
+        axes = tuple(p["axes"])
+        if x.size or function.identity is not None:
+            return function.reduce(x, axes, x.dtype)
+        least = -np.inf if function is np.maximum else np.inf  # as JAX says of no numbers
+        return function.reduce(x, axes, x.dtype, initial=least)
+
+    return rule
 
 
 def _along(function: np.ufunc) -> Rule:
