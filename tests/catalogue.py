@@ -79,8 +79,6 @@ def entries() -> list[Entry]:
             if not isinstance(kind, type):  # a function makes it: no error, but a reason
                 continue
             own = kind.__module__.startswith("conjugate_ppl")
-            if not isinstance(kind, type):  # a function that makes a signal
-                continue
             if not own or issubclass(kind, conjugate_ppl.ConjugatePPLError):
                 lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
                 found.append(Entry(file, lines, function, kind, _text(node.exc.args[0])))

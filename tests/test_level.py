@@ -58,6 +58,13 @@ def slopes(y):
     sample("y", dist.Normal(b[GROUP, 0] + b[GROUP, 1] * X, sample_scale("s")), obs=y)
 
 
+def correlated(y):
+    """The precision of the rows is the inverse of a matrix that is computed from what is kept."""
+    mu, t, s = sample("mu", dist.Normal(0.0, 3e4)), sample_scale("t"), sample_scale("s")
+    theta = sample("theta", dist.Normal(mu, t).expand([G]).to_event(1))
+    sample("y", dist.MultivariateNormal(theta[GROUP], covariance_matrix=s**2 * jnp.eye(30) + 0.5 * s), obs=y)
+
+
 def sample_scale(name):
     return sample(name, dist.Uniform(0.0, 10.0))
 
@@ -75,11 +82,11 @@ def covariance(model):
         root = t * np.array([[1.0, 0.0], [0.5, 0.8]])
         design = np.stack([np.ones(30), X], 1)
         return 9e8 * design @ design.T + (design @ root @ root.T @ design.T) * same
-    return 9e8 + t**2 * same
+    return 9e8 + t**2 * same + (0.5 * KEPT["s"] if model is correlated else 0.0)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e3, 1e5])
-@pytest.mark.parametrize("model", [hierarchy, not_centred, crossed, three_levels, slopes])
+@pytest.mark.parametrize("model", [hierarchy, not_centred, crossed, three_levels, slopes, correlated])
 def test_marginal_of_data_at_a_level(model, level, x64):
     y = (level + NOISE).astype(np.float32)
     collapsed = cj.collapse(model)

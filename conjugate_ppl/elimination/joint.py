@@ -31,10 +31,11 @@ from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
+from conjugate_ppl.elimination.typical import at_typical
 from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
 from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
-from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
+from conjugate_ppl.gaussian.quadratic import quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
 from conjugate_ppl.program import Program, Site
@@ -309,8 +310,7 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
                 size += v.size
     places = {**numbers, BLOCK: 0}
     good = [t for t in written.terms if _is_quadratic(t, frozenset(places))]
-    q: Quadratic = quadratic(reduce_terms(
-        good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
+    q = at_typical(program, reduce_terms(good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
     mean, spread = np.zeros(size), np.full(size, np.inf)
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
@@ -324,7 +324,8 @@ def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, 
     for name, many in sites.items():
         numbers[name] = size
         size += many
-    good = [t for t in terms if _is_quadratic(t, frozenset(numbers))]
+    good = [t for t in terms if _is_quadratic(t, frozenset(numbers))
+            and not any(isinstance(a.variable, Computed) for a in t.atoms)]
     q = quadratic(reduce_terms(good, lambda v: numbers.get(v.name) if isinstance(v, Latent) else None))
     point = _single(reference(q, np.zeros(size), np.full(size, np.inf)))
     return {n: point[k : k + sites[n]] for n, k in numbers.items()}
@@ -355,6 +356,6 @@ def _is_quadratic(term: Term, real: frozenset[str]) -> bool:
             if atom.power.denominator != 1 or atom.power < 1:
                 return False
             degree += int(atom.power)
-        elif isinstance(v, Computed) or (v.roots & real and not v.positive):
+        elif not isinstance(v, Computed) and v.roots & real and not v.positive:
             return False
     return 1 <= degree <= 2 and all(is_known(a) for a in term.arrays)

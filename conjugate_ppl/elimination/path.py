@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csc_array, csr_array, identity
 from scipy.sparse.linalg import lsqr, spsolve
 
 from conjugate_ppl.algebra.reduce import reduce_terms
-from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import is_known
+from conjugate_ppl.algebra.variables import Computed
 from conjugate_ppl.elimination.coordinates import without_rounding
+from conjugate_ppl.elimination.typical import at_typical, typical
 from conjugate_ppl.elimination.written import Written, variables_of
-from conjugate_ppl.gaussian.quadratic import quadratic as coordinates
 from conjugate_ppl.gaussian.reference import explained, reference
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import quadratic
@@ -25,16 +24,17 @@ from conjugate_ppl.statespace.model import ChainModel
 __all__ = ["path", "points_beside"]
 
 
-def path(written: Written) -> np.ndarray:
+def path(program: Program, written: Written) -> np.ndarray:
     """A point where the likelihood's quadratic is small, in single precision.
 
     Elements that the likelihood does not reach follow their locations, and those that read them, as far as
     these are known ahead; least squares again.
     """
-    terms = [t for t in written.bound if all(v is written.elements or v.positive for v in variables_of(t))
-             and all(map(is_known, t.arrays))]
+    terms = [t for t in written.bound if all(v is written.elements or v.positive or isinstance(v, Computed)
+                                             for v in variables_of(t)) and all(map(is_known, t.arrays))]
     size = written.elements.size
-    q = coordinates(without_rounding(reduce_terms(terms, lambda v: 0 if v is written.elements else None), written))
+    q = at_typical(program, without_rounding(
+        reduce_terms(terms, lambda v: 0 if v is written.elements else None), written))
     point = reference(q, np.zeros(size), np.full(size, np.inf))
     hidden = np.ones(size, bool)
     hidden[q.rows[q.numbers != 0]] = False
@@ -73,13 +73,7 @@ def points_beside(program: Program, model: ChainModel, zeros: Mapping[str, np.nd
     """Where the quadratic in the sites beside the chain is largest, for some values of the kept sites; in
     single precision."""
     def coefficients() -> Any:
-        values: dict[str, Any] = {}
-        for name, number in program.inputs.items():
-            site, shape = program.sites.get(name), program.graph.shapes[number]
-            support = site.support if site is not None else "other"
-            typical = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
-            values[name] = jnp.full(shape, typical).astype(program.graph.dtypes[number])
-        return quadratic(model.steps(Values(program.graph, program.inputs, values)))[0]
+        return quadratic(model.steps(typical(program)))[0]
 
     with jax.ensure_compile_time_eval():
         square = np.asarray(jax.jit(coefficients)(), np.float64)

@@ -27,7 +27,7 @@ from conjugate_ppl.gaussian.quadratic import quadratic
 __all__ = ["shared_precision"]
 
 _ROUNDING = 1e-9  # share of what was added up
-_LARGEST = 1 << 25  # numbers of P, and of V'KV for all weights
+_LARGEST = 1 << 25  # numbers of P, of V'KV for all weights, and of products held at once
 
 
 def shared_precision(written: Written) -> np.ndarray | None:
@@ -44,18 +44,17 @@ def shared_precision(written: Written) -> np.ndarray | None:
     if p is None:
         return None
     v = np.concatenate([p, np.eye(n)])
-    order = np.argsort(likelihood.weights, kind="stable")
-    used, begins = np.unique(likelihood.weights[order], return_index=True)
+    used, weight = np.unique(likelihood.weights, return_inverse=True)
     positive = likelihood.reduced.weights.where()[1][used]
+    rows, columns = (np.where(x < size, x, x - size) for x in (likelihood.rows, likelihood.columns))
+    pairs, at = np.unique(weight.reshape(-1) * len(v) + rows, return_inverse=True)  # rows of all K, one below the other
     if len(used) * n * n > _LARGEST:
         return None
+    moved_rows = csc_array((likelihood.numbers, (at.reshape(-1), columns)), shape=(len(pairs), len(v))) @ v
     table = np.zeros((len(used), n, n))
-    for k, own in enumerate(np.split(order, begins[1:])):
-        rows, columns = (np.where(x < size, x, x - size) for x in (likelihood.rows[own], likelihood.columns[own]))
-        there, local = np.unique(np.concatenate([rows, columns]), return_inverse=True)
-        i, j = local.reshape(2, -1)
-        square = csc_array((likelihood.numbers[own], (i, j)), shape=(len(there),) * 2)
-        table[k] = v[there].T @ (square @ v[there])
+    many = max(1, _LARGEST // max(n * n, 1))
+    for part in (slice(k, k + many) for k in range(0, len(pairs), many)):
+        np.add.at(table, pairs[part] // len(v), v[pairs[part] % len(v)][:, :, None] * moved_rows[part, None, :])
     # what no element beside the chain changes may be of any sign
     moved = (table != 0).any((1, 2))
     return table.sum(0) if semidefinite(table) and positive[moved].all() else None

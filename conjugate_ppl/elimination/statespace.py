@@ -172,7 +172,7 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
         if beside:
             points = points_beside(program, model, points)
             written = rewritten()
-        origin = path(written)
+        origin = path(program, written)
         written = rewritten()
         model = chain_of(program, sites, written)
     precision = functools.cache(lambda: shared_precision(written) if concrete else None)

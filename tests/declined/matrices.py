@@ -27,10 +27,10 @@ def precision_taken_for_a_covariance(y):
     sample("y", dist.MultivariateNormal(0.0, covariance_matrix=p), obs=y)  # here
 
 
-@declines("l", "", np.stack([Y, Y], 1))
+@declines("low", "", np.stack([Y, Y], 1))
 def root_of_a_precision_taken_for_that_of_a_covariance(y):
-    l = sample("l", dist.WishartCholesky(4.0, rate_matrix=jnp.eye(2)))  # noqa: E741
-    sample("y", dist.MultivariateNormal(0.0, scale_tril=l), obs=y)  # here
+    low = sample("low", dist.WishartCholesky(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(0.0, scale_tril=low), obs=y)  # here
 
 
 @declines("mu", "what is left of `p` is in no closed form in it", np.stack([Y, Y], 1), collapsed="p", relation="normal-wishart")

@@ -1,0 +1,61 @@
+"""Typical values of what is kept, for choices that change no result but its rounding."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.reduce import Reduced
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.variables import Computed
+from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
+from conjugate_ppl.program import Program
+
+__all__ = ["at_typical", "typical"]
+
+
+def typical(program: Program) -> Values:
+    """Ones for what is positive, equal shares on a simplex, a half for what else there is."""
+    values: dict[str, Any] = {}
+    for name, number in program.inputs.items():
+        site, shape = program.sites.get(name), program.graph.shapes[number]
+        support = site.support if site is not None else "other"
+        one = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
+        values[name] = jnp.full(shape, one).astype(program.graph.dtypes[number])
+    return Values(program.graph, program.inputs, values)
+
+
+def at_typical(program: Program, reduced: Reduced) -> Quadratic:
+    """A quadratic in which all weights may be taken for 1.
+
+    Those of positive variables are so of themselves. The elements of an inverse matrix only together make sense: where
+    there are any, all weights are evaluated at typical values. Left as it is where that is no number.
+    """
+    q = quadratic(reduced)
+    late = {degree: reduced.late.get(degree, ()) for degree in (1, 2)}
+    variables = [v for signature, _ in reduced.weights.groups for v, _ in signature]
+    variables += [a.variable for terms in late.values() for t in terms for a in t.term.atoms]
+    if not any(isinstance(v, Computed) for v in variables):
+        return q
+
+    def compute() -> Any:
+        values = typical(program)
+        return reduced.weights.evaluate(values), {k: [t.evaluate(values) for t in ts] for k, ts in late.items()}
+
+    with jax.ensure_compile_time_eval():
+        omega, more = jax.tree.map(np.asarray, jax.jit(compute)())
+    pairs, singles = [p for p, _ in more[2]], [p[0] for p, _ in more[1]]
+    rows = np.concatenate([q.rows, *(i for p in pairs for i in p)])
+    columns = np.concatenate([q.columns, *(i for p in pairs for i in p[::-1])])
+    numbers = np.concatenate([q.numbers * omega[q.weights], *(-c for _, c in more[2] for _ in range(2))])
+    linear = np.concatenate([q.linear * omega[q.linear_weights], *(c for _, c in more[1])])
+    if not (np.isfinite(numbers).all() and np.isfinite(linear).all()):
+        return q
+    return dataclasses.replace(
+        q, rows=rows, columns=columns, numbers=numbers.astype(float), weights=np.zeros(len(rows), np.int64),
+        places=np.concatenate([q.places, *singles]), linear=linear.astype(float),
+        linear_weights=np.zeros(len(linear), np.int64))
