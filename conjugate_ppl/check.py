@@ -69,7 +69,8 @@ def check(model: Callable[..., Any] | MarginalModel, rng_key: Any, *args: Any,
 
     Raises:
         InternalError: if the identity fails; the message names the site that is to blame.
-        ModelError: if it fails where a density or a family is registered from outside this package.
+        ModelError: if it fails where a density or a family is registered from outside this package; where the model's
+            own log density is NaN, or -inf throughout.
 
     Example:
         >>> import jax, numpyro, numpyro.distributions as dist, conjugate_ppl as cj
@@ -121,7 +122,7 @@ def _culprit(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
 
 def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_points: int,
              args: Any, kwargs: Any) -> Certificate:
-    def at(key: Any) -> tuple[Any, Any, Any]:
+    def at(key: Any) -> tuple[Any, ...]:
         key_kept, key_one, key_two = jax.random.split(key, 3)
         kept = _kept_values(execution.model, execution, key_kept, args, kwargs)
         marginal = log_density(_OneNoise(collapsed), args, kwargs, kept)[0]
@@ -129,7 +130,7 @@ def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
         def draw(key: Any) -> dict[str, Any]:
             return execution.draw(key, kept, args, kwargs)
 
-        def compare(numbered: tuple[Any, dict[str, Any]]) -> tuple[Any, Any, Any]:
+        def compare(numbered: tuple[Any, dict[str, Any]]) -> tuple[Any, ...]:
             _, z = numbered  # `map` wants an array, also where nothing is collapsed
             factors, _ = compute_log_probs(_OneNoise(execution.model), args, kwargs, {**kept, **z},
                                            sum_log_prob=False)
@@ -139,18 +140,25 @@ def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
             # elsewhere both sides agree
             possible = ~((total == -jnp.inf) & (marginal == -jnp.inf))
             error = jnp.where(possible, jnp.abs(total - conditional - marginal), 0.0)
-            return error, jnp.where(possible, error / (1 + size), 0.0), possible
+            drawn = jnp.all(jnp.stack([jnp.isfinite(x).all() for x in z.values()])) if z else jnp.array(True)
+            # at numbers that are no draws of ours but NaN the fault would be ours
+            return error, jnp.where(possible, error / (1 + size), 0.0), possible, jnp.isnan(total) & drawn
 
         # `map` traces and compiles each function once
         draws = jax.lax.map(draw, jnp.stack([key_one, key_two]))
-        found: tuple[Any, Any, Any] = jax.lax.map(
+        found: tuple[Any, ...] = jax.lax.map(
             compare, (jnp.arange(2), _with_one_beside(execution, draws)))
         return found
 
     compiled = jax.jit(at)  # many small steps, which would each be compiled alone
     found = [compiled(jax.random.fold_in(rng_key, k)) for k in range(num_points)]
-    errors, relative, possible = (np.ravel(np.asarray(x, float)) for x in zip(*found, strict=True))
+    errors, relative, possible, undefined = (np.ravel(np.asarray(x, float)) for x in zip(*found, strict=True))
     points = len(errors)
+    if undefined.any():
+        count = int(undefined.sum())
+        raise ModelError(f"The model's own log density is NaN at {count} of the {points} values tried, all "
+                         "inside what NumPyro takes for its support, so that nothing could be checked. Likely a "
+                         "parameter leaves its range, or a transform does not say its `domain`: mend the model there.")
     if not possible.any():
         raise ModelError(f"The model's log density is -inf at all {points} values tried, so that "
                          "nothing could be checked. Likely a support depends on a latent: give more "

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 from mutants import MUTANTS, mutated
@@ -61,6 +62,16 @@ def check_of_impossible_data():
         sample("y", dist.Uniform(0.0, top), obs=y)
 
     cj.check(model, KEY, jnp.array([1e6]))
+
+
+@raises(cj.ModelError, "own log density is NaN at")
+def check_of_a_density_that_is_no_number():
+    def model(y):
+        a = sample("a", dist.Normal(jnp.zeros(8), 1.0).to_event(1))
+        sample("y", dist.Normal(sample("b", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+        numpyro.factor("f", jnp.sum(jnp.log(a)))
+
+    cj.check(model, KEY, Y)
 
 
 @raises(cj.ModelError, "num_points=0")
