@@ -131,11 +131,11 @@ def main() -> None:
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.touch()
-    done = {(r["kind"], r.get("version", version()), r["name"]): not r.get("failure")
-            for r in read(options.results)}
+    before = [(r, (r["kind"], r.get("version", version()), r["name"])) for r in latest(read(options.results))]
+    done = {key for _, key in before} - {key for r, key in before if r.get("failure")}
 
     def left(kind: str, names: Iterable[Any]) -> list[Any]:
-        return [n for n in names if not done.get((kind, version(), n))]
+        return [n for n in names if (kind, version(), n) not in done]
 
     seeds = left("model", range(options.start, options.start + options.models))
     chunks = [(seeds[k: k + CHUNK], options.results) for k in range(0, len(seeds), CHUNK)]
