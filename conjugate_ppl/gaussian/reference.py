@@ -12,6 +12,7 @@ __all__ = ["explained", "reference"]
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
 _UNEXPLAINED = 1e-6  # share of the linear part that a solution may leave
 _FLAT = 1e-13  # share of the largest second derivative that is rounding
+_RESOLVED = 1e-6  # the same where numbers may have been computed in single precision
 
 
 def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, steps: int = 200
@@ -44,13 +45,9 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
         share[~flat] = np.clip(effect[~flat] / largest, _LEAST, 1.0)
     if flat.any():
         share[~flat] *= _LEAST
-    right = np.bincount(q.places, q.linear, size)
-    for _ in range(2):
-        point = _descend(matrix, right, prior_mean, plain * share, steps)
-        point = _descend(matrix, right, point, plain, steps)  # what so many steps have not resolved
-        if np.abs(right - matrix @ point).max() <= _UNEXPLAINED * np.abs(right).max():
-            break
-        right = explained(matrix, right, steps)
+    right = explained(matrix, np.bincount(q.places, q.linear, size), steps)
+    point = _descend(matrix, right, prior_mean, plain * share, steps)
+    point = _descend(matrix, right, point, plain, steps)  # what so many steps have not resolved
     return point if np.isfinite(point).all() else np.zeros(size)
 
 
@@ -64,10 +61,10 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
     scaled = _scaled(matrix, scale)
     r = right * scale
     s = scaled @ r
-    p, norm = s.copy(), _dot(s, s)
-    target = norm * 1e-24
+    p, norm, enough = s.copy(), _dot(s, s), _UNEXPLAINED**2 * _dot(r, r)
     for _ in range(steps):
-        if norm <= target:
+        left = _dot(r, r)
+        if left <= enough or norm <= _RESOLVED**2 * left:
             break
         ap = scaled @ p
         r = r - norm / _dot(ap, ap) * ap
@@ -75,10 +72,10 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
         new = _dot(s, s)
         p = s + (new / norm) * p
         norm = new
-    if norm > 1e-16 * _dot(r, r) or _dot(r, r) <= _UNEXPLAINED**2 * _dot(right * scale, right * scale):
-        r = np.zeros_like(r)  # not resolved, or all of it is explained
+    else:
+        return right  # not resolved
     some = scale > 0
-    return np.where(some, right - r / np.where(some, scale, 1.0), 0.0)
+    return np.where(some, right - (r / np.where(some, scale, 1.0) if left > enough else 0.0), 0.0)
 
 
 def _plain(diagonal: np.ndarray) -> np.ndarray:
