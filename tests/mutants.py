@@ -1,7 +1,7 @@
 """Small errors put into the package on purpose, one for every entry of its tables.
 
 A mutant replaces one entry of a registry: the rule of a primitive, for monomials, recursions or arrays of cases, what
-NumPy computes for it, how it moves data, a density, a method of a family. Some test that uses the entry must notice it.
+NumPy computes for it, how it moves data, a density, a prior that is a transformed one, a method of a family. Some test that uses the entry must notice it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models import CASES
 from models.table import Case
 from test_algebra import BY_VERSION, PLAIN, test_conversion_to_more_digits
 from test_cases import FUNCTIONS, equal_everywhere
-from test_families import test_natural_form
+from test_families import test_natural_form, test_plain_distribution_of_a_transformed_one
 from test_reduction import FOLDED, folded
 
 import conjugate_ppl as cj
@@ -34,6 +34,7 @@ from conjugate_ppl.algebra.value import multiply
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.registry import SERIES
+from conjugate_ppl.families.transformed import TRANSFORMED
 from conjugate_ppl.finite.cases import Cases
 from conjugate_ppl.finite.rules import _RULES as CASE_RULES
 
@@ -107,6 +108,7 @@ MUTANTS: dict[str, Mutant] = {m.name: m for m in (
     *(Mutant(f"density {t.__name__}", DENSITIES, t,
              dataclasses.replace(d, function=_after(d.function, _off))) for t, d in DENSITIES.items()),
     *(Mutant(f"series {t.__name__}", SERIES, t, (n, _after(f, _off))) for t, (n, f) in SERIES.items()),
+    *(Mutant(f"transformed {d.__name__} {t.__name__}", TRANSFORMED, (d, t), lambda z, t: z) for d, t in TRANSFORMED),
     *(Mutant(f"family {n}.{m}", FAMILIES, n, _wrong_family(f, m)) for n, f in FAMILIES.items()
       for m in _METHODS if getattr(f, m) is not None and n != "Flat"),
 )}
@@ -117,6 +119,8 @@ def detectors(models: bool = True) -> Iterator[tuple[str, Callable[[], Any]]]:
     for name, family in FAMILIES.items():
         if family.natural is not None:
             yield f"natural form of {name}", lambda name=name: test_natural_form(name, True)
+    for d, t in TRANSFORMED:
+        yield f"transformed {d.__name__} {t.__name__}", lambda d=d, t=t: test_plain_distribution_of_a_transformed_one(d, t, True)
     for name, f in FOLDED.items():
         yield f"known function {name}", lambda f=f: folded(f)
     for name, f in PLAIN.items():
@@ -154,7 +158,7 @@ def caught_by(mutant: Mutant) -> str:
 @functools.cache
 def _used(detector: str) -> frozenset[tuple[int, Any]]:
     """The entries of tables that a detector uses."""
-    tables: list[dict[Any, Any]] = [RULES, RECURSIONS, HOST, MOVES, FAMILIES, SERIES, CASE_RULES]
+    tables: list[dict[Any, Any]] = [RULES, RECURSIONS, HOST, MOVES, FAMILIES, SERIES, TRANSFORMED, CASE_RULES]
     saved, used = [dict(t) for t in tables], set[tuple[int, Any]]()
 
     def noting(entry: tuple[int, Any], function: Callable[..., Any]) -> Callable[..., Any]:
