@@ -90,7 +90,7 @@ A4.10  subclasses
 A4.11  transformed distributions with parameters in several places
        test_distributions::test_inverse_gamma_has_its_parameters_twice
        test_distributions::test_prior_of_no_family
-       test_distributions::test_transformed_prior_is_declined_until_it_is_reparametrised
+       test_distributions::test_transformed_prior_with_and_without_its_reparametrisation
 A4.12  distributions that forget what they were made from
        models::mvn_precision test_distributions::test_multivariate_normal_keeps_only_its_root
 A4.13  mixtures, truncation, censoring, copulas
