@@ -8,6 +8,7 @@ import numpy as np
 import numpyro
 import pytest
 from jax.scipy.special import logsumexp
+from generated.numpy_jaxpr import evaluated
 from models import CASES, finite
 from numpyro.distributions import constraints
 from numpyro.handlers import seed, substitute, trace
@@ -59,13 +60,12 @@ def every_value(own, shapes):
 def test_against_every_combination(x64, name):
     collapsed, args, kept, own, shapes = prepared(name)
     values = every_value(own, shapes)
-    joint = jax.jit(lambda z: jax.lax.map(lambda v: log_density(
-        TABLE[name].model, args, {}, {**kept, **v})[0], z, batch_size=256))(values)
-    conditional = jax.jit(lambda z: jax.lax.map(lambda v: collapsed.conditional_log_prob(
-        v, kept, *args), z, batch_size=256))(values)
+    run = evaluated if x64 else jax.jit
+    joint = run(jax.vmap(lambda v: log_density(TABLE[name].model, args, {}, {**kept, **v})[0]))(values)
+    conditional = run(jax.vmap(lambda v: collapsed.conditional_log_prob(v, kept, *args)))(values)
     total = logsumexp(joint)
     exact = 1e-10 if x64 else 2e-4
-    marginal = jax.jit(lambda k: log_density(collapsed, args, {}, k)[0])
+    marginal = run(lambda k: log_density(collapsed, args, {}, k)[0])
     assert float(marginal(kept)) == pytest.approx(float(total), rel=exact, abs=exact)
     possible = np.asarray(joint) > -np.inf
     assert (np.asarray(conditional)[~possible] == -np.inf).all()
@@ -74,15 +74,14 @@ def test_against_every_combination(x64, name):
 
     # the gradient, with respect to what is kept
     if kept:
-        slope = jax.jit(jax.grad(marginal))(kept)
-        brute = jax.jit(jax.grad(lambda k: logsumexp(jax.lax.map(lambda v: log_density(
-            TABLE[name].model, args, {}, {**k, **v})[0], {
-                n: v[possible] for n, v in values.items()}, batch_size=256))))(kept)
+        slope = run(jax.grad(lambda k: log_density(collapsed, args, {}, k)[0]))(kept)
+        brute = run(jax.grad(lambda k: logsumexp(jax.vmap(lambda v: log_density(
+            TABLE[name].model, args, {}, {**k, **v})[0])({n: v[possible] for n, v in values.items()}))))(kept)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(
             a, b, rtol=1e-8 if x64 else 2e-3, atol=1e-8 if x64 else 2e-3), slope, brute)
 
     best = collapsed.mode(kept, *args)
-    at = jax.jit(lambda z: log_density(TABLE[name].model, args, {}, {**kept, **z})[0])(best)
+    at = run(lambda z: log_density(TABLE[name].model, args, {}, {**kept, **z})[0])(best)
     assert float(at) == pytest.approx(float(joint.max()), rel=exact, abs=exact)
     assert all(v.dtype == values[n].dtype or x64 for n, v in best.items())
 

@@ -190,11 +190,20 @@ class Execution:
 
     def mode(self, kept: Mapping[str, Any]) -> dict[str, Any]:
         """The most probable values of the discrete sites that are summed out."""
-        found: dict[str, Any] = {}
-        for elimination in self.chosen.eliminations:
-            if isinstance(elimination, FiniteElimination):
-                found.update(elimination.mode(self.values(kept)))
+        found = self._modes(dict(kept))
         return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in found.items()}
+
+    @functools.cached_property
+    def _modes(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        """One compiled program, as of the laws."""
+        def compute(sites: Mapping[str, Any]) -> dict[str, Any]:
+            values, found = self.values(sites), {}
+            for elimination in self.chosen.eliminations:
+                if isinstance(elimination, FiniteElimination):
+                    found.update(elimination.mode(values))
+            return found
+
+        return jax.jit(compute)
 
     def params(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """Values of `param` sites, which are constants of a run."""

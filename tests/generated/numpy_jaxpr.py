@@ -23,7 +23,7 @@ from scipy import linalg, special
 import conjugate_ppl as cj
 from conjugate_ppl._compat import loop_of
 
-__all__ = ["Function", "check_by_numpy"]
+__all__ = ["Function", "check_by_numpy", "evaluated"]
 
 Rule = Callable[..., Any]
 
@@ -41,18 +41,20 @@ class Function:
             return jax.tree.unflatten(self._tree, _closed(self._jaxpr, given))
 
 
+def evaluated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """In the place of `jax.jit`: traced at the first call, compiled never."""
+    made: list[Function] = []
+
+    def run(*given: Any) -> Any:
+        if not made:
+            made.append(Function(function, *given))
+        return made[0](*given)
+
+    return run
+
+
 def check_by_numpy(*args: Any, **options: Any) -> cj.Certificate:
     """`cj.check`, of which nothing is compiled."""
-    def evaluated(function: Callable[..., Any]) -> Callable[..., Any]:
-        made: list[Function] = []
-
-        def run(*given: Any) -> Any:
-            if not made:
-                made.append(Function(function, *given))
-            return made[0](*given)
-
-        return run
-
     module = importlib.import_module("conjugate_ppl.check")  # the package has the function of that name
     with mock.patch.object(module, "jax", mock.Mock(wraps=jax, jit=evaluated, lax=jax.lax, random=jax.random)):
         return cj.check(*args, **options)
