@@ -41,7 +41,7 @@ class Part:
 def first_part(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
                given: Mapping[str, Any]) -> tuple[Prior, Part]:
     """Prior and data of a model all of whose latents but those `given` are integrated out."""
-    prior = Prior(model, args, dict(kwargs), dict(given), (), {})
+    prior = Prior(model, args, dict(kwargs), dict(given), (), {}, {})
     execution = _fit(prior.fixed, args, kwargs)
     program = execution.program
     origins: dict[str, np.ndarray] = {}
@@ -49,7 +49,7 @@ def first_part(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         if isinstance(elimination, GaussianElimination):
             origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
     prior = dataclasses.replace(prior, observed=_observed(program, given),
-                                latents={n: program.sites[n].shape for n in program.latents})
+                                latents={n: program.sites[n].shape for n in program.latents}, turns=program.turns)
     return prior, _read(prior, args, kwargs, program, origins)
 
 
