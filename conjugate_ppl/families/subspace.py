@@ -51,18 +51,22 @@ class Embedded(dist.TransformedDistribution):
     def __init__(self, base: Any, turn: Any) -> None:
         super().__init__(base.to_event(max(0, turn.domain.event_dim - base.event_dim)), turn)
 
+    def _turned(self, x: Any) -> Any:
+        for t in self.transforms:  # NumPyro joins those of the base with the turn
+            x = t(x)
+        return x
+
     @property
     def mean(self) -> Any:
-        return self.transforms[0](self.base_dist.mean)
+        return self._turned(self.base_dist.mean)
 
     @property
     def variance(self) -> Any:
         shape = self.base_dist.shape()
         size = int(np.prod(shape))
-        columns = _covariance(self.base_dist, size).reshape(size, *shape)
-        turned = jax.vmap(self.transforms[0])(columns).reshape(size, -1)  # C T', a row for each coordinate
-        rows = jax.vmap(self.transforms[0], in_axes=-1, out_axes=-1)(turned.reshape(*shape, -1))
-        return jnp.diagonal(rows.reshape(turned.shape[1], -1)).reshape(self.shape())
+        rows = jax.vmap(self._turned)(_covariance(self.base_dist, size).reshape(size, *shape)).reshape(size, -1)  # C T'
+        both = jax.vmap(lambda c: self._turned(c.reshape(shape)).reshape(-1), in_axes=1, out_axes=1)(rows)
+        return jnp.diagonal(both).reshape(self.shape())
 
 
 def _covariance(d: Any, size: int) -> Any:
