@@ -98,6 +98,8 @@ class Prior:
             with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = self.inside({n: s["value"] for n, s in trace.items()})
+            # what is hidden within a loop has no value here, and then its statement is hidden too
+            values = {n: values.get(n, jnp.zeros(s)) for n, s in self.latents.items()}
             for sites in blocks:
                 part = likelihood.on(sites)
                 total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
