@@ -47,6 +47,7 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
     the parameters of their priors.
     """
     found: list[Declined] = []
+    products: list[tuple[int, Declined]] = []
     for name, value in values.items():
         owner = program.sites[name]
         bounded = owner.auxiliary and _bounded(program, value, sites)
@@ -57,12 +58,14 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
                     reason, source = describe(odd.variable, odd.power, site)
                     found.append(Declined(site, f"{reason} in `{name}`", source or owner.source))
             elif degree > 2:
-                found.append(_too_high(program, term, sites, name))
+                products.append((degree, _too_high(program, term, sites, name)))
             elif degree == 2 and owner.auxiliary and not bounded:
                 for site in sorted(term.roots & sites):
                     found.append(Declined(site, f"its square enters the factor statement `{name}`, not "
                                           "proved to be bounded above",
                                           owner.source))
+    # of (m + a b)^2 the square of a b says what multiplies what, m a b does not
+    found += [problem for _, problem in sorted(products, key=lambda p: -p[0])]
     for name, value in locations.items():
         for term in value.terms:
             degree, odd = block_degree(term, sites)

@@ -296,3 +296,11 @@ def squares_of_factor_statements(y, x, g):
     b = sample("b", dist.Normal(0.0, 2.0))
     numpyro.factor("seen", jnp.where(SEEN, dist.Normal(a[g] + b * x[:, 0], s).log_prob(y), 0.0))
     numpyro.factor("near", -0.1 * b**2 - jnp.sum((a - 2 * b) ** 2))
+
+
+@case("e mean", Y)
+def mean_beside_a_product(y):
+    share = sample("share", dist.Normal(0.0, 0.5))
+    e = sample("e", dist.Normal(0.0, 1.0).expand([N + 1]))
+    mean = sample("mean", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mean + e[1:] + share * e[:-1], 0.5), obs=y)
