@@ -91,12 +91,6 @@ def odds_that_sum_to_zero(y):
     sample("y", dist.Bernoulli(logits=z[GROUP]), obs=y)  # here
 
 
-@declines("p", "one minus `p` enters", BINARY, relation="dirichlet-bernoulli")
-def one_cell_of_three(y):
-    p = sample("p", dist.Dirichlet(jnp.ones(3)))
-    sample("y", dist.Bernoulli(p[1]), obs=y)  # here
-
-
 @declines("p", "it may enter only by its log-determinant", np.stack([np.eye(2)] * 2))
 def location_by_the_inverse_of_a_precision(y):
     p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
