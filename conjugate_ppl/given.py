@@ -57,7 +57,7 @@ def batch_shape(execution: Execution, kept: Mapping[str, Any], batch_ndims: int)
     first = next(iter(kept))
     batch: tuple[int, ...] = kept[first].shape[: max(batch_ndims, 0)]
     for name, value in kept.items():
-        shape, own = value.shape, program.graph.shapes[program.inputs[name]]
+        shape, own = value.shape, program.shape(name)
         if len(batch) != batch_ndims or shape != batch + tuple(own):
             raise DataError(f"`{name}` has shape {shape}. With batch_ndims={batch_ndims} that should "
                             f"be the batch axes, {batch} as of `{first}`, and then its own, {own}. "

@@ -258,6 +258,10 @@ class Graph:
         """The equation that a number is a result of."""
         return self._producer[number]
 
+    def maker(self, number: int) -> Equation | None:
+        """The same; None for inputs and constants."""
+        return self._producer.get(number)
+
     def apply(self, equation: Equation, operands: Sequence[Any]) -> list[Any]:
         """The results of an equation for these operands, computed by JAX."""
         return _compat.evaluate_equation(equation.raw, operands, self._jaxpr)

@@ -187,9 +187,9 @@ class MarginalModel:
         chunk = None if any(e.alone for e in execution.chosen.eliminations) else \
             int(np.clip(2**22 // max(size, 1), 1, 256))
         out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
-        gone = {n: execution.program.sites[n] for n in execution.plan.collapsed}
-        return {n: jnp.reshape(out[n], shape + s.shape) if n in out
-                else jnp.zeros(shape + s.shape, s.dtype) for n, s in gone.items()}
+        program = execution.program
+        own = {n: shape + program.shape(n) for n in execution.plan.collapsed}
+        return {n: jnp.reshape(out[n], s) if n in out else jnp.zeros(s, program.sites[n].dtype) for n, s in own.items()}
 
     @_compat.one_thread
     def conditional_log_prob(self, values: Mapping[str, Any], kept: Mapping[str, Any], *args: Any,

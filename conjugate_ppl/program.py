@@ -31,6 +31,7 @@ from conjugate_ppl.densities import (
 )
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.families import FAMILIES, family_from_outside, priors_of
+from conjugate_ppl.families.subspace import coordinates
 from conjugate_ppl.families.transformed import plain
 from conjugate_ppl.graph import Graph
 
@@ -129,6 +130,7 @@ class Program:
         deterministics: deterministic site -> its number.
         params: names of the `param` sites.
         unfit_params: for those whose values are not known ahead, why.
+        turns: for sites on a subspace, what makes their value of their input, which are coordinates of it.
         mutable: whether the model holds `mutable` state.
     """
 
@@ -138,6 +140,7 @@ class Program:
     deterministics: Mapping[str, int]
     params: tuple[str, ...]
     unfit_params: dict[str, str]
+    turns: Mapping[str, Any]
     mutable: bool
 
     @property
@@ -150,6 +153,19 @@ class Program:
         """Whether all of its numbers are known: neither arguments nor what the model closes over is
         traced."""
         return all(_compat.is_concrete(c) for c in self.graph.constants.values())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a site's value in the user's model."""
+        own = self.graph.shapes[self.inputs[name]]
+        return self.turns[name].forward_shape(own) if name in self.turns else tuple(own)
+
+    def inside(self, name: str, value: Any) -> Any:
+        """The input that a site's value is made of."""
+        return self.turns[name].inv(value) if name in self.turns else value
+
+    def outside(self, name: str, value: Any) -> Any:
+        """The value of a site, of its input."""
+        return self.turns[name](value) if name in self.turns else value
 
     def roots(self, *numbers: int | None) -> frozenset[str]:
         """The inputs that any of some numbers of the graph depend on."""
@@ -297,6 +313,7 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
     order: list[str] = []
     discrete: list[str] = []
     unfit_params: dict[str, str] = {}
+    turns: dict[str, Any] = {}
 
     def shapes() -> Any:
         trace = trace_sites(model, args, kwargs, substitute_fn=_placeholder)
@@ -309,14 +326,20 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
                 unfit_params[name] = "has a random initial value, which would be drawn a second time"
             elif s["type"] == "param" and not _is_input(s):
                 unfit_params[name] = "is a tree of arrays, not one array"
-        return {n: trace[n]["value"] for n in order}
+        for name in order:
+            site = trace[name]
+            if site["type"] == "sample" and not site.get("_control_flow_done"):
+                found = coordinates(site["fn"])
+                turns.update({} if found is None else {name: found[1]})
+        return {n: turns[n].inv(trace[n]["value"]) if n in turns else trace[n]["value"] for n in order}
 
     structs = jax.eval_shape(shapes)
     notes: dict[str, Any] = {}
 
     def densities(values: list[Any]) -> list[Any]:
         lines = _Lines(model)
-        trace = trace_sites(lines, args, kwargs, data=dict(zip(order, values, strict=True)))
+        data = dict(zip(order, values, strict=True))
+        trace = trace_sites(lines, args, kwargs, data={n: turns[n](x) if n in turns else x for n, x in data.items()})
         out: dict[str, Any] = {"sites": {}, "deterministic": {}}
         random_plates = {n for n, s in trace.items() if s["type"] == "plate"
                          and s["args"][1] is not None and s["args"][1] < s["args"][0]}
@@ -325,6 +348,8 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
             if site["type"] == "deterministic":
                 out["deterministic"][name] = site["value"]
             elif site["type"] == "sample":
+                if name in turns:
+                    site = {**site, "fn": _coordinates_of(site["fn"]), "value": data[name]}
                 out["sites"][name] = _record(site, notes, lines, random_plates)
                 if discrete:
                     out["sites"][name].update(_by_cell(site))
@@ -343,8 +368,15 @@ def trace_program(model: Model, args: tuple[Any, ...] = (),
         deterministics=out["deterministic"],
         params=tuple(n for n in order if kinds[n] == "param"),
         unfit_params=unfit_params,
+        turns=turns,
         mutable=notes["mutable"],
     )
+
+
+def _coordinates_of(fn: Any) -> Any:
+    found = coordinates(fn)
+    assert found is not None
+    return found[0]
 
 
 def _is_input(site: dict[str, Any]) -> bool:

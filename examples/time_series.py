@@ -18,6 +18,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.contrib.control_flow import scan
+from numpyro.diagnostics import print_summary
 from numpyro.infer import MCMC
 
 import conjugate_ppl as cj
@@ -85,13 +86,14 @@ def main():
     bands = {}
     for name, model in (("nile", nile), ("nile_missing", nile), ("co2", co2), ("sunspots", sunspots)):
         print(f"\n{name}\n")
-        print(cj.explain(model, **data(name)))
+        plan = cj.explain(model, **data(name))
+        print(plan)
         mcmc = MCMC(cj.Collapsed(model), num_warmup=500, num_samples=1000)
         mcmc.run(jax.random.key(0), **data(name))
-        draws = mcmc.get_samples()
-        if name == "sunspots":
-            mcmc.print_summary()
-        else:
+        draws, chains = mcmc.get_samples(), mcmc.get_samples(group_by_chain=True)
+        # of states that drift the picture shows more
+        print_summary({n: x for n, x in chains.items() if name == "sunspots" or n in plan.kept})
+        if name != "sunspots":
             states = draws["level"] + draws.get("season", 0.0)
             bands[name] = np.quantile(states, [0.05, 0.5, 0.95], 0)
     if len(sys.argv) > 1:

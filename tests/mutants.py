@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from functions import exact, walk
 from generated.numpy_jaxpr import check_by_numpy
 from models import CASES
@@ -34,6 +35,7 @@ from conjugate_ppl.algebra.value import multiply
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.registry import SERIES
+from conjugate_ppl.families.subspace import SUBSPACES
 from conjugate_ppl.families.transformed import TRANSFORMED
 from conjugate_ppl.finite.cases import Cases
 from conjugate_ppl.finite.rules import _RULES as CASE_RULES
@@ -97,6 +99,11 @@ def _wrong_family(family: cj.Family, method: str) -> cj.Family:
     return dataclasses.replace(family, **{method: _after(function, _off)})
 
 
+def _other(d: Any) -> Any:
+    """Another normal law of its shape."""
+    return dist.Normal(0.1, 1.5).expand(d.batch_shape + d.event_shape).to_event(d.event_dim)
+
+
 _METHODS = ("parameters", "natural", "log_partition", "distribution", "log_ratio")
 
 MUTANTS: dict[str, Mutant] = {m.name: m for m in (
@@ -109,6 +116,7 @@ MUTANTS: dict[str, Mutant] = {m.name: m for m in (
              dataclasses.replace(d, function=_after(d.function, _off))) for t, d in DENSITIES.items()),
     *(Mutant(f"series {t.__name__}", SERIES, t, (n, _after(f, _off))) for t, (n, f) in SERIES.items()),
     *(Mutant(f"transformed {d.__name__} {t.__name__}", TRANSFORMED, (d, t), lambda z, t: z) for d, t in TRANSFORMED),
+    *(Mutant(f"subspace {t.__name__}", SUBSPACES, t, lambda d: (_other(d.base_dist), d.transforms[0])) for t in SUBSPACES),
     *(Mutant(f"family {n}.{m}", FAMILIES, n, _wrong_family(f, m)) for n, f in FAMILIES.items()
       for m in _METHODS if getattr(f, m) is not None and n != "Flat"),
 )}
@@ -158,7 +166,8 @@ def caught_by(mutant: Mutant) -> str:
 @functools.cache
 def _used(detector: str) -> frozenset[tuple[int, Any]]:
     """The entries of tables that a detector uses."""
-    tables: list[dict[Any, Any]] = [RULES, RECURSIONS, HOST, MOVES, FAMILIES, SERIES, TRANSFORMED, CASE_RULES]
+    tables: list[dict[Any, Any]] = [RULES, RECURSIONS, HOST, MOVES, FAMILIES, SERIES, TRANSFORMED, CASE_RULES,
+                                    SUBSPACES]
     saved, used = [dict(t) for t in tables], set[tuple[int, Any]]()
 
     def noting(entry: tuple[int, Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -84,6 +84,8 @@ ROWS = (
         ("Bernoulli > Normal", "Bernoulli > Poisson", "Categorical > Normal", "Categorical > VonMises")),
     Row("dirichlet-categorical", "Dirichlet", "Categorical", "rows by look-ups", "Categorical",
         "F, P, O, Nb, J, R, B, K", ("Dirichlet > Categorical",)),
+    Row("dirichlet-bernoulli", "Dirichlet of two outcomes", "Bernoulli, Binomial, NegativeBinomial", "one cell `z[..., 0]`",
+        "BetaBinomial and others", pairs=("Dirichlet > Bernoulli", "Dirichlet > Binomial", "Dirichlet > NegativeBinomial")),
     Row("dirichlet-multinomial", "Dirichlet", "Multinomial", "rows by look-ups", "DirichletMultinomial",
         "F, P, Nb, J, B, K", ("Dirichlet > Multinomial",)),
     Row("dirichlet-transitions", "Dirichlet rows", "Categorical transitions, states observed",
@@ -134,6 +136,7 @@ ROWS = (
     # means
     Row("normal-normal", "Normal", "Normal mean", "affine, of any latents together", "Normal",
         "A, F, X, O, Nb, J, R, B, S, K", ("Normal > Normal",)),
+    Row("zero-sum", "ZeroSumNormal", "Normal mean", "affine", "Normal"),
     Row("normal-lognormal", "Normal", "LogNormal", "location affine", "LogNormal", "A: LMM-HMC, Nb, J: glm, K",
         ("Normal > LogNormal",)),
     Row("regression", "Normal coefficients", "Normal", "`X @ b`", "Normal", "A: LMM-HMC, E, O, Nb, J: glm, R, B, K"),

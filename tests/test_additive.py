@@ -11,6 +11,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from models import CASES
+from numpyro.contrib.control_flow import scan
 from numpyro.infer.util import log_density
 from scipy import stats
 from test_draws import kept_values
@@ -200,3 +201,44 @@ def test_models_of_the_table(name):
     first = (0,) * len(shape) or 0
     left = whole.without(site, first).log_evidence()
     np.testing.assert_allclose(np.atleast_1d(whole.loo(site))[first], evidence - left, rtol=1e-8, atol=1e-8)
+
+
+def level_in_steps(y):
+    def step(before, seen):
+        level = numpyro.sample("level", dist.Normal(before, 1.3))
+        numpyro.sample("y", dist.Normal(level, 0.5), obs=seen)
+        return level, None
+
+    scan(step, 290.0, y)
+
+
+def walk_about_a_level(y):
+    walk = numpyro.sample("walk", dist.GaussianRandomWalk(1.3, N))
+    level = numpyro.sample("level", dist.Normal(290.0, 5.0))
+    numpyro.sample("y", dist.Normal(level + walk, 0.5), obs=y)
+
+
+@pytest.mark.parametrize("model", [level_in_steps, walk_about_a_level])
+def test_chains(model, x64):
+    """Added data, weights and what is taken away, against dense normals."""
+    tol = {"rtol": 1e-8, "atol": 1e-8} if x64 else {"rtol": 1e-4, "atol": 1e-3}
+    y, more = jnp.asarray(Y), jnp.asarray(Y + np.sin(Y))
+    prior = (25.0 if model is walk_about_a_level else 0.0) + 1.3**2 * np.minimum.outer(np.arange(1, N + 1), np.arange(1, N + 1))
+
+    def evidence(rows, y):
+        law = stats.multivariate_normal(np.full(len(rows), 290.0), prior[np.ix_(rows, rows)] + 0.25 * np.eye(len(rows)))
+        return law.logpdf(y)
+
+    one = cj.collapse(model).posterior(y)
+    two = one.update(more)
+    each = np.arange(N)
+    np.testing.assert_allclose(one.log_evidence(), evidence(each, Y), **tol)
+    both = np.concatenate([each, each])
+    seen = np.concatenate([y, more]).astype(float)
+    np.testing.assert_allclose(two.log_evidence(), evidence(both, seen), **tol)
+    np.testing.assert_allclose(two.without("y", [3, N + 1]).log_evidence(),
+                               evidence(np.delete(both, [3, N + 1]), np.delete(seen, [3, N + 1])), **tol)
+    np.testing.assert_allclose(one.merge(one).log_evidence(), one.temper(2.0).log_evidence(), **tol)
+    value = {n: v[0] for n, v in two.sample(KEY, 1).items()}
+    prior_density = log_density(numpyro.handlers.block(model, hide=["y"]), (y,), {}, value)[0]
+    np.testing.assert_allclose(prior_density + two.log_likelihood(value) - two.log_prob(value), two.log_evidence(), **tol)

@@ -152,6 +152,8 @@ PLAIN: dict[str, Function] = {
         x.t[:, None] * x.s * TRIL, x.m.T, left_side=True, lower=True),
     "inverse of a diagonal": lambda x: lax.linalg.triangular_solve(
         jnp.diag(x.t), x.m, left_side=False, lower=True),
+    "inverse of rows and columns": lambda x: jnp.linalg.inv(x.t[:, None] * (TRIL[::-1] @ TRIL.T) * x.s),
+    "solve scaled": lambda x: jnp.linalg.solve(x.s * TRIL[::-1] * x.t, X[0]) @ jnp.linalg.inv(x.t[:2, None, None] * TRIL).sum(0),
     "sum": lambda x: jnp.sum(x.a * x.m) + jnp.sum(x.r * T3),
     "sum axis": lambda x: jnp.sum(x.m * x.a, 1) - jnp.mean(x.m, 1),
     "sum broadcast": lambda x: jnp.sum(jnp.broadcast_to(x.a, (4, 3)), 0),

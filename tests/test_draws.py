@@ -57,14 +57,18 @@ def test_draws_and_conditionals(name):
 
 
 def check_gaussian(collapsed, kept, args, draws, found):
-    """All sites together are the Gaussian whose log density is `conditional_log_prob`."""
+    """All sites together are the Gaussian whose log density is `conditional_log_prob`, in coordinates of subspaces."""
+    program = collapsed.execution(tuple(args), {}).program
+    draws = {n: program.inside(n, v) for n, v in draws.items()}
+    found = {n: d.base_dist if n in program.turns else d for n, d in found.items()}
     start, unravel = ravel_pytree({n: v[0] for n, v in draws.items()})
     size = len(start)
     unit = np.eye(size)
     rows, columns = np.tril_indices(size)
     steps = np.concatenate([np.zeros((1, size)), unit, -unit, unit[rows] + unit[columns]])
     log_prob = jax.jit(lambda z: jax.lax.map(
-        lambda x: collapsed.conditional_log_prob(unravel(x), kept, *args), z, batch_size=64))
+        lambda x: collapsed.conditional_log_prob({n: program.outside(n, v) for n, v in unravel(x).items()}, kept, *args),
+        z, batch_size=64))
     at, up, down, pairs = np.split(np.asarray(log_prob(start + steps)), [1, size + 1, 2 * size + 1])
     precision = np.zeros((size, size))
     precision[rows, columns] = precision[columns, rows] = -(pairs - up[rows] - up[columns] + at)
@@ -73,8 +77,8 @@ def check_gaussian(collapsed, kept, args, draws, found):
     means, variances = unravel(jnp.asarray(mean)), unravel(jnp.asarray(np.diag(covariance)))
     for site, conditional in found.items():
         sd = np.sqrt(variances[site])
-        np.testing.assert_array_less(np.abs(conditional.mean - means[site]), 1e-6 * sd + 1e-12)
-        np.testing.assert_allclose(conditional.variance, variances[site], rtol=1e-6)
+        np.testing.assert_array_less(np.abs(conditional.mean.reshape(sd.shape) - means[site]), 1e-6 * sd + 1e-12)
+        np.testing.assert_allclose(conditional.variance.reshape(sd.shape), variances[site], rtol=1e-6)
     flat = np.asarray(jax.vmap(lambda d: ravel_pytree(d)[0])(draws))
     white = np.linalg.solve(np.linalg.cholesky(covariance), (flat - mean).T)
     scatter = white @ white.T / DRAWS - np.eye(size)

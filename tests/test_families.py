@@ -302,7 +302,9 @@ def test_a_distribution_of_ones_own_keeps_what_it_is_made_of() -> None:
 
 
 TRANSFORMS = {transforms.AffineTransform: transforms.AffineTransform(0.0, 1.7, domain=constraints.positive),
-              transforms.ExpTransform: transforms.ExpTransform(), transforms.PowerTransform: transforms.PowerTransform(-1.0)}
+              transforms.ExpTransform: transforms.ExpTransform(), transforms.PowerTransform: transforms.PowerTransform(-1.0),
+              transforms.LowerCholeskyAffine: transforms.LowerCholeskyAffine(
+                  np.arange(3.0), np.array([[1.0, 0.0, 0.0], [0.5, 2.0, 0.0], [-0.3, 0.2, 0.5]]))}
 
 
 @pytest.mark.parametrize(("base", "kind"), TRANSFORMED, ids=lambda t: t.__name__)
@@ -310,6 +312,7 @@ def test_plain_distribution_of_a_transformed_one(base: type, kind: type, x64: bo
     inner = base(1.5) if base is dist.Exponential else base(1.5, 0.8)
     by = transforms.AffineTransform(0.4, -1.7) if (base, kind) == (dist.Normal, transforms.AffineTransform) else (
         TRANSFORMS[kind])
+    inner = inner.expand([3]).to_event(1) if by.domain.event_dim else inner
     d, x = dist.TransformedDistribution(inner, by), jnp.array([0.3, 1.0, 4.0])
     assert plain(d) is not d
     close(plain(d).log_prob(x), d.log_prob(x), x64)

@@ -227,7 +227,7 @@ def test_parallel_in_time(name, times, x64, monkeypatch):
     loop is left but the model's own."""
     case = CASES[name]
     args = [jnp.tile(jnp.asarray(a), (times, *[1] * (np.ndim(a) - 1))) for a in case.args]
-    found, loops = [], []
+    found, loops, draws = [], [], []
     for least in ({}, {jax.default_backend(): 2}):
         monkeypatch.setattr(parallel, "LEAST", least)
         collapsed = cj.collapse(case.model)
@@ -237,10 +237,18 @@ def test_parallel_in_time(name, times, x64, monkeypatch):
         both = jax.value_and_grad(lambda k, c=collapsed: log_density(c, tuple(args), {}, k)[0])
         value, slope = both(kept)
         found.append(np.concatenate([np.ravel(value), *map(np.ravel, slope.values())]))
+        drawn = collapsed.recover(jax.random.key(1), {n: v[None] for n, v in kept.items()}, *args,
+                                  num_samples=None if kept else 1)
+        laws = collapsed.conditionals(kept, *args)
+        seen = {**drawn, **{n + " law": jnp.stack([d.mean, d.variance]) for n, d in laws.items()},
+                "density": collapsed.conditional_log_prob({n: v[0] for n, v in drawn.items()}, kept, *args)}
+        draws.append({n: np.asarray(v) for n, v in seen.items()})
         steps = collapsed.execution(tuple(args), {}).chosen.eliminations[0].model.many[0]
         loops.append(str(jax.make_jaxpr(both)(kept)).count(f"length={steps}\n"))
     assert loops[0] > loops[1]
     np.testing.assert_allclose(*found, rtol=1e-9 if x64 else 2e-4)
+    for name, one in draws[0].items():  # of one noise
+        np.testing.assert_allclose(draws[1][name], one, rtol=1e-7 if x64 else 2e-3, atol=1e-8 if x64 else 2e-3)
 
 
 CARRIES = {

@@ -72,7 +72,8 @@ def walk_of(model: Callable[..., Any], args: Any, kwargs: Any, program: Program,
     tree: list[Any] = []
 
     def run(values: list[Any]) -> list[Any]:
-        trace = trace_sites(model, args, kwargs, data=dict(zip(names, values, strict=True)))
+        data = {n: program.outside(n, x) for n, x in zip(names, values, strict=True)}
+        trace = trace_sites(model, args, kwargs, data=data)
         leaves, structure = jax.tree.flatten(read(trace))
         tree.append(structure)
         return [jnp.asarray(x) for x in leaves]

@@ -15,6 +15,7 @@ from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.matrix import MatrixElimination
+from conjugate_ppl.elimination.statespace import StateSpaceElimination
 from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.program import Program
@@ -41,15 +42,17 @@ class Part:
 def first_part(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
                given: Mapping[str, Any]) -> tuple[Prior, Part]:
     """Prior and data of a model all of whose latents but those `given` are integrated out."""
-    prior = Prior(model, args, dict(kwargs), dict(given), (), {})
+    prior = Prior(model, args, dict(kwargs), dict(given), (), {}, {})
     execution = _fit(prior.fixed, args, kwargs)
     program = execution.program
     origins: dict[str, np.ndarray] = {}
     for elimination in execution.chosen.eliminations:
         if isinstance(elimination, GaussianElimination):
             origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
+        elif isinstance(elimination, StateSpaceElimination):
+            origins.update({p.site: elimination.origin[p.own] for p in elimination.parts if not p.exact})
     prior = dataclasses.replace(prior, observed=_observed(program, given),
-                                latents={n: program.sites[n].shape for n in program.latents})
+                                latents={n: program.sites[n].shape for n in program.latents}, turns=program.turns)
     return prior, _read(prior, args, kwargs, program, origins)
 
 
@@ -71,11 +74,12 @@ def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         raise PlanError(f"With these arguments there is no posterior in closed form of {reasons}. Change the model "
                         "or the arguments there.")
     for elimination in execution.chosen.eliminations:
-        if not isinstance(elimination, (GaussianElimination, ElementwiseElimination, MatrixElimination)):
+        if not isinstance(elimination, (GaussianElimination, StateSpaceElimination, ElementwiseElimination,
+                                        MatrixElimination)):
             site, rule = elimination.sites[0], elimination.rule
-            raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\", whose data do not add up to a few "
-                            "numbers. What there is for it is on the collapsed model itself: `log_evidence`, "
-                            "`recover`, `conditionals`.")
+            raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\": what data say about it is a table of its "
+                            "states, not a sum of statistics that more data are added to. What there is for it is on "
+                            "the collapsed model itself: `log_evidence`, `recover`, `conditionals`, `mode`.")
     return execution
 
 

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-from conjugate_ppl.algebra.definite import Gram
-from conjugate_ppl.algebra.paired import Inverted, LogDet
+from conjugate_ppl.algebra.definite import Gram, Inverted
+from conjugate_ppl.algebra.paired import LogDet
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable

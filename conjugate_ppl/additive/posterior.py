@@ -27,6 +27,7 @@ from conjugate_ppl.additive.polynomial import connected
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.removal import Fitted, log_predictive
 from conjugate_ppl.errors import DataError, ModelError, PlanError
+from conjugate_ppl.families.subspace import Embedded
 from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.predictive.laws import site_law
 from conjugate_ppl.predictive.links import NoClosedForm, read_parameters
@@ -190,8 +191,8 @@ class Posterior:
         found = self.collapsed.conditionals({})
         for name, shape in self.prior.latents.items():
             if name not in found and 0 not in shape:  # Student's t, where scales of its block are integrated out too
-                law = site_law(self._fitted, name, shape)
-                found.update({} if law is None else {name: law})
+                law, turn = site_law(self._fitted, name, shape), self.prior.turns.get(name)
+                found.update({} if law is None else {name: law if turn is None else Embedded(law, turn)})
         return {n: found[n] for n in self.prior.latents if n in found}
 
     @_compat.one_thread
@@ -238,7 +239,7 @@ class Posterior:
 
     def log_likelihood(self, values: Mapping[str, Any]) -> Any:
         """log p(data | latents), the sum of all contributions, as a function of the latents."""
-        return sum(p.total(values) for p in self.parts)
+        return sum(p.total(self.prior.inside(values)) for p in self.parts)
 
     @_compat.one_thread
     def loo(self, site: str) -> np.ndarray:
@@ -285,7 +286,8 @@ class Posterior:
         rows = [head]
         found = self.distributions
         for name, shape in self.prior.latents.items():
-            d = found.get(name)
+            d, turn = found.get(name), self.prior.turns.get(name)
+            shape = shape if turn is None else turn.forward_shape(shape)
             if d is None:
                 rows.append((name, str(shape), "no closed form of its own", "", ""))
                 continue

@@ -62,7 +62,8 @@ class Prior:
         args, kwargs: the arguments that its prior is read with.
         given: values of the sites that are not integrated out.
         observed: the sites that are data.
-        latents: shape of each latent.
+        latents: shape of each latent, of its coordinates where it lies on a subspace.
+        turns: what makes the values of those of their coordinates.
     """
 
     model: Callable[..., Any]
@@ -71,6 +72,11 @@ class Prior:
     given: Mapping[str, Any]
     observed: tuple[str, ...]
     latents: Mapping[str, tuple[int, ...]]
+    turns: Mapping[str, Any]
+
+    def inside(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The latents among some values, as the likelihood has them."""
+        return {n: self.turns[n].inv(x) if n in self.turns else x for n, x in values.items() if n in self.latents}
 
     def fixed(self, *args: Any, **kwargs: Any) -> None:
         """The model with what is given as data."""
@@ -91,7 +97,9 @@ class Prior:
         def model() -> None:
             with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
-            values = {n: s["value"] for n, s in trace.items() if n in self.latents}
+            values = self.inside({n: s["value"] for n, s in trace.items()})
+            # what is hidden within a loop has no value here, and then its statement is hidden too
+            values = {n: values.get(n, jnp.zeros(s)) for n, s in self.latents.items()}
             for sites in blocks:
                 part = likelihood.on(sites)
                 total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)

@@ -38,7 +38,8 @@ from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.matrix import MatrixElimination
-from conjugate_ppl.errors import InternalError
+from conjugate_ppl.elimination.statespace import StateSpaceElimination
+from conjugate_ppl.errors import InternalError, PlanError
 from conjugate_ppl.families import Family
 from conjugate_ppl.planning.execute import Execution
 
@@ -65,19 +66,26 @@ class Fitted:
     Attributes:
         laws: site of a Gaussian block -> the law of that block.
         naturals: site of another family -> its elimination and natural parameter, each statistic's flat.
+        in_steps: sites of chains, and those that all steps of one share; of these no law is known all at once.
         matrices: site of matrices -> its elimination and natural parameter, shapes (count,) and (count, n, n).
     """
 
     laws: Mapping[str, BlockLaw]
     naturals: Mapping[str, tuple[ElementwiseElimination, tuple[np.ndarray, ...]]]
     matrices: Mapping[str, tuple[MatrixElimination, np.ndarray, np.ndarray]]
+    in_steps: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
         """Of a model all of whose latents are integrated out."""
         laws, others = {}, {}
+        chains = [e for e in execution.chosen.eliminations if isinstance(e, StateSpaceElimination)]
+        beside = frozenset(s for e in chains for v in e.beside for s in v.roots)
+        in_steps = frozenset(n for e in chains for n in e.sites)
         for elimination in execution.chosen.eliminations:
-            if isinstance(elimination, GaussianElimination):
+            if isinstance(elimination, GaussianElimination) and beside.intersection(elimination.sites):
+                in_steps |= frozenset(elimination.sites)
+            elif isinstance(elimination, GaussianElimination):
                 laws.update(dict.fromkeys(elimination.sites, block_law(execution, elimination)))
             elif isinstance(elimination, (ElementwiseElimination, MatrixElimination)):
                 others[elimination.sites[0]] = elimination
@@ -97,7 +105,7 @@ class Fitted:
             naturals[name] = elimination, tuple(
                 np.asarray(p, float).reshape(-1) + (np.asarray(a, float).reshape(-1) if k is None else k)
                 for p, a, k in itertools.zip_longest(*found[name], known))
-        return cls(laws, naturals, matrices)
+        return cls(laws, naturals, matrices, in_steps)
 
 
 def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
@@ -105,6 +113,10 @@ def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
 
     `fitted` is the whole posterior, of which `cells` are a part.
     """
+    for site in sorted(fitted.in_steps & cells.value.roots):
+        raise PlanError(f"`{site}` is integrated out step by step, so that single observations are not taken out of what is "
+                        "known of it all at once. `without(site, index)` gives the posterior without some, and the "
+                        "difference of two `log_evidence` what they add.")
     count = int(np.prod(cells.shape))
     weights = np.asarray(cells.weights, float).reshape(-1)
     out: np.ndarray = np.zeros(count)

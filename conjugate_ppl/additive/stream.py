@@ -34,7 +34,7 @@ def streamed(model: Callable[..., Any], batches: Iterable[Any]) -> Callable[[], 
         if prior is None or total is None:
             program = trace_program(model, args, kwargs)
             prior = Prior(model, args, kwargs, {}, _observed(program),
-                          {n: program.sites[n].shape for n in program.latents})
+                          {n: program.sites[n].shape for n in program.latents}, program.turns)
             _likelihood(program, prior.observed, {})  # what cannot be added up is found here
             total = _likelihood(program, prior.observed, _origins(program, prior.observed))
         else:

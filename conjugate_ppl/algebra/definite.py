@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
-from conjugate_ppl.algebra.variables import Latent, Variable
+from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.triangular import diagonal, inverse_triangular
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "factor", "inverse", "on_diagonals", "symmetric"]
+__all__ = ["Diagonal", "Factor", "Gram", "Inverse", "Inverted", "factor", "inverse", "inverted", "inverted_variable",
+           "on_diagonals", "roots", "symmetric"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +78,30 @@ class Diagonal(Variable):
         return diagonal(values.variable(self.base).reshape(-1, n, n)).reshape(-1)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inverted(Variable):
+    """The inverses of definite matrices, element (a, b) of matrix e at e n**2 + a n + b."""
+
+    base: Variable
+    cells: int
+
+    def elements(self, values: Values) -> Any:
+        half = inverse_triangular(roots(values, self.base, self.cells))
+        return jnp.matmul(half.swapaxes(1, 2), half, precision="highest").reshape(-1)
+
+
+def inverted_variable(variables: Variables, base: Variable, n: int) -> Variable:
+    """The inverses of the matrices of a variable, which may be inverses themselves."""
+    if isinstance(base, Inverted):
+        return base.base
+    return variables.keep(("inverted", base), Inverted(f"inverse of {base.name}", base.size, False, base.roots, base, n))
+
+
+def roots(values: Values, base: Variable, n: int) -> Any:
+    """The lower factors of the matrices of a variable."""
+    return jnp.linalg.cholesky(values.variable(base).reshape(-1, n, n))
+
+
 def symmetric(shape: tuple[int, ...]) -> np.ndarray:
     """Where the elements of symmetric matrices are read from: the same for (a, b) and (b, a)."""
     n = shape[-1]
@@ -123,12 +148,30 @@ def _plain(n: int) -> np.ndarray:
     return np.arange(n * n).reshape(n, n)
 
 
+def _definite(v: Variable) -> bool:
+    return isinstance(v, (Gram, Inverted)) or (isinstance(v, Latent) and v.support == "positive definite")
+
+
+def inverted(walk: Walk, x: Value) -> tuple[Value, Term] | None:
+    """The inverse of a definite latent, and what scales the matrix; or None."""
+    found = None if x.single is None else _split(x.single, x.shape, _definite)
+    if found is None or x.single is None:
+        return None
+    atom, others, number, places = found
+    n = x.shape[-1]
+    if (places != symmetric((n, n))).any():
+        return None
+    made = inverted_variable(walk.variables, atom.variable, n)
+    one = np.ones((1,) * len(x.shape))
+    return (_value(walk, x.shape, made, number, places, one),
+            Term(len(x.shape), (), x.single.coefficients, others))
+
+
 def factor(walk: Walk, x: Value) -> tuple[Value, Term] | None:
     """The factor of a definite latent, its rows perhaps reordered, and what scales the matrix; or None."""
     if x.single is None:
         return None
-    found = _split(x.single, x.shape, lambda v: isinstance(v, Gram) or (
-        isinstance(v, Latent) and v.support == "positive definite"))
+    found = _split(x.single, x.shape, _definite)
     if found is None:
         return None
     atom, others, number, places = found

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["cholesky", "inverse_of_scaled"]
+__all__ = ["cholesky", "common", "inverse_of_scaled"]
 
 
 def _diagonal(x: Value) -> Value | None:
@@ -85,7 +85,7 @@ def _single(walk: Walk, x: Value, what: str) -> tuple[Term, np.ndarray]:
     return term, np.broadcast_to(c, (*np.shape(c)[:-2], *x.shape[-2:]))
 
 
-def _common(scale: Term) -> Term:
+def common(scale: Term) -> Term:
     """What scales a latent matrix: one number for the whole of it."""
     thin = scale.map(lambda a: _thin(a) if is_known(a) else a)
     if any(n > 1 for a in thin.arrays for n in np.shape(a)[-2:]):
@@ -101,7 +101,7 @@ def cholesky(walk: Walk, eqn: Equation, x: Value) -> Value:
     latent = definite.factor(walk, x)
     if latent is not None:
         made, scale = latent
-        return multiply(made, power(walk, Value(x.shape, (_common(scale),)), Fraction(1, 2)))
+        return multiply(made, power(walk, Value(x.shape, (common(scale),)), Fraction(1, 2)))
     term, known = _single(walk, x, "a factor")
     whole, rows, columns = _sorted(term)
     turned = [_turned(a) for a in columns]
@@ -129,7 +129,7 @@ def inverse_of_scaled(walk: Walk, x: Value, inverse: Callable[[np.ndarray], np.n
     latent = definite.inverse(walk, x)
     if latent is not None:
         made, scale = latent
-        return multiply(made, power(walk, Value(x.shape, (_common(scale),)), Fraction(-1)))
+        return multiply(made, power(walk, Value(x.shape, (common(scale),)), Fraction(-1)))
     term, known = _single(walk, x, "an inverse")
     whole, rows, columns = _sorted(term)
     atoms = [*whole, *map(_turned, (*rows, *columns))]

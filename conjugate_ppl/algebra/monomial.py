@@ -69,7 +69,7 @@ def simplify(walk: Walk, x: Value) -> Value:
         atom = term.atoms[0]
         odds = atom.power == -1 and _is_constant(one[0], -1.0) and _is_constant(term, 1.0)
         if odds and _has_complement(atom):
-            flipped = Atom(walk.variables.complement(atom.variable), Fraction(1), atom.selection)
+            flipped = _one_minus(walk, atom)
             unit = np.ones((1,) * term.rank)
             return Value(x.shape, (Term(term.rank, (), (unit,), merge_atoms((atom, flipped))),))
     if not _is_constant(one[0], 1.0):
@@ -77,8 +77,9 @@ def simplify(walk: Walk, x: Value) -> Value:
     if len(term.atoms) == 2 and _is_constant(term, 1.0):
         up = next((a for a in term.atoms if a.power == 1), None)
         down = next((a for a in term.atoms if a.power == -1), None)
-        if up and down and walk.variables.complement(up.variable) is down.variable and (
-                same_selection(up.selection, down.selection)):
+        flipped_up = _one_minus(walk, up) if up and down else None
+        if flipped_up and down and flipped_up.variable is down.variable and (
+                same_selection(flipped_up.selection, down.selection)):
             return Value(x.shape, (Term(term.rank, (), term.coefficients, (down,)),))
     return x
 
@@ -106,6 +107,14 @@ def _has_complement(atom: Atom) -> bool:
         isinstance(base, Latent) and base.support in ("unit", "simplex"))
 
 
+def _one_minus(walk: Walk, atom: Atom) -> Atom:
+    """One minus an element: of two cells that sum to one, the other cell."""
+    v = atom.variable
+    if isinstance(v, Latent) and v.support == "simplex" and v.cells == 2 and is_known(atom.selection):
+        return Atom(v, Fraction(1), atom.selection ^ 1)
+    return Atom(walk.variables.complement(v), Fraction(1), atom.selection)
+
+
 def _remainder(walk: Walk, whole: Term, part: Term) -> Term | None:
     """`a (1 - p)`, if the two terms are `a` and `-a p`."""
     if len(part.atoms) != len(whole.atoms) + 1:
@@ -118,8 +127,7 @@ def _remainder(walk: Walk, whole: Term, part: Term) -> Term | None:
     c, d = whole.coefficient(), part.coefficient()
     if not (is_known(c) and is_known(d) and bool(np.all(c == -d))):
         return None
-    flipped = Atom(walk.variables.complement(extra[0].variable), Fraction(1), extra[0].selection)
-    return Term(whole.rank, (), (c,), merge_atoms((*whole.atoms, flipped)))
+    return Term(whole.rank, (), (c,), merge_atoms((*whole.atoms, _one_minus(walk, extra[0]))))
 
 
 def _is_constant(term: Term, number: float) -> bool:

@@ -14,30 +14,25 @@ import dataclasses
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.definite import Diagonal, Factor, Gram, Inverse
+from conjugate_ppl.algebra.definite import (
+    Diagonal,
+    Factor,
+    Gram,
+    Inverse,
+    Inverted,
+    inverted_variable,
+    roots,
+)
 from conjugate_ppl.algebra.term import Atom, Term, is_known, merge_atoms
 from conjugate_ppl.algebra.variables import Latent, Log, Variable, Variables
-from conjugate_ppl.triangular import inverse_triangular, log_det_lower
+from conjugate_ppl.triangular import log_det_lower
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
 
-__all__ = ["Inverted", "LogDet", "paired"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Inverted(Variable):
-    """The inverses of definite matrices, element (a, b) of matrix e at e n**2 + a n + b."""
-
-    base: Variable
-    cells: int
-
-    def elements(self, values: Values) -> Any:
-        half = inverse_triangular(_roots(values, self.base, self.cells))
-        return jnp.matmul(half.swapaxes(1, 2), half, precision="highest").reshape(-1)
+__all__ = ["LogDet", "paired"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,11 +43,7 @@ class LogDet(Variable):
     cells: int
 
     def elements(self, values: Values) -> Any:
-        return 2 * log_det_lower(_roots(values, self.base, self.cells))
-
-
-def _roots(values: Values, base: Variable, n: int) -> Any:
-    return jnp.linalg.cholesky(values.variable(base).reshape(-1, n, n))
+        return 2 * log_det_lower(roots(values, self.base, self.cells))
 
 
 def paired(variables: Variables, term: Term) -> Term:
@@ -89,10 +80,11 @@ def _log_det(variables: Variables, term: Term) -> Term | None:
             if at.shape[-1] != n or not _all_cells(at % n) or not _same(at // n, at[..., :1] // n):
                 continue
             if _alone(term, axis, [atom]) and _place(term, axis, None) is not None:
+                sign, matrix = (-0.5, matrix.base) if isinstance(matrix, Inverted) else (0.5, matrix)
                 made = variables.keep(("log det", matrix), LogDet(
                     f"log det {matrix.name}", v.size // n, False, v.roots, matrix, n))
                 number = _first(term, axis, 0)(atom.selection // n)
-                return _without(term, axis, 0, [atom], Atom(made, Fraction(1), number), 0.5)
+                return _without(term, axis, 0, [atom], Atom(made, Fraction(1), number), sign)
     return None
 
 
@@ -134,9 +126,7 @@ def _matrix(variables: Variables, v: Variable) -> tuple[Variable, np.ndarray, bo
             if (row != row[:1]).any() or (column != column[:, :1]).any():
                 return None
             order = order[row[0]]
-        made = variables.keep(("inverted", base), Inverted(
-            f"inverse of {base.name}", base.size, False, base.roots, base, n))
-        return made, order, shares_rows
+        return inverted_variable(variables, base, n), order, shares_rows
     base = _whole(variables, v)
     if base is None:
         return None

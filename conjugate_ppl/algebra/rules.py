@@ -16,6 +16,7 @@ from conjugate_ppl.algebra.linear import LINEAR
 from conjugate_ppl.algebra.matrices import cholesky
 from conjugate_ppl.algebra.placement import PLACEMENT
 from conjugate_ppl.algebra.scatter import scatter, scatter_add
+from conjugate_ppl.algebra.solves import linear_solve
 from conjugate_ppl.algebra.sums import SUMS
 
 __all__ = ["RULES"]
@@ -23,5 +24,6 @@ __all__ = ["RULES"]
 RULES: dict[str, Callable[..., Any]] = {
     **ARITHMETIC, **FUNCTIONS, **SUMS, **PLACEMENT, **LINEAR,
     "cholesky": cholesky, "scatter": scatter, "scatter-add": scatter_add,
+    "custom_linear_solve": linear_solve,
 }
 """Primitive name -> rule(walk, equation, *operands)."""

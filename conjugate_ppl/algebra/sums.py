@@ -97,7 +97,7 @@ def _cumsum(walk: Walk, eqn: Equation, x: Value) -> Value:
     return permute(out, order)
 
 
-def _is_identity(x: Value) -> bool:
+def is_identity(x: Value) -> bool:
     if x.single is None or x.single.atoms or not is_known(x.single.coefficient()):
         return False
     c = np.broadcast_to(x.single.coefficient(), x.shape)
@@ -112,7 +112,7 @@ def _triangular_solve(walk: Walk, eqn: Equation, a: Any, b: Any) -> Value:
     batch = tuple(range(n - 2))
     inner = n - 2 if p["transpose_a"] else n - 1
     b = value_of(b)
-    if _is_identity(b) and not p["transpose_a"]:
+    if is_identity(b) and not p["transpose_a"]:
         return inverse
     if p["left_side"]:
         return dot(inverse, b, (((inner,), (n - 2,)), (batch, batch)))

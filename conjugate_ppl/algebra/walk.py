@@ -138,6 +138,9 @@ class Walk:
         if equation.body:
             if hidden:
                 return self._opaque(equation, "")
+            if equation.primitive in RULES:
+                with contextlib.suppress(Unknown):
+                    return list(RULES[equation.primitive](self, equation, *operands))
             for inner in equation.body:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
@@ -186,6 +189,12 @@ class Walk:
             repeated = None if extra else distinct(self, equation, operands, opaque)
             out.append(repeated or Value.of(self.variables.keep(("opaque", number), opaque), shape))
         return out
+
+    def rule(self, equation: Equation, operands: list[Any]) -> Any:
+        """What the rule of an equation makes of other operands than its own."""
+        if equation.primitive not in RULES:
+            raise Unknown(f"`{equation.primitive}`, for which there is no rule")
+        return RULES[equation.primitive](self, equation, *operands)
 
     def traced_movement(self, equation: Equation, x: Value, indices: tuple[Any, ...]) -> Value:
         """Data movement by indices that are known only at run time: the source map is traced too."""

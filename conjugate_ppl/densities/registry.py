@@ -96,7 +96,7 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
 
 
 # Transforms of the whole real line whose image does not depend on their parameters.
-_FREE = (transforms.AffineTransform,)
+_FREE = (transforms.AffineTransform, transforms.LowerCholeskyAffine)
 _FIXED = (transforms.ExpTransform, transforms.SigmoidTransform)
 
 

@@ -1,21 +1,28 @@
 """What must be proved of Gaussian sites before they are eliminated jointly.
 
 Every factor that touches the block is a polynomial of degree two or less in its elements, every location
-is affine in them, every scale is free of them, and squares come from densities, not from `factor`
-statements.
+is affine in them, every scale is free of them, and squares come from densities. Those of `factor` statements
+count where they are proved to make nothing more likely the farther out it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Latent
 from conjugate_ppl.elimination.base import Declined, describe
+from conjugate_ppl.elimination.proper import semidefinite
+from conjugate_ppl.gaussian.quadratic import quadratic
 from conjugate_ppl.program import Program
 
 __all__ = ["block_degree", "conflicts"]
+
+_MOST = 1 << 23  # numbers of the matrices of a `factor` statement
 
 
 def block_degree(term: Term, sites: frozenset[str]) -> tuple[int, Atom | None]:
@@ -40,8 +47,10 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
     the parameters of their priors.
     """
     found: list[Declined] = []
+    products: list[tuple[int, Declined]] = []
     for name, value in values.items():
         owner = program.sites[name]
+        bounded = owner.auxiliary and _bounded(program, value, sites)
         for term in value.terms:
             degree, odd = block_degree(term, sites)
             if odd is not None:
@@ -49,11 +58,14 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
                     reason, source = describe(odd.variable, odd.power, site)
                     found.append(Declined(site, f"{reason} in `{name}`", source or owner.source))
             elif degree > 2:
-                found.append(_too_high(program, term, sites, name))
-            elif degree == 2 and owner.auxiliary:
+                products.append((degree, _too_high(program, term, sites, name)))
+            elif degree == 2 and owner.auxiliary and not bounded:
                 for site in sorted(term.roots & sites):
-                    found.append(Declined(site, f"its square enters the factor statement `{name}`",
+                    found.append(Declined(site, f"its square enters the factor statement `{name}`, not "
+                                          "proved to be bounded above",
                                           owner.source))
+    # of (m + a b)^2 the square of a b says what multiplies what, m a b does not
+    found += [problem for _, problem in sorted(products, key=lambda p: -p[0])]
     for name, value in locations.items():
         for term in value.terms:
             degree, odd = block_degree(term, sites)
@@ -69,6 +81,25 @@ def conflicts(program: Program, sites: frozenset[str], values: Mapping[str, Valu
             found.append(Declined(site, f"the scale of `{name}` depends on it",
                                   program.sites[name].source))
     return found
+
+
+def _bounded(program: Program, value: Value, sites: frozenset[str]) -> bool:
+    """Whether what is quadratic in a scalar is -z'Hz, H a sum of known semidefinite matrices with positive weights."""
+    squares = [t for t in value.terms if block_degree(t, sites) == (2, None)]
+    first: dict[str, int] = {}
+    size = 0
+    for name in sorted(sites & frozenset().union(*(t.roots for t in squares))):
+        first[name] = size
+        size += program.sites[name].size
+    if not all(isinstance(a.variable, Latent) for t in squares for a in t.atoms if a.variable.roots & sites):
+        return False
+    q = quadratic(reduce_terms(squares, lambda v: first.get(v.name) if isinstance(v, Latent) else None))
+    used, local = np.unique(q.weights, return_inverse=True)
+    if not q.fixed or len(used) * size**2 > _MOST or not q.reduced.weights.where("", 1)[1][q.weights].all():
+        return False
+    table = np.zeros((len(used), size, size))
+    np.add.at(table, (local.reshape(-1), q.rows, q.columns), q.numbers)
+    return semidefinite(table)
 
 
 def _culprits(atom: Atom, sites: frozenset[str]) -> list[str]:

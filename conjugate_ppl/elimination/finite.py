@@ -192,7 +192,9 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
             except Mixed as problem:
                 site = next((n for n in sites if n in program.roots(number)), sites[0])
                 what, source = (*problem.args, "")[:2] if problem.args else ("", "")
-                raise Declined(site, f"several of its elements go through {what} in `{name}`",
+                count, size = len(states[site]), own[site].size
+                raise Declined(site, f"several of its elements go through {what} in `{name}`, and together they have "
+                               f"{count}**{size} states",
                                source or program.sites[name].source) from None
         return found
 

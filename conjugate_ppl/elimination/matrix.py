@@ -13,8 +13,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from conjugate_ppl.algebra.definite import Gram
-from conjugate_ppl.algebra.paired import Inverted, LogDet
+from conjugate_ppl.algebra.definite import Gram, Inverted
+from conjugate_ppl.algebra.paired import LogDet
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known

@@ -15,8 +15,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.definite import Gram, symmetric
-from conjugate_ppl.algebra.paired import Inverted, LogDet
+from conjugate_ppl.algebra.definite import Gram, Inverted, symmetric
+from conjugate_ppl.algebra.paired import LogDet
 from conjugate_ppl.algebra.term import Atom, Term
 from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.elimination.matrix import precision, statistic_of

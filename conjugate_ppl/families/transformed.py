@@ -1,6 +1,6 @@
 """Transformed priors that are plain ones under another name.
 
-    loc + scale z of a normal z is normal, exp z is log-normal, a positive multiple of a gamma is a gamma
+    loc + scale z of a normal z is normal, loc + L z multivariate normal, exp z is log-normal, a positive multiple of a gamma is a gamma
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from conjugate_ppl import _compat
 from conjugate_ppl.densities import base_of
 
 __all__ = ["TRANSFORMED", "plain"]
+
+
+def _correlated(z: Any, t: Any) -> Any:
+    n = jnp.shape(t.scale_tril)[-1]
+    loc, scale = (jnp.broadcast_to(x, (*jnp.shape(x)[:-1], n)) for x in (z.loc, z.scale))
+    return dist.MultivariateNormal(t.loc + jnp.matmul(t.scale_tril, loc[..., None])[..., 0],
+                                   scale_tril=t.scale_tril * scale[..., None, :])
 
 
 def _reciprocal(z: Any, t: Any) -> Any:
@@ -42,6 +49,7 @@ def _multiple(make: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 TRANSFORMED: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
     (dist.Normal, transforms.AffineTransform): lambda z, t: dist.Normal(
         t.loc + t.scale * z.loc, jnp.abs(t.scale) * z.scale),
+    (dist.Normal, transforms.LowerCholeskyAffine): _correlated,
     (dist.Normal, transforms.ExpTransform): lambda z, t: dist.LogNormal(z.loc, z.scale),
     (dist.Gamma, transforms.AffineTransform): _multiple(lambda z, c: dist.Gamma(z.concentration, z.rate / c)),
     (dist.Gamma, transforms.PowerTransform): _reciprocal,

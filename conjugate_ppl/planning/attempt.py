@@ -20,6 +20,7 @@ from conjugate_ppl.algebra.placement import LOOKED_UP
 from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.variables import Opaque
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (
     Declined,
@@ -122,7 +123,12 @@ class Attempt:
             for number in site.simplex_numbers:
                 (value,) = self.walk.run([number])
                 if not sums_to_one(self.walk, value):
+                    chosen = frozenset().union(*(a.variable.roots for t in value.terms for a in t.atoms if isinstance(
+                        a.variable, Opaque) and a.variable.reason == LOOKED_UP))
                     for name in sorted(value.roots & frozenset(self.left)):
+                        if name in chosen:
+                            self._decline(Declined(name, f"`{name}` goes through {LOOKED_UP} in `{factor}`", site.source))
+                            continue
                         self._decline(Declined(name, f"the probabilities of `{factor}` depend on it and "
                                                "are not proved to sum to one", site.source))
 

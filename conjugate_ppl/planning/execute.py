@@ -22,6 +22,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.elimination.finite import FiniteElimination
 from conjugate_ppl.elimination.statespace import StateSpaceElimination
 from conjugate_ppl.errors import DataError, PlanError
+from conjugate_ppl.families.subspace import Embedded
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.statistics import statistics
@@ -69,14 +70,14 @@ class Execution:
             if name not in self.program.inputs:
                 continue
             number = self.program.inputs[name]
-            shape, dtype = self.program.graph.shapes[number], self.program.graph.dtypes[number]
+            shape, dtype = self.program.shape(name), self.program.graph.dtypes[number]
             found = tuple(jnp.shape(value))
             if found != tuple(shape):
                 raise DataError(
                     f"`{name}` has shape {found}, but this model's `{name}` has shape {shape}. "
                     "Likely it was made with other arguments, or holds a batch of values: take them "
                     "one at a time, with `jax.vmap`.")
-            known[name] = jnp.asarray(value, dtype)
+            known[name] = self.program.inside(name, jnp.asarray(value, dtype))
         return Values(self.program.graph, self.program.inputs, known)
 
     def log_marginal(self, sites: Mapping[str, Any]) -> Any:
@@ -144,6 +145,7 @@ class Execution:
             drawn = elimination.sample(own, values)
             out.update(drawn)
             values = values.with_sites(drawn)
+        out = {n: self.program.outside(n, x) for n, x in out.items()}
         if self.chosen.forward:
             trace = self._forward(keys[-1], {**kept, **out}, args, kwargs)
             out.update({n: trace[n]["value"] for n in self.chosen.forward})
@@ -167,6 +169,8 @@ class Execution:
         found: dict[str, Any] = {}
         for k, laws in self._laws(dict(kept)).items():
             found.update(self.chosen.eliminations[k].conditionals(laws))
+        turns = self.program.turns
+        found = {n: Embedded(d, turns[n]) if n in turns else d for n, d in found.items()}
         return {n: found[n] for n in self.plan.collapsed if n in found}
 
     @functools.cached_property

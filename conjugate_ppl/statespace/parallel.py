@@ -1,4 +1,4 @@
-"""The filter with a depth of log(steps): for devices that do many things at once.
+"""Filter and smoother with a depth of log(steps): for devices that do many things at once.
 
 What some steps in a row make of the state before them is again of the form of one step,
 
@@ -6,7 +6,7 @@ What some steps in a row make of the state before them is again of the form of o
 
 so that steps may be put together in any order that keeps the sequence (Sarkka and Garcia-Fernandez, IEEE
 Transactions on Automatic Control 66, 2021). As in the filter itself covariances are only added to: with J = R R' of the
-later steps, (I + C J)^-1 C has the form of Bucy and Joseph. It costs some ten times the operations of
+later steps, (I + C J)^-1 C has the form of Bucy and Joseph. From the end the same gives the recursion backwards. It costs some ten times the operations of
 the loop, which a processor of few cores had better run.
 """
 
@@ -15,11 +15,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["LEAST", "affine", "in_parallel", "prefixes"]
+__all__ = ["LEAST", "affine", "covariances", "in_parallel", "moved", "prefixes", "suffixes"]
 
 LEAST: dict[str, int] = {"gpu": 512, "cuda": 512, "rocm": 512, "tpu": 512}
 """Steps from which on it is taken, by the kind of device; never for others."""
@@ -46,14 +47,27 @@ def prefixes(f: Small, noise: Small, m: Small, r: Small, h: Small, many: tuple[i
 
     `lanes` and `vectors` are the shapes of matrices and vectors of one step.
     """
+    found: _Steps = lax.associative_scan(_together, _each(f, noise, m, r, h, many, lanes, vectors, dtype))
+    return found.b, found.c
+
+
+def suffixes(f: Small, noise: Small, m: Small, r: Small, h: Small, many: tuple[int, ...], lanes: tuple[int, ...],
+             vectors: tuple[int, ...], dtype: Any) -> tuple[Small, Small]:
+    """(q, N) of what is seen from every step on, as a function q'x - 1/2 x'Nx of the state before that step."""
+    found: _Steps = lax.associative_scan(lambda then, first: _together(first, then),
+                                         _each(f, noise, m, r, h, many, lanes, vectors, dtype), reverse=True)
+    return found.e, found.j
+
+
+def _each(f: Small, noise: Small, m: Small, r: Small, h: Small, many: tuple[int, ...], lanes: tuple[int, ...],
+          vectors: tuple[int, ...], dtype: Any) -> _Steps:
+    """Every step alone."""
     f, noise, r = (x.filled((many[0], *lanes), dtype) for x in (f, noise, r))
     m, h = (x.filled((many[0], *vectors), dtype) for x in (m, h))
     inverse = r.T.around(noise).plus_one().swept()[0]
     c, left = noise.joseph(r, inverse)
     seen = r.around(inverse)
-    steps = _Steps(left @ f, left @ m + c @ h, c, f.T @ (left.T @ h + (seen @ m).scaled(-1)), f.T.around(seen))
-    found: _Steps = lax.associative_scan(_together, steps)
-    return found.b, found.c
+    return _Steps(left @ f, left @ m + c @ h, c, f.T @ (left.T @ h + (seen @ m).scaled(-1)), f.T.around(seen))
 
 
 def _together(first: _Steps, then: _Steps) -> _Steps:
@@ -79,3 +93,24 @@ def affine(m: Small, g: Small, n: Small, many: tuple[int, ...], lanes: tuple[int
 
     found: tuple[Small, Small, Small] = lax.associative_scan(together, (m, g, n), reverse=True)
     return found[1], found[2]
+
+
+def moved(g: Any, b: Any) -> Any:
+    """x[t] = g[t] + b[t] x[t-1], from 0 before the first step; shapes (steps, n) and (steps, n, n)."""
+    def together(first: tuple[Any, Any], then: tuple[Any, Any]) -> tuple[Any, Any]:
+        return then[0] + _times(then[1], first[0][..., None])[..., 0], _times(then[1], first[1])
+
+    return lax.associative_scan(together, (g, b))[0]
+
+
+def covariances(c: Any, b: Any) -> Any:
+    """C[t] = c[t] + b[t] C[t-1] b[t]', from 0 before the first step; shapes (steps, n, n)."""
+    def together(first: tuple[Any, Any], then: tuple[Any, Any]) -> tuple[Any, Any]:
+        return (then[0] + _times(_times(then[1], first[0]), jnp.swapaxes(then[1], -1, -2)),
+                _times(then[1], first[1]))
+
+    return lax.associative_scan(together, (c, b))[0]
+
+
+def _times(a: Any, b: Any) -> Any:
+    return jnp.matmul(a, b, precision="highest")

@@ -11,7 +11,7 @@ each step given the one before is normal in the noise u[t] of
 precision I + T'NT, linear part T'(q - N (F x[t-1] + m)). The recursion of (q, N) is that of the filter with T in
 the place of the root of D (Mayne 1966), and in the same way nothing is subtracted or inverted that may be 0: a
 scale of 0 leaves u[t] as it was, which is how what is computed without noise from other steps has a place in a
-chain.
+chain. Long chains are put together in parallel where the filter is (`parallel.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from conjugate_ppl.statespace.filter import Steps, bare, broadcast, dressed, over
+from conjugate_ppl.statespace.filter import Steps, bare, broadcast, dressed, over, sooner
+from conjugate_ppl.statespace.parallel import covariances, in_parallel, moved, suffixes
 
 __all__ = ["Forward", "draw", "forward", "log_probs", "smoothed"]
 
@@ -61,7 +62,7 @@ def forward(steps: Steps) -> Forward:
     dtype = jnp.result_type(*jax.tree.leaves((f, t, m, d, h)))
     kind = type(f)
     half = d.filled(steps.many, dtype).lower_half()
-    start = jax.tree.map(lambda x: jnp.zeros_like(x[0]), (bare(h.filled(steps.many, dtype)), half))
+    start: Any = jax.tree.map(lambda x: jnp.zeros_like(x[0]), (bare(h.filled(steps.many, dtype)), half))
 
     def step(after: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[Any, Any]:
         onward, t, m, d, h = now
@@ -72,8 +73,13 @@ def forward(steps: Steps) -> Forward:
         kept = bare(here), n.lower_half()
         return broadcast(start, (bare(before[0]), before[1].lower_half())), broadcast(start, kept)
 
-    q, n = over(step, start, steps.many, (f, t, m, d, h), reverse=True)
-    q, n = dressed(kind, q), kind.of_half(n)
+    if in_parallel(steps.many[0]):
+        lanes = steps.many[1:]
+        after = suffixes(f, t.gram(), m, d.root(), h, steps.many, lanes, lanes, dtype)
+        q, n = (sooner(x) + own for x, own in zip(after, (h, d), strict=True))
+    else:
+        q, n = over(step, start, steps.many, (f, t, m, d, h), reverse=True)
+        q, n = dressed(kind, q), kind.of_half(n)
     low = t.T.around(n).plus_one().lower()
     inverse = low.inverse_lower()
     gain = (t @ inverse.T).gram()  # of x[t] to what is seen
@@ -90,6 +96,8 @@ def _by_chain(x: Any) -> Any:
 def draw(ahead: Forward, noise: Any) -> Any:
     """All steps, from the first to the last."""
     moves = ahead.g + _apply(ahead.spread, noise)
+    if in_parallel(len(moves)):
+        return moved(moves, ahead.b)
 
     def step(before: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
         move, b = x
@@ -115,6 +123,10 @@ def log_probs(ahead: Forward, x: Any, noisy: Any) -> Any:
 
 def smoothed(ahead: Forward) -> tuple[Any, Any]:
     """Mean and variance of every element given everything."""
+    if in_parallel(len(ahead.g)):
+        covariance = covariances(_product(ahead.spread, _transposed(ahead.spread)), ahead.b)
+        return moved(ahead.g, ahead.b), jnp.diagonal(covariance, axis1=-2, axis2=-1)
+
     def step(before: tuple[Any, Any], x: tuple[Any, Any, Any]) -> tuple[Any, Any]:
         g, b, spread = x
         mean, covariance = before

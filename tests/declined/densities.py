@@ -145,7 +145,7 @@ def half_a_probability(y):
 def quadratic_factor(y):
     a = sample("a", dist.Normal(0.0, 1.0))
     sample("y", dist.Normal(a, 1.0), obs=y)
-    numpyro.factor("tilt", -0.1 * a**2)  # here
+    numpyro.factor("tilt", 0.1 * a**2)  # here
 
 
 @declines("rate", "the factor statement `tilt`", COUNT)

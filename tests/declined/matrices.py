@@ -6,7 +6,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro import plate, sample
 
-from declined.table import GROUP, X2, Y, declines
+from declined.table import BINARY, GROUP, X2, Y, declines
 
 
 @declines("p", "it may enter only by its log-determinant", Y)
@@ -85,10 +85,16 @@ def wishart_whose_scale_is_a_precision(y):
     sample("y", dist.Wishart(4.0, scale_matrix=p), obs=y)  # here
 
 
-@declines("z", "has no conjugate family here", Y[:3])
-def normal_with_sum_zero(y):
-    z = sample("z", dist.ZeroSumNormal(1.0, (3,)))  # here
-    sample("y", dist.Normal(z, 1.0), obs=y)
+@declines("z", "goes through `log1p`", BINARY, relation="zero-sum")
+def odds_that_sum_to_zero(y):
+    z = sample("z", dist.ZeroSumNormal(1.0, (3,)))
+    sample("y", dist.Bernoulli(logits=z[GROUP]), obs=y)  # here
+
+
+@declines("p", "it may enter only by its log-determinant", np.stack([np.eye(2)] * 2))
+def location_by_the_inverse_of_a_precision(y):
+    p = sample("p", dist.Wishart(4.0, rate_matrix=jnp.eye(2)))
+    sample("y", dist.MultivariateNormal(jnp.linalg.solve(p, jnp.ones(2)), precision_matrix=p), obs=y)  # here
 
 
 @declines("a", "`abs` of complex numbers", Y)

@@ -7,7 +7,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro import plate, sample
 
-from models.table import GROUP, OTHER, RNG, ROOT, SMALL, YG, G, H, N, P, T, X, Y, case
+from models.table import GROUP, OTHER, RNG, ROOT, SEEN, SMALL, YG, G, H, N, P, T, X, Y, case
 
 # -- Gaussian: how sites are written ---------------------------------------------------------------
 
@@ -287,3 +287,20 @@ def gaussian_through_a_solve(y, x):
     b = sample("b", dist.Normal(jnp.zeros(3), 1.0))
     u = jax.scipy.linalg.solve_triangular(jnp.asarray(ROOT), b, lower=True)
     sample("y", dist.Normal(jnp.tile(u, 3), 1.0), obs=y)
+
+
+@case("a b", Y, X, GROUP)
+def squares_of_factor_statements(y, x, g):
+    s = sample("s", dist.HalfNormal(1.0))
+    a = sample("a", dist.Normal(0.0, 1.0).expand([G]))
+    b = sample("b", dist.Normal(0.0, 2.0))
+    numpyro.factor("seen", jnp.where(SEEN, dist.Normal(a[g] + b * x[:, 0], s).log_prob(y), 0.0))
+    numpyro.factor("near", -0.1 * b**2 - jnp.sum((a - 2 * b) ** 2))
+
+
+@case("e mean", Y)
+def mean_beside_a_product(y):
+    share = sample("share", dist.Normal(0.0, 0.5))
+    e = sample("e", dist.Normal(0.0, 1.0).expand([N + 1]))
+    mean = sample("mean", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mean + e[1:] + share * e[:-1], 0.5), obs=y)

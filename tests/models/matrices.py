@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from numpyro import handlers, plate, sample
+from numpyro.distributions.transforms import LowerCholeskyAffine
 
 from models.table import GROUP, MATRIX, POSITIVE, ROOT, SEEN, G, N, P, X, Y, case, flat
 
@@ -38,6 +39,19 @@ def wishart_covariances(y, g):
         sample("w", dist.MultivariateNormal(m, scale_tril=rows[g]), obs=y)
         sample("v", dist.MultivariateNormal(0.0, scale_tril=jnp.sqrt(m) * rows[g]), obs=y)
     sample("u", dist.MultivariateNormal(m, covariance_matrix=s[2:3] * m), obs=y)
+
+
+@case("p s l", POINTS, GROUP)
+def precisions_by_the_inverse_of_covariances(y, g):
+    m = sample("m", dist.Gamma(2.0, 1.0))
+    with plate("g", G):
+        p = sample("p", dist.Wishart(4.0, scale_tril=jnp.asarray(ROOTS)))
+        s = sample("s", dist.InverseWishart(4.5, scale_matrix=jnp.asarray(MATRICES)))
+        rows = sample("l", dist.WishartCholesky(4.5, scale_tril=jnp.asarray(ROOTS)))
+    with plate("rows", N), handlers.mask(mask=jnp.asarray(SEEN)):
+        sample("y", dist.MultivariateNormal(jnp.asarray(CENTRE), covariance_matrix=m * jnp.linalg.inv(p)[g]), obs=y)
+        sample("z", dist.MultivariateNormal(m, precision_matrix=jnp.linalg.inv(s[g])), obs=y)
+        sample("w", dist.MultivariateNormal(m, jnp.linalg.inv(rows @ rows.swapaxes(-1, -2))[g]), obs=y)
 
 
 SCATTER = np.stack([MATRIX * (1 + k) + 0.2 * np.eye(3) for k in range(N)])
@@ -136,6 +150,38 @@ def sums_of_zero(y, g):
     with plate("rows", N):
         sample("y", dist.Normal(y[:, 0], 1 / jnp.sqrt(t[g])), obs=y[:, 1])
     sample("z", dist.ZeroSumNormal(1 / jnp.sqrt(t[1]), (3,)), obs=y[0])
+
+
+@case("z w v", POINTS, GROUP, relation="zero-sum")
+def effects_that_sum_to_zero(y, g):
+    t = sample("t", dist.HalfNormal(1.0))
+    z = sample("z", dist.ZeroSumNormal(t, (G,)))
+    with plate("two", 2):
+        w = sample("w", dist.ZeroSumNormal(t, (G, 3)))
+    v = sample("v", dist.ZeroSumNormal(1.0, (3,)).expand([P]).to_event(1))
+    level = sample("level", dist.Normal(t, 1.0))
+    with plate("rows", N), handlers.mask(mask=jnp.asarray(SEEN)):
+        sample("y", dist.Normal(level**2 + z[g] + w[0, g, 1] + X @ v[:, 0], t), obs=y[:, 0])
+    sample("r", dist.Normal(v[1] - w[1, 2], 1.0), obs=y[0])
+
+
+@case("z k", Y, GROUP)
+def effects_that_sum_to_zero_below_discrete(y, g):
+    z = sample("z", dist.ZeroSumNormal(1.0, (G,)))
+    k = sample("k", dist.Bernoulli(0.3))
+    sample("y", dist.Normal(jnp.where(k == 1, z[g], 0.2), 1.0), obs=y)
+
+
+@case("b w", Y, X)
+def normals_through_a_factor(y, x):
+    s = sample("s", dist.HalfNormal(1.0))
+    with plate("g", G):
+        through = LowerCholeskyAffine(jnp.arange(P) * s, jnp.asarray(ROOT[:P, :P]))
+        b = sample("b", dist.TransformedDistribution(dist.Normal(0.5, s).expand([P]).to_event(1), through))
+    w = sample("w", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal((x * b[GROUP]).sum(-1), 1.0), obs=y)
+    own = LowerCholeskyAffine(CENTRE, s * jnp.asarray(ROOT))
+    sample("z", dist.TransformedDistribution(dist.Normal(w, 2.0).expand([3]).to_event(1), own), obs=y[:3])
 
 
 @case("a level", Y, X)

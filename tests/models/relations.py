@@ -26,6 +26,21 @@ from models.table import (
     case,
 )
 
+# -- probabilities of two outcomes -----------------------------------------------------------------------
+
+
+@case("p", BINARY, COUNT, GROUP, relation="dirichlet-bernoulli")
+def cells_of_two_outcomes(y, n, g):
+    with plate("g", G):
+        p = sample("p", dist.Dirichlet(jnp.array([1.5, 0.7])))
+    with plate("rows", N), handlers.mask(mask=jnp.asarray(SEEN)):
+        sample("y", dist.Bernoulli(p[g, 1]), obs=y)
+        sample("l", dist.Bernoulli(logits=jnp.log(p[g, 1]) - jnp.log1p(-p[g, 1])), obs=y)
+        sample("n", dist.Binomial(9, p[g, 0]), obs=n)
+        sample("m", dist.NegativeBinomialProbs(3.0, 1 - p[g, 0]), obs=n)
+        sample("c", dist.Categorical(p[g]), obs=y)
+
+
 ANGLE = np.clip(Y, -3.0, 3.0)
 POINTS = np.stack([Y, POSITIVE, Y[::-1]], 1)
 

@@ -34,7 +34,16 @@ def posterior_of_half_a_model():
     cj.collapse(schools).posterior(Y)
 
 
-@raises(cj.PlanError, "do not add up to a few numbers")
+@raises(cj.PlanError, "is integrated out step by step")
+def leave_one_out_of_a_chain():
+    def model(y):
+        walk = sample("walk", dist.GaussianRandomWalk(1.0, 3))
+        sample("y", dist.Normal(walk, 1.0), obs=y)
+
+    posterior([1.0, 2.0, 3.0], model).loo("y")
+
+
+@raises(cj.PlanError, "a table of its states")
 def posterior_of_states():
     def model(y):
         sample("y", dist.Normal(sample("z", dist.Bernoulli(0.5)), 1.0), obs=y)
