@@ -63,6 +63,7 @@ class Prior:
         given: values of the sites that are not integrated out.
         observed: the sites that are data.
         latents: shape of each latent.
+        hidden: other sites that belong to the data.
     """
 
     model: Callable[..., Any]
@@ -71,6 +72,7 @@ class Prior:
     given: Mapping[str, Any]
     observed: tuple[str, ...]
     latents: Mapping[str, tuple[int, ...]]
+    hidden: tuple[str, ...] = ()
 
     def fixed(self, *args: Any, **kwargs: Any) -> None:
         """The model with what is given as data."""
@@ -89,7 +91,7 @@ class Prior:
         blocks = ((), *(likelihood.together if together is None else together))
 
         def model() -> None:
-            with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
+            with handlers.block(hide=[*self.observed, *self.hidden]), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = {n: s["value"] for n, s in trace.items() if n in self.latents}
             for sites in blocks:
