@@ -84,6 +84,8 @@ class Term:
 
     def coefficient(self) -> Any:
         """All coefficients multiplied into one array."""
+        if len(self.coefficients) == 1 and is_known(self.coefficients[0]) and self.coefficients[0].dtype == np.float64:
+            return self.coefficients[0]
         ones: Any = np.ones((1,) * (self.rank + len(self.hidden)))
         for c in self.coefficients:
             ones = ones * c
