@@ -61,7 +61,7 @@ class Line:
         """The axis of rows of an operand that is the only one to have rows."""
         k = self.kinds[of]
         if not isinstance(k, int) or any(x != EQUAL for j, x in enumerate(self.kinds) if j != of):
-            raise self.refused()
+            raise _refused(self)
         return k
 
     def full(self, axis: int, name: str) -> bool:
@@ -71,11 +71,12 @@ class Line:
         del a[axis], b[axis]
         return full and a == b
 
-    def refused(self) -> Unrelated:
-        """What to raise where nothing is proved."""
-        if all(k == EQUAL for k in self.kinds):
-            return Unrelated(f"`{self.primitive}`, which counts the rows")
-        return Unrelated(f"`{self.primitive}` of numbers from different rows")
+
+def _refused(line: Line) -> Unrelated:
+    """What to raise where nothing is proved."""
+    if all(k == EQUAL for k in line.kinds):
+        return Unrelated(f"`{line.primitive}`, which counts the rows")
+    return Unrelated(f"`{line.primitive}` of numbers from different rows")
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -92,7 +93,7 @@ def _same(a: Any, b: Any) -> bool:
 def anything(line: Line) -> Kind:
     """A function of equal numbers is equal."""
     if not line.equal:
-        raise line.refused()
+        raise _refused(line)
     return EQUAL
 
 
@@ -101,7 +102,7 @@ def _elementwise(line: Line) -> Kind:
         return EQUAL
     axes = {k for k in line.kinds if isinstance(k, int)}
     if len(axes) != 1 or SUM in line.kinds or not line.same(*line.whole):
-        raise line.refused()
+        raise _refused(line)
     return axes.pop()
 
 
@@ -151,27 +152,27 @@ _LINEAR_MOVES = frozenset({"broadcast_in_dim", "reshape", "squeeze", "expand_dim
 def _broadcast(line: Line) -> Kind:
     dims = line.whole["broadcast_dimensions"]
     if not line.same("broadcast_dimensions"):
-        raise line.refused()
+        raise _refused(line)
     if line.kinds[0] != EQUAL or line.equal:
         return _moved(lambda line, k: int(dims[k]))(line)
     longer = [d for d, (a, b) in enumerate(zip(line.result, line.part_result, strict=True)) if a != b]
     if len(longer) != 1:
-        raise line.refused()
+        raise _refused(line)
     (axis,) = longer
     if axis in dims and line.shapes[0][list(dims).index(axis)] != 1:
-        raise line.refused()
+        raise _refused(line)
     return axis
 
 
 def _reshaped(line: Line, k: int) -> int:
     before = math.prod(line.shapes[0][:k])
     if line.whole["dimensions"] is not None or line.part["dimensions"] is not None:
-        raise line.refused()
+        raise _refused(line)
     for d, (a, b) in enumerate(zip(line.result, line.part_result, strict=True)):
         # rows in one piece, in C order: behind axes of size 1, or the axis as it was
         if math.prod(line.result[:d]) == before and a != b and (before == 1 or a == line.shapes[0][k]):
             return d
-    raise line.refused()
+    raise _refused(line)
 
 
 def _kept(names: str) -> Callable[[Line, int], int]:
@@ -179,7 +180,7 @@ def _kept(names: str) -> Callable[[Line, int], int]:
     def rule(line: Line, k: int) -> int:
         along = line.whole[names]
         if not line.same(*line.whole) or k in (along if isinstance(along, tuple) else (along,)):
-            raise line.refused()
+            raise _refused(line)
         return k
     return rule
 
@@ -189,14 +190,14 @@ def _without(name: str) -> Callable[[Line, int], int]:
     def rule(line: Line, k: int) -> int:
         axes = line.whole[name]
         if k in axes or not line.same(name):
-            raise line.refused()
+            raise _refused(line)
         return k - sum(bool(a < k) for a in axes)
     return rule
 
 
 def _permuted(line: Line, k: int) -> int:
     if not line.same("permutation"):
-        raise line.refused()
+        raise _refused(line)
     return int(list(line.whole["permutation"]).index(k))
 
 
@@ -211,13 +212,13 @@ def _sliced(line: Line, k: int) -> int:
     strides = line.whole["strides"]
     if line.whole["start_indices"][k] or not line.full(k, "limit_indices") or not line.same(
             "start_indices", "strides") or (strides and strides[k] != 1):
-        raise line.refused()
+        raise _refused(line)
     return k
 
 
 def _sliced_at(line: Line, k: int) -> int:
     if not line.full(k, "slice_sizes"):
-        raise line.refused()
+        raise _refused(line)
     return k
 
 
@@ -226,13 +227,13 @@ def _concatenated(line: Line) -> Kind:
         return EQUAL
     axes = set(line.kinds)
     if len(axes) != 1 or not line.same("dimension") or line.whole["dimension"] in axes or SUM in axes:
-        raise line.refused()
+        raise _refused(line)
     return axes.pop()
 
 
 def _padded(line: Line, k: int) -> int:
     if any(line.whole["padding_config"][k]) or not line.same("padding_config"):
-        raise line.refused()
+        raise _refused(line)
     return k
 
 
@@ -249,7 +250,7 @@ def _gather(line: Line) -> Kind:
     if line.equal:
         return EQUAL
     if not line.same("dimension_numbers", "mode", "fill_value"):
-        raise line.refused()
+        raise _refused(line)
     d, (x, at) = line.whole["dimension_numbers"], line.kinds
     batched = tuple(getattr(d, "operand_batching_dims", ()))
     beside = tuple(getattr(d, "start_indices_batching_dims", ()))
@@ -261,14 +262,14 @@ def _gather(line: Line) -> Kind:
         own = [a for a in range(len(line.shapes[0])) if a not in (*d.collapsed_slice_dims, *batched)]
         if x in own:
             return int(d.offset_dims[own.index(x)])
-    raise line.refused()
+    raise _refused(line)
 
 
 def _dot(line: Line) -> Kind:
     if line.equal:
         return EQUAL
     if not line.same("dimension_numbers"):
-        raise line.refused()
+        raise _refused(line)
     if SUM in line.kinds:
         return _bilinear(line)
     (summed, paired) = line.whole["dimension_numbers"]
@@ -285,7 +286,7 @@ def _dot(line: Line) -> Kind:
         return first + one[1]
     if one is None and two is not None and two[0] == "free":
         return first + len(line.shapes[0]) - len(summed[0]) - first + two[1]
-    raise line.refused()
+    raise _refused(line)
 
 
 def _matrices(line: Line) -> Kind:
@@ -295,7 +296,7 @@ def _matrices(line: Line) -> Kind:
     axes = set(line.kinds)
     k = axes.pop()
     if axes or not isinstance(k, int) or not line.same(*line.whole) or k >= len(line.result) - 2:
-        raise line.refused()
+        raise _refused(line)
     return k
 
 
