@@ -183,16 +183,7 @@ class MarginalModel:
         keys = jax.random.split(rng_key, int(np.prod(shape)))
         flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
 
-        params = execution.params(args, kwargs)
-
-        def one(pair: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
-            drawn = execution.draw(pair[0], {**params, **pair[1]}, args, kwargs)
-            return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
-
-        size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
-        chunk = None if any(e.alone for e in execution.chosen.eliminations) else \
-            int(np.clip(2**22 // max(size, 1), 1, 256))
-        out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
+        out = execution.many_draws(keys, flat, execution.params(args, kwargs), args, kwargs)
         gone = {n: execution.program.sites[n] for n in execution.plan.collapsed}
         return {n: jnp.reshape(out[n], shape + s.shape) if n in out
                 else jnp.zeros(shape + s.shape, s.dtype) for n, s in gone.items()}
