@@ -165,11 +165,15 @@ class Execution:
 
             def many(keys: Any, kept: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
                 if 1 < chunk == len(keys):
-                    return jax.vmap(one, (0, 0, None))(keys, kept, params)
-                return jax.lax.map(lambda x: one(*x, params), (keys, kept), batch_size=chunk if chunk > 1 else None)
+                    together: dict[str, Any] = jax.vmap(one, (0, 0, None))(keys, kept, params)
+                    return together
+                drawn: dict[str, Any] = jax.lax.map(lambda x: one(x[0], x[1], params), (keys, kept),
+                                                    batch_size=chunk if chunk > 1 else None)
+                return drawn
 
             self.compiled[chunk] = jax.jit(many)
-        return self.compiled[chunk](keys, dict(kept), dict(params))
+        out: dict[str, Any] = self.compiled[chunk](keys, dict(kept), dict(params))
+        return out
 
     def _at_a_time(self, kept: bool) -> int:
         """How many draws: where something is kept, or drawn before, each may need matrices of its own."""
