@@ -84,8 +84,9 @@ class Term:
 
     def coefficient(self) -> Any:
         """All coefficients multiplied into one array."""
-        if len(self.coefficients) == 1 and is_known(self.coefficients[0]) and self.coefficients[0].dtype == np.float64:
-            return self.coefficients[0]
+        only = self.coefficients[0] if len(self.coefficients) == 1 else None
+        if isinstance(only, np.ndarray) and only.dtype == np.float64 and only.ndim == self.rank + len(self.hidden):
+            return only
         ones: Any = np.ones((1,) * (self.rank + len(self.hidden)))
         for c in self.coefficients:
             ones = ones * c
