@@ -23,6 +23,7 @@ from numpyro.infer.util import compute_log_probs, log_density
 from numpyro.primitives import Messenger
 
 from conjugate_ppl import _compat
+from conjugate_ppl.additive.shards import refuse_other_processes
 from conjugate_ppl.collapse import as_collapsed
 from conjugate_ppl.errors import InternalError, ModelError
 from conjugate_ppl.given import check_key
@@ -83,6 +84,7 @@ def check(model: Callable[..., Any] | MarginalModel, rng_key: Any, *args: Any,
     check_key(rng_key)
     if num_points < 1:
         raise ModelError(f"num_points={num_points} checks nothing. Give 1 or more.")
+    refuse_other_processes("check", args, kwargs)
     collapsed = as_collapsed(model)
     execution = collapsed.execution(args, kwargs)
     found = _measure(collapsed, execution, rng_key, num_points, args, kwargs)
@@ -122,9 +124,12 @@ def _culprit(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
 
 def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_points: int,
              args: Any, kwargs: Any) -> Certificate:
+    # the model as its user wrote it, also where the execution is of sums
+    model = execution.model if collapsed.reparam else collapsed.model
+
     def at(key: Any) -> tuple[Any, ...]:
         key_kept, key_one, key_two = jax.random.split(key, 3)
-        kept = _kept_values(execution.model, execution, key_kept, args, kwargs)
+        kept = _kept_values(model, execution, key_kept, args, kwargs)
         marginal = log_density(_OneNoise(collapsed), args, kwargs, kept)[0]
 
         def draw(key: Any) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
 
         def compare(numbered: tuple[Any, dict[str, Any]]) -> tuple[Any, ...]:
             _, z = numbered  # `map` wants an array, also where nothing is collapsed
-            factors, _ = compute_log_probs(_OneNoise(execution.model), args, kwargs, {**kept, **z},
+            factors, _ = compute_log_probs(_OneNoise(model), args, kwargs, {**kept, **z},
                                            sum_log_prob=False)
             total = sum(map(jnp.sum, factors.values()), start=0.0)
             size = sum((jnp.sum(jnp.abs(f)) for f in factors.values()), start=0.0)

@@ -8,6 +8,7 @@ from typing import Any
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.fit import first_part
 from conjugate_ppl.additive.posterior import Posterior
+from conjugate_ppl.additive.shards import refuse_other_processes
 from conjugate_ppl.additive.stream import streamed
 from conjugate_ppl.errors import PlanError
 from conjugate_ppl.given import needed
@@ -25,6 +26,9 @@ def collapse(model: Model, *, keep: Collection[str] = (), only: Collection[str] 
 
     The result is a NumPyro model of the remaining latents, for anything that takes one. Its density
     is the exact marginal density of `model`.
+
+    Arguments of the model may be arrays whose rows are spread over the devices of a mesh, in one process or in several
+    (which then all call the same functions in the same order). Rows are added up where they lie.
 
     Args:
         model: a NumPyro model, of any arguments.
@@ -107,6 +111,7 @@ class CollapsedModel(MarginalModel):
             ModelError: if the model has no observed site.
             DataError: if a value is none, or has the wrong shape.
         """
+        refuse_other_processes("posterior", args, kwargs)
         execution = self.execution(args, kwargs)
         if execution.plan.kept and kept is None:
             plan = execution.plan
@@ -125,7 +130,8 @@ class CollapsedModel(MarginalModel):
         Of every batch the rows are added up to the numbers that the likelihood depends on, and let go. That
         is possible where those are a fixed number: the log density is a sum of products of latents, their
         powers, logarithms and so on, with the data as coefficients. Latents must have the same shape in every
-        batch.
+        batch. Deterministic sites that are computed from the data are left out. For batches of the same shapes
+        and types the model is run once, as `jax.jit` would, if it can be.
 
         Args:
             batches: the model's arguments, batch by batch: a tuple of positional ones, a dictionary of

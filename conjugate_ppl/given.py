@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.util import is_prng_key
 
+from conjugate_ppl.additive.exchange import digest_of, is_spread
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.planning.execute import Execution
 
@@ -84,8 +85,9 @@ def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if isinstance(leaf, jax.core.Tracer):
             return None
         if isinstance(leaf, (np.ndarray, jax.Array, np.generic)):
-            if not isinstance(leaf, (np.ndarray, np.generic)) and not leaf.is_fully_addressable:
-                return None
+            if is_spread(leaf):
+                parts.append((leaf.shape, str(leaf.dtype), digest_of(leaf)))
+                continue
             if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
                 leaf = jax.random.key_data(leaf)  # type: ignore[arg-type]
             array = np.ascontiguousarray(leaf)

@@ -9,6 +9,7 @@ each step as a function of what is carried before it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -180,6 +181,13 @@ class Graph:
             for number in equation.outputs:
                 self._producer[number] = equation
             self._index(equation.body)
+
+    def with_constants(self, values: Mapping[int, Any]) -> Graph:
+        """The same equations with other values of some constants."""
+        out = copy.copy(self)
+        out.__dict__.pop("traced", None)
+        out.constants = {**self.constants, **values}
+        return out
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import numbers
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpyro
 from numpyro.infer.util import log_density
 
 from conjugate_ppl import _compat
+from conjugate_ppl.additive.exchange import is_spread, spans_processes
+from conjugate_ppl.additive.shards import of_shards
 from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.given import (
     batch_shape,
@@ -73,11 +76,14 @@ class MarginalModel:
         concrete = key is not None or not has_tracer(args, kwargs)
         # JAX takes an array of NumPy that was changed in place for the one that it has seen before
         args, kwargs = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, (args, kwargs))
-        out = prepare(self.model, args, kwargs, self.keep, self.only, self.require, concrete)
+        model = self.model
+        if any(map(is_spread, jax.tree.leaves((args, kwargs)))):
+            model, args, kwargs = _added_up(model, args, kwargs)
+        out = prepare(model, args, kwargs, self.keep, self.only, self.require, concrete)
         sites = to_noncentre(out.program, out.chosen) if self.reparam else {}
         if sites:
             keep, only = ([n + NOISE if n in sites else n for n in names or ()] for names in (self.keep, self.only))
-            out = prepare(noncentred(self.model, sites), args, kwargs, keep,
+            out = prepare(noncentred(model, sites), args, kwargs, keep,
                           None if self.only is None else only, self.require, concrete)
         found = frozenset(out.plan.collapsed)
         if not out.concrete and self._expected is not None and found != self._expected:
@@ -177,16 +183,7 @@ class MarginalModel:
         keys = jax.random.split(rng_key, int(np.prod(shape)))
         flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
 
-        params = execution.params(args, kwargs)
-
-        def one(pair: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
-            drawn = execution.draw(pair[0], {**params, **pair[1]}, args, kwargs)
-            return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
-
-        size = sum(execution.program.sites[n].size for n in execution.plan.collapsed)
-        chunk = None if any(e.alone for e in execution.chosen.eliminations) else \
-            int(np.clip(2**22 // max(size, 1), 1, 256))
-        out = jax.jit(lambda x: jax.lax.map(one, x, batch_size=chunk))((keys, flat))
+        out = execution.many_draws(keys, flat, execution.params(args, kwargs), args, kwargs)
         program = execution.program
         own = {n: shape + program.shape(n) for n in execution.plan.collapsed}
         return {n: jnp.reshape(out[n], s) if n in out else jnp.zeros(s, program.sites[n].dtype) for n, s in own.items()}
@@ -276,3 +273,17 @@ class MarginalModel:
             raise PlanError(f"The prior of {sites} is improper (flat), so that the evidence is "
                             "defined only up to a constant. Give it a proper prior.")
         return log_density(self, args, dict(kwargs), {})[0]
+
+
+def _added_up(model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+              ) -> tuple[Model, tuple[Any, ...], Mapping[str, Any]]:
+    """A model of data that are spread over devices with its rows added up where they lie; or the data read here."""
+    try:
+        return of_shards(model, args, kwargs), args, kwargs
+    except PlanError as problem:
+        if any(map(spans_processes, jax.tree.leaves((args, kwargs)))):
+            raise
+        warnings.warn(f"The data are spread over devices, and for the analysis they are read in one place: {problem}",
+                      stacklevel=4)
+        args, kwargs = jax.tree.map(lambda x: np.asarray(x) if is_spread(x) else x, (args, kwargs))
+        return model, args, kwargs

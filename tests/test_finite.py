@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import pytest
-from jax.scipy.special import logsumexp
 from generated.numpy_jaxpr import evaluated
+from jax.scipy.special import logsumexp
 from models import CASES, finite
 from numpyro.distributions import constraints
 from numpyro.handlers import seed, substitute, trace

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
+import socket
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import jax
@@ -95,26 +94,33 @@ def other_site(y):
     sample("y" if len(y) == BATCH else "z", dist.Normal(m, 1.0), obs=y)
 
 
+TESTS = Path(__file__).parent
+
+
+def python(*arguments, devices):
+    """A Python process of its own, which sees so many devices."""
+    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={
+        **os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])})
+
+
+def outputs(*processes):
+    """What they print, if nothing goes wrong."""
+    out = [p.communicate(timeout=300) for p in processes]
+    assert not any(p.returncode for p in processes), "\n".join(error for _, error in out)
+    return [text for text, _ in out]
+
+
 def test_data_spread_over_devices():
-    """Arrays sharded over a mesh of eight devices give the posterior of the same arrays on one."""
-    script = textwrap.dedent("""
-        import jax, jax.numpy as jnp, numpy as np
-        jax.config.update("jax_enable_x64", True)
-        from jax.sharding import Mesh, NamedSharding, PartitionSpec
-        import conjugate_ppl as cj
-        from numpyro.infer.util import log_density
-        from test_stream import COUNT, GROUP, N, rates
-        mesh = Mesh(np.array(jax.devices()), ("rows",))
-        spread = [jax.device_put(a[:56], NamedSharding(mesh, PartitionSpec("rows"))) for a in (COUNT, GROUP)]
-        assert len(spread[0].sharding.device_set) == 8
-        collapsed, kept = cj.collapse(rates), {"shape": jnp.asarray(1.3)}
-        for args in (spread, (COUNT[:56], GROUP[:56])):
-            draws = collapsed.recover(jax.random.key(0), {"shape": jnp.ones(3)}, *args)["rate"]
-            print(float(log_density(collapsed, args, {}, kept)[0]), float(draws.sum()))
-    """)
-    tests = Path(__file__).parent
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={
-        **os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}).stdout
-    spread, one = np.array(re.findall(r"-?\d+\.\d+", out), float).reshape(2, 2)
-    np.testing.assert_allclose(spread, one, rtol=1e-10)
+    """Arrays sharded over a mesh of eight devices give the posterior of the same arrays on one, and so do chains of
+    which every device runs one."""
+    outputs(python(str(TESTS / "eight_devices.py"), devices=8))
+
+
+def test_data_spread_over_processes():
+    """Each of two processes has half of the rows, and both have the same posterior, that of all rows."""
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        port = str(s.getsockname()[1])
+    one, two = outputs(*(python(str(TESTS / "two_processes.py"), port, str(k), devices=2) for k in range(2)))
+    assert one.splitlines()[-1] == two.splitlines()[-1]

@@ -126,15 +126,35 @@ class Polynomial:
         moved = other.about(self.origins)
         return Polynomial(self.origins, _merged([*_pieces(self), *_pieces(moved)]))
 
+    def joined(self, other: Polynomial) -> Polynomial:
+        """The same sum as `self + other`, with a good origin also for elements that only the other is about."""
+        origins = {}
+        for name in self.origins.keys() | other.origins.keys():
+            a, b = (p.origins.get(name) for p in (self, other))
+            own = np.zeros_like(b) if a is None else a
+            origins[name] = np.where(self.touched(name, len(own)), own, 0.0 if b is None else b)
+        return self.about(origins) + other.about(origins)
+
+    def touched(self, site: str, size: int) -> np.ndarray:
+        """Which elements of a site it is about, themselves."""
+        found = np.zeros(size, bool)
+        for signature, (positions, _) in self.groups.items():
+            for k, (key, _) in enumerate(signature):
+                if key == ("latent", site):
+                    found[positions[:, k]] = True
+        return found
+
     def scaled(self, factor: float) -> Polynomial:
         """The sum times a number."""
         return Polynomial(self.origins, {s: (p, factor * c) for s, (p, c) in self.groups.items()})
 
     def about(self, origins: Mapping[str, np.ndarray]) -> Polynomial:
         """The same sum with other origins."""
-        steps = {n: origins[n] - own for n, own in self.origins.items() if (origins[n] != own).any()}
+        steps = {n: np.asarray(origins.get(n, 0.0) - self.origins.get(n, 0.0))
+                 for n in origins.keys() | self.origins.keys()}
+        steps = {n: step for n, step in steps.items() if step.any()}
         if not steps:
-            return self
+            return Polynomial(origins, self.groups)
         return Polynomial(origins, _merged(itertools.chain.from_iterable(
             _moved(piece, steps) for piece in _pieces(self))))
 

@@ -64,6 +64,7 @@ class Prior:
         observed: the sites that are data.
         latents: shape of each latent, of its coordinates where it lies on a subspace.
         turns: what makes the values of those of their coordinates.
+        hidden: other sites that belong to the data.
     """
 
     model: Callable[..., Any]
@@ -73,6 +74,7 @@ class Prior:
     observed: tuple[str, ...]
     latents: Mapping[str, tuple[int, ...]]
     turns: Mapping[str, Any]
+    hidden: tuple[str, ...] = ()
 
     def inside(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The latents among some values, as the likelihood has them."""
@@ -95,7 +97,7 @@ class Prior:
         blocks = ((), *(likelihood.together if together is None else together))
 
         def model() -> None:
-            with handlers.block(hide=list(self.observed)), handlers.trace() as trace:
+            with handlers.block(hide=[*self.observed, *self.hidden]), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = self.inside({n: s["value"] for n, s in trace.items()})
             # what is hidden within a loop has no value here, and then its statement is hidden too

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
+from conjugate_ppl.additive.template import Template, template
 from conjugate_ppl.elimination.joint import least_squares
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import DataError, ModelError, PlanError
@@ -22,33 +25,92 @@ from conjugate_ppl.planning.statistics import as_written
 from conjugate_ppl.planning.validate import check_finite, check_observed
 from conjugate_ppl.program import Program, trace_program
 
-__all__ = ["streamed"]
+__all__ = ["batch_added", "streamed"]
 
 
 def streamed(model: Callable[..., Any], batches: Iterable[Any]) -> Callable[[], None]:
     """Prior times the likelihood of all batches, as a model without arguments."""
     prior: Prior | None = None
     total: Polynomial | None = None
+    written = _Written(model)
     for batch in batches:
         args, kwargs = _arguments(batch)
-        if prior is None or total is None:
-            program = trace_program(model, args, kwargs)
-            prior = Prior(model, args, kwargs, {}, _observed(program),
-                          {n: program.sites[n].shape for n in program.latents}, program.turns)
-            _likelihood(program, prior.observed, {})  # what cannot be added up is found here
-            total = _likelihood(program, prior.observed, _origins(program, prior.observed))
-        else:
-            program = prior.check_same(args, kwargs)
-            found = _observed(program)
-            if found != prior.observed:
-                before = prior.observed
-                raise ModelError(f"With this batch the observed sites are {found}, and with the first {before}. "
-                                 "Give every batch the same arguments.")
-            total = total + _likelihood(program, prior.observed, total.origins)
+        program, pattern = written.program(args, kwargs)
+        observed = _observed(program)
+        if prior is None:
+            prior = Prior(model, args, kwargs, {}, observed, {n: program.sites[n].shape for n in program.latents},
+                          program.turns, _of_rows(pattern))
+        elif observed != prior.observed:
+            before = prior.observed
+            raise ModelError(f"With this batch the observed sites are {observed}, and with the first {before}. "
+                             "Give every batch the same arguments.")
+        if pattern is None or pattern is not written.agreed:
+            prior.check_same(args, kwargs)
+            written.agreed = pattern if pattern is not None and not _moving(pattern) else None
+        total = batch_added(total, program, observed)
     if prior is None or total is None:
         raise DataError("The stream has no batch, so that there is no model either. Likely the iterator was "
                         "used before: make a new one.")
     return prior.with_likelihood(total)
+
+
+def batch_added(total: Polynomial | None, program: Program, observed: tuple[str, ...]) -> Polynomial:
+    """What was added up so far and one batch more."""
+    before = {} if total is None else {n: x for n, x in total.origins.items() if x.any()}
+    found = _likelihood(program, observed, before)  # what cannot be added up is found here
+    if total is None or any((found.touched(n, program.sites[n].size) & ~total.touched(n, program.sites[n].size)).any()
+                            for n in program.latents if program.sites[n].support == "real"):
+        # elements that no batch before was about are measured from where this one says they are
+        own = _origins(program, observed)
+        if total is None:
+            return _likelihood(program, observed, own) if own else found
+        for name, point in own.items():
+            seen = total.touched(name, len(point))
+            own[name] = np.where(seen, total.origins.get(name, 0.0), point)
+        found = _likelihood(program, observed, {**before, **{n: x for n, x in own.items() if x.any()}})
+    return total.joined(found)
+
+
+class _Written:
+    """A model's equations for batches of the same shapes, written once where the model allows it.
+
+    `agreed` is a pattern whose prior does not depend on the batch and has been compared with the first one's.
+    """
+
+    def __init__(self, model: Callable[..., Any]) -> None:
+        self._model = model
+        self._known: dict[Any, Template | None] = {}
+        self.agreed: Template | None = None
+
+    def program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, Template | None]:
+        """The program of a batch, and the pattern that it is filled into."""
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        arrays = {k: x for k, x in enumerate(leaves) if isinstance(x, (np.ndarray, jax.Array)) and np.ndim(x)}
+        rest = [x for k, x in enumerate(leaves) if k not in arrays]
+        if any(isinstance(x, jax.core.Tracer) for x in leaves) or not all(
+                isinstance(x, (bool, int, float, str, bytes)) for x in rest):
+            return trace_program(self._model, args, kwargs), None
+        key = (tree, tuple(map(repr, rest)), tuple((k, x.shape, str(x.dtype)) for k, x in arrays.items()))
+        if key not in self._known:
+            shapes = {k: jax.ShapeDtypeStruct(x.shape, jnp.result_type(x)) for k, x in arrays.items()}
+            try:
+                self._known[key] = template(self._model, tree, leaves, shapes)
+            except Exception:  # it looks at the numbers; errors of its own come again below
+                self._known[key] = None
+        pattern = self._known[key]
+        return (trace_program(self._model, args, kwargs) if pattern is None else pattern.filled(arrays)), pattern
+
+
+def _moving(pattern: Template) -> bool:
+    """Whether something of the prior is computed from the batch."""
+    return any(pattern.depends([s.factor, *s.parameters.values(), *s.support_numbers])
+               for s in pattern.program.sites.values() if s.latent)
+
+
+def _of_rows(pattern: Template | None) -> tuple[str, ...]:
+    """The deterministic sites that are computed from the batch, so that there is none of all rows."""
+    return () if pattern is None else tuple(
+        n for n, number in pattern.program.deterministics.items() if pattern.depends([number]))
 
 
 def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -84,6 +84,9 @@ class Term:
 
     def coefficient(self) -> Any:
         """All coefficients multiplied into one array."""
+        only = self.coefficients[0] if len(self.coefficients) == 1 else None
+        if isinstance(only, np.ndarray) and only.dtype == np.float64 and only.ndim == self.rank + len(self.hidden):
+            return only
         ones: Any = np.ones((1,) * (self.rank + len(self.hidden)))
         for c in self.coefficients:
             ones = ones * c

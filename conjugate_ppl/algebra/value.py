@@ -108,7 +108,8 @@ def _ranges(term: Term) -> tuple[Any, ...]:
 
 
 def _is_zero(term: Term) -> bool:
-    return any(is_known(c) and not np.any(c) for c in term.coefficients)
+    # a look at one element is often enough, and the rest may be millions
+    return any(is_known(c) and not (np.size(c) and c.item(0)) and not np.any(c) for c in term.coefficients)
 
 
 def _stacked(terms: Sequence[Term]) -> list[Term]:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import networkx as nx
+import numpy as np
 import numpyro
 from numpyro import handlers
 from numpyro.infer import init_to_feasible
@@ -32,6 +33,7 @@ from conjugate_ppl.program import Program, trace_program
 __all__ = ["Execution", "prepare"]
 
 _FORWARD_ONLY = frozenset({"while", "pure_callback", "io_callback"})  # no derivative in reverse mode
+_NUMBERS = 1 << 22  # drawn at a time
 _LARGEST_BLOCK = 50  # numbers whose mass matrix is dense by default
 
 
@@ -47,6 +49,7 @@ class Execution:
         replaced: other sites whose density is accounted for by the marginal.
         drawn: collapsed sites that the prior of a kept latent depends on, directly or through others.
         concrete: whether the arguments are known, not traced.
+        compiled: functions for many draws, by how many there are at a time.
     """
 
     model: Callable[..., Any]
@@ -57,6 +60,7 @@ class Execution:
     replaced: frozenset[str]
     drawn: frozenset[str]
     concrete: bool
+    compiled: dict[int, Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -150,6 +154,37 @@ class Execution:
             trace = self._forward(keys[-1], {**kept, **out}, args, kwargs)
             out.update({n: trace[n]["value"] for n in self.chosen.forward})
         return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in out.items()}
+
+    def many_draws(self, keys: Any, kept: Mapping[str, Any], params: Mapping[str, Any], args: Any, kwargs: Any
+                   ) -> dict[str, Any]:
+        """A draw for each of `keys`, with the values of the kept sites that go with it; sites without elements are
+        left out. Compiled once for any keys and values; so many at a time as bounded memory allows."""
+        chunk = min(self._at_a_time(bool(kept)), max(len(keys), 1))
+        if chunk not in self.compiled:
+            def one(key: Any, kept: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+                drawn = self.draw(key, {**params, **kept}, args, kwargs)
+                return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
+
+            def many(keys: Any, kept: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+                if 1 < chunk == len(keys):
+                    together: dict[str, Any] = jax.vmap(one, (0, 0, None))(keys, kept, params)
+                    return together
+                drawn: dict[str, Any] = jax.lax.map(lambda x: one(x[0], x[1], params), (keys, kept),
+                                                    batch_size=chunk if chunk > 1 else None)
+                return drawn
+
+            self.compiled[chunk] = jax.jit(many)
+        out: dict[str, Any] = self.compiled[chunk](keys, dict(kept), dict(params))
+        return out
+
+    def _at_a_time(self, kept: bool) -> int:
+        """How many draws: where something is kept, or drawn before, each may need matrices of its own."""
+        if any(e.alone for e in self.chosen.eliminations):
+            return 1
+        size = max(1, sum(self.program.sites[n].size for n in self.plan.collapsed))
+        if not kept and len(self.chosen.eliminations) < 2:
+            return int(np.clip(_NUMBERS // size, 1, 1 << 16))
+        return int(np.clip(_NUMBERS // size, 1, max(256, min(_NUMBERS // size**2, 1 << 14))))
 
     def log_prob(self, sites: Mapping[str, Any], args: Any, kwargs: Any) -> Any:
         """Normalised log density of the collapsed sites given the kept ones."""

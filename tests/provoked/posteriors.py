@@ -10,6 +10,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro import sample
 from numpyro.distributions import constraints
+from spread import Device, Spread, taken_for_spread
 from test_input import KEY, conjugate, schools
 
 import conjugate_ppl as cj
@@ -237,3 +238,73 @@ def a_stream_of_logits():
 @raises(cj.PlanError, "none of the choices", "all")
 def no_such_reparametrisation(given):
     cj.collapse(schools, reparam=given)
+
+
+# -- data spread over devices -----------------------------------------------------------------------
+
+
+def spread_out(model, *arrays, elsewhere=False):
+    with taken_for_spread(elsewhere):
+        return cj.explain(model, *arrays)
+
+
+def one_mean(y, shift=0.0):
+    m = sample("m", dist.Normal(0.0, 1.0))
+    numpyro.deterministic("residual", y - m)
+    sample("y", dist.Normal(m + shift, 1.0), obs=y)
+
+
+@raises(cj.PlanError, "along 2 of its axes")
+def data_spread_in_tiles():
+    tiles = Spread(np.ones((4, 4)))
+    tiles.sharding.devices_indices_map = lambda shape: {
+        Device(k): (slice(2 * (k // 2), 2 * (k // 2) + 2), slice(2 * (k % 2), 2 * (k % 2) + 2)) for k in range(4)}
+    spread_out(one_mean, tiles, elsewhere=True)
+
+
+@raises(cj.PlanError, "each in its own way", (None, (3, 2, 1, 0)), ((0, 1, 2, 3), (0, 0, 1, 1)))
+def data_spread_in_different_ways(orders):
+    spread_out(one_mean, *(Spread(Y, order=o) for o in orders), elsewhere=True)
+
+
+@raises(cj.PlanError, "cannot be run on a part of the rows: .*Likely the number of rows",
+        lambda y: one_mean(y.reshape(2, 2)), lambda y: one_mean(y, jnp.zeros(4)))
+def data_spread_where_the_number_of_rows_is_given(model):
+    spread_out(model, Spread(Y, count=2), elsewhere=True)
+
+
+@raises(cj.PlanError, "cannot be run on the rows as unknown numbers")
+def data_spread_that_are_looked_at():
+    spread_out(lambda y: one_mean(y / max(y)) if y[0] > 0 else None, Spread(Y), elsewhere=True)
+
+
+@raises(cj.PlanError, r"`y` \(posteriors.py:\d+\) is not proved to be a sum over rows. In the way is the number of rows")
+def data_spread_of_one_mean():
+    spread_out(lambda y: one_mean(y - y.mean()), Spread(Y), elsewhere=True)
+
+
+@raises(cj.PlanError, "`m` .* In the way is its prior, which depends on the rows|`m` .* sum over rows")
+def data_spread_and_a_prior_of_them():
+    def model(y):
+        sample("y", dist.Normal(sample("m", dist.Normal(y.max(), 1.0)), 1.0), obs=y)
+
+    spread_out(model, Spread(Y), elsewhere=True)
+
+
+@raises(cj.PlanError, "deterministic site `residual` is computed from rows")
+def data_of_other_processes_shown():
+    spread_out(one_mean, Spread(Y), elsewhere=True)
+
+
+@raises(cj.PlanError, "`posterior` reads the data row by row")
+def data_of_other_processes_for_a_posterior():
+    with taken_for_spread(elsewhere=True):
+        cj.collapse(one_mean).posterior(Spread(Y))
+
+
+@raises(cj.DataError, "NaN")
+def data_spread_with_a_missing_one():
+    def model(y):
+        sample("y", dist.Normal(sample("m", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    spread_out(model, Spread(np.where(np.arange(4) == 3, np.nan, Y)), elsewhere=True)
