@@ -148,6 +148,9 @@ class Entries(Small):
     def filled(self, many: tuple[int, ...], dtype: Any) -> Entries:
         return self._map(lambda i, j, x: jnp.broadcast_to(jnp.asarray(x, dtype), many))
 
+    def spread(self, many: tuple[int, ...]) -> Entries:
+        return self._map(lambda i, j, x: x if isinstance(x, int) else jnp.broadcast_to(x, many))
+
     def entries(self) -> Entries:
         return self
 

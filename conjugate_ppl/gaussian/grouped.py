@@ -82,7 +82,9 @@ def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, 
     root = small(block.structure.width, lambda i, j: _known_numbers(values, parts.root[:, i, j]),
                  lambda: values.number(parts.root))
     scale = block.inner_scale(t, parts.scale)
-    return many, weight, root, scale, *_pattern_precision(root, weight, scale, many.shape)
+    # One number for every pattern: what derivatives say of a common one is then added up once, at the end.
+    each = jnp.broadcast_to(weight, many.shape), scale.spread(many.shape)
+    return many, weight, root, scale, *_pattern_precision(root, *each, many.shape)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
