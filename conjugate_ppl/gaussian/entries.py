@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -113,7 +114,7 @@ class Entries(Small):
             low[j][j] = jnp.sqrt(jnp.where(pivot > 0, pivot, jnp.nan))
             for i in range(j + 1, n):
                 rest = dot((m[i][j], *low[i][:j]), (1, *(-x for x in low[j][:j])))
-                low[i][j] = rest if _zero(rest) else rest / low[j][j]
+                low[i][j] = rest if _zero(rest) else rest * (1 / low[j][j])  # shared with the inverse
         return Entries(tuple(map(tuple, low)))
 
     def inverse_lower(self) -> Entries:
@@ -121,13 +122,16 @@ class Entries(Small):
         out: list[list[Any]] = [[0] * n for _ in range(n)]
         for j in range(n):
             out[j][j] = 1 / low[j][j]
+        for j in range(n):
             for i in range(j + 1, n):
                 rest = dot(low[i][j:i], [out[k][j] for k in range(j, i)])
-                out[i][j] = rest if _zero(rest) else -rest / low[i][i]
+                out[i][j] = rest if _zero(rest) else -rest * out[i][i]
         return Entries(tuple(map(tuple, out)))
 
     def log_diagonal(self) -> Any:
-        return sum(jnp.log(r[i]) for i, r in enumerate(self.rows))
+        # two at a time: roots of what is finite, their product is
+        roots = [r[i] for i, r in enumerate(self.rows)]
+        return sum(jnp.log(a * b) for a, b in itertools.zip_longest(roots[::2], roots[1::2], fillvalue=1))
 
     def times(self, vector: Sequence[Any]) -> list[Any]:
         return [dot(r, vector) for r in self.rows]

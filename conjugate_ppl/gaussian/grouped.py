@@ -31,7 +31,7 @@ from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["estimated", "grouped_shares", "of_patterns"]
+__all__ = ["added", "estimated", "grouped_shares", "of_patterns"]
 
 
 def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: Any, t: Any,
@@ -62,7 +62,7 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
         gap = [a - b for a, b in zip(shift, loading.apply(e), strict=True)]
         pairs = [(i, j) for i in range(width) for j in range(i + 1)]
         squares = [gap[i] * gap[j] + known_numbers(values, parts.scatter[:, i, j]) for i, j in pairs]
-        total = _added(many, dot([v.rows[i][j] for i, j in pairs],
+        total = added(many, dot([v.rows[i][j] for i, j in pairs],
                                  [x if i == j else 2 * x for x, (i, j) in zip(squares, pairs, strict=True)]))
         if isinstance(inside[0], Entries):
             left = dot(e, [a - 2 * b for a, b in zip(inside[0].times(e), inside[1], strict=True)])
@@ -81,7 +81,7 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
             block, values, root.scaled(jnp.sqrt(weight)), scale, parts.pattern, parts.estimate, moving,
             moved, lambda: (jnp.moveaxis(values.number(parts.loading), -1, 0), parts.pattern))
 
-    return Shares(rest, linear, _added(many, logdet), quadratic, components)
+    return Shares(rest, linear, added(many, logdet), quadratic, components)
 
 
 def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, omega: Any, t: Any
@@ -182,7 +182,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
     return Components(centre, slope, own[2], own[1])
 
 
-def _added(many: Any, numbers: Any) -> Any:
+def added(many: Any, numbers: Any) -> Any:
     """The sum over all components of numbers of the patterns."""
     if np.ndim(many) == 0:
         return jnp.sum(numbers) * many
