@@ -1,8 +1,10 @@
 """`Collapsed` inside NumPyro: chains, restarts, pickles, ArviZ, other samplers."""
 
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +108,26 @@ def test_a_program_is_compiled_quickly_and_after_many_calls_to_be_fast():
     double = _compat.compiled_once(lambda x: {"out": 2.0 * x["in"]})
     for k in range(35):
         assert double({"in": jnp.array([float(k)])})["out"] == 2.0 * k
+
+
+AGAIN = """
+import sys, jax, numpy as np
+jax.config.update("jax_compilation_cache_dir", sys.argv[2])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+sys.path.insert(0, sys.argv[1])
+from test_kernel import SIGMA, Y, cj, run, schools
+run(cj.Collapsed(schools), Y, SIGMA)
+"""
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    found = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", AGAIN, str(Path(__file__).parent), str(tmp_path)], check=True, timeout=300)
+        found.append({f.name for f in tmp_path.iterdir() if f.name.endswith("-cache")})
+    assert found[0]
+    assert found[1] == found[0]
 
 
 def test_draws_left_for_later():
