@@ -67,6 +67,7 @@ _CUSTOM = {"custom_jvp_call": ("call_jaxpr", "jvp_jaxpr_fun"),
            "custom_vjp_call_jaxpr": ("fun_jaxpr", "call_jaxpr")}
 
 
+SMALL = 512  # bytes of arrays that XLA's CPU runtime works on in one thread (`apart`)
 _MODELS = threading.RLock()
 
 
@@ -401,9 +402,10 @@ def apart(function: Callable[[Any], Any], state: Any, mark: Any) -> Any:
     """`function(state)`, of the same structure, run as a computation of its own.
 
     The CPU runtime of XLA hands operations between threads in every computation that touches an array of more
-    than 512 bytes, such as the one that collects draws; where operations are small that takes longer than they
+    than `SMALL` bytes, such as the one that collects draws; where operations are small that takes longer than they
     do. A loop's body is a computation; `mark`, an integer known only when the program runs, keeps the compiler from
-    unrolling a loop of one step.
+    unrolling a loop of one step. What `function` gives back as it got it, the compiler moves out of the loop
+    together with all that is made from it: a state is to be given back changed.
     """
     if jax.default_backend() != "cpu":
         return function(state)

@@ -240,7 +240,7 @@ class Collapsed(MCMCKernel):
         if not single:
             data = jnp.broadcast_to(data, (inner_key.shape[0],))
         state = CollapsedState({}, inner, key, data)
-        shapes = jax.eval_shape(lambda s: self._draw(s, draw_key, args, kwargs), state) \
+        shapes = jax.eval_shape(lambda z: self._draw(z, draw_key, args, kwargs), self._kept(inner)) \
             if self._recover else {}
         empty = {n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()}
         return state._replace(z={**self._kept(inner), **empty})
@@ -295,7 +295,12 @@ class Collapsed(MCMCKernel):
         new = CollapsedState(state.z, inner, inner.rng_key, data)
         drawn = {n: v for n, v in state.z.items() if n not in self._kept(inner)}
         if drawn:
-            drawn = _compat.apart(lambda z: self._draw(new, _next_key(inner.rng_key, _DRAW), args, kwargs), drawn, data)
+            def turn(s: Any) -> Any:
+                key, kept, _ = s
+                key = _next_key(key, _DRAW)
+                return key, jax.tree.map(jnp.zeros_like, kept), self._draw(kept, key, args, kwargs)
+
+            drawn = _compat.apart(turn, (inner.rng_key, self._kept(inner), drawn), data)[2]
         return new._replace(z={**self._kept(inner), **drawn})
 
     def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:
@@ -304,8 +309,8 @@ class Collapsed(MCMCKernel):
 
         return one(inner) if single else jax.vmap(one)(inner)
 
-    def _draw(self, state: CollapsedState, key: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-        """Exact draws of the collapsed sites, one for each chain."""
+    def _draw(self, z: dict[str, Any], key: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+        """Exact draws of the collapsed sites, one for each chain, given the kernel's (unconstrained) values."""
         execution = self._collapsed.execution(tuple(args), kwargs)
         constrain = (lambda z: {}) if self._exact else self._constrain(args, kwargs)
 
@@ -313,7 +318,6 @@ class Collapsed(MCMCKernel):
             kept = {n: v for n, v in constrain(z).items() if n in execution.program.inputs}
             return execution.draw(k, {**execution.params(args, kwargs), **kept}, args, kwargs)
 
-        z = self._kept(state.inner)
         return one(key, z) if is_prng_key(key) else jax.vmap(one)(key, z)
 
     def _constrain(self, args: Any, kwargs: Any) -> Callable[[Any], Any]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl import _compat
 from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.gaussian.stacked import Stacked
@@ -41,12 +42,18 @@ def of_array(matrices: Any) -> Small:
 
 
 def take(batch: Any, index: np.ndarray) -> Any:
-    """Matrices and vectors of batches, by number; vectors of all entries in one step."""
+    """Matrices and vectors of batches, by number.
+
+    Vectors of all entries in one step, which reads memory once; where each is small one by one, since all of
+    them together might not be (`_compat.apart`).
+    """
     leaves, structure = jax.tree.flatten(batch)
-    vectors = [k for k, x in enumerate(leaves) if jnp.ndim(x) == 1]
+    vectors = [k for k, x in enumerate(leaves)
+               if jnp.ndim(x) == 1 and len(index) * x.dtype.itemsize > _compat.SMALL]
     if vectors:
         taken = jnp.stack([leaves[k] for k in vectors], -1)[index]
         for place, k in enumerate(vectors):
             leaves[k] = taken[:, place]
-    leaves = [x[index] if jnp.ndim(x) > 1 and len(x) > 1 else x for x in leaves]
+    leaves = [x if k in vectors or jnp.ndim(x) == 0 or (jnp.ndim(x) > 1 and len(x) == 1) else x[index]
+              for k, x in enumerate(leaves)]
     return jax.tree.unflatten(structure, leaves)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.entries import Entries, dot
 from conjugate_ppl.gaussian.stacked import Stacked
@@ -85,10 +86,16 @@ class NarrowCoupling:
         return Entries(tuple(tuple(found[max(i, j), min(i, j)] for j in range(n)) for i in range(n))), sums[len(pairs):]
 
     def _in_blocks(self, each: Sequence[Any]) -> list[Any]:
-        """Numbers of all components added up in the blocks they belong to, all sums in one step."""
+        """Numbers of all components added up in the blocks they belong to.
+
+        All sums in one step; where each is small but all of them together are not, one by one (`_compat.apart`).
+        """
         there = [k for k, x in enumerate(each) if not isinstance(x, int)]
         if not there:
             return list(each)
+        size = each[there[0]].nbytes
+        if self.blocks == 1 and size <= _compat.SMALL < size * len(there):
+            return [x if isinstance(x, int) else jnp.sum(x, keepdims=True) for x in each]
         rows = jnp.stack([each[k] for k in there])
         if self.blocks == 1:
             sums = jnp.sum(rows, -1, keepdims=True)

@@ -10,12 +10,13 @@ regression the coefficients become its principal components, each solved alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
 from conjugate_ppl.gaussian.products import matmul
@@ -24,6 +25,7 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 __all__ = ["Rotated", "Rotation", "rotations"]
 
 _LARGEST = 600  # events of a site that is rotated
+_PIECES = 4  # of the parts of a mix
 _ZERO = 1e-12  # relative to the largest entries of row and column under one weight: rounding
 _WIDEST = 8  # elements of an event of a site that is rotated
 _EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
@@ -36,8 +38,8 @@ class Mix:
     """An orthogonal matrix Q of shape (events, events): as it is, or as `I - left right'`.
 
     The second form is a product of reflections, as many as directions that are not exchangeable. Where these
-    are few it is smaller; where not, its two parts still are, and computations with small arrays only are
-    the fast ones (`_compat.apart`).
+    are few it is smaller; where not, its two parts are, piece by piece, and computations with small arrays only
+    are the fast ones (`_compat.apart`).
     """
 
     matrix: np.ndarray | None
@@ -52,7 +54,18 @@ class Mix:
     def __matmul__(self, x: Any) -> Any:
         if self.matrix is not None:
             return _product(self.matrix, x)
-        return x - _product(self.left, _product(self.right.T, x))
+        out = x
+        for left, right in self._pieces(x.dtype.itemsize):
+            out = out - _product(left, _product(right.T, x))
+        return out
+
+    def _pieces(self, itemsize: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`left` and `right` by columns, in a few small arrays where that is possible."""
+        events, columns = self.left.shape
+        most = max(1, _compat.SMALL // (itemsize * events))
+        step = most if columns <= _PIECES * most else columns
+        for k in range(0, columns, step):
+            yield self.left[:, k:k + step], self.right[:, k:k + step]
 
 
 def _product(a: np.ndarray, x: Any) -> Any:
