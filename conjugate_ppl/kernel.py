@@ -364,7 +364,10 @@ class Collapsed(MCMCKernel):
             found = {n: s["value"] for n, s in trace.items() if s["type"] == "deterministic"}
             return {n: v for n, v in {**values, **found}.items() if n not in noise}
 
-        return finish
+        if not execution.concrete:
+            return finish
+        program = _compat.compiled_once(finish)
+        return lambda z: program(jax.tree.map(jnp.asarray, z))
 
     def get_constrain_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         return self.postprocess_fn(model_args, model_kwargs)
