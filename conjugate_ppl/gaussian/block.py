@@ -252,7 +252,8 @@ class GaussianBlock:
     @property
     def narrow(self) -> bool:
         """Whether the rest is written out number by number."""
-        return isinstance(self.parts, Between) and max(self.structure.width, self.structure.blocks.shape[1]) <= FEW
+        rest = self.structure.blocks.shape[1]
+        return isinstance(self.parts, Between) and 0 < rest and max(self.structure.width, rest) <= FEW
 
     def rest_entries(self, values: Values, t: Any) -> Entries:
         """T of a narrow rest."""
