@@ -253,7 +253,7 @@ class GaussianBlock:
     def narrow(self) -> bool:
         """Whether the rest is written out number by number."""
         rest = self.structure.blocks.shape[1]
-        return isinstance(self.parts, Between) and 0 < rest and max(self.structure.width, rest) <= FEW
+        return isinstance(self.parts, Between) and rest > 0 and max(self.structure.width, rest) <= FEW
 
     def rest_entries(self, values: Values, t: Any) -> Entries:
         """T of a narrow rest."""
