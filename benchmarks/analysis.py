@@ -4,7 +4,8 @@
 
 Prints seconds of the analysis, of analysis and compilation of a gradient (collapsed), and of compilation of
 the plain model's: as sites become more that all meet in one sum, and as rows and groups become more. Every
-line is a model that was not analysed before; the first of all is left out, as it loads the compiler.
+line is a model that was not analysed before; the first of all is left out, as it loads the compiler. What a whole run
+takes before it samples, in processes of their own, `startup.py` measures.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def rows_and_groups(rows: int, groups: int) -> tuple[Callable[..., None], tuple[
 
 def seconds(function: Callable[[], Any]) -> float:
     """Of one call."""
+    jax.clear_caches()  # nobody starts with what another compiled
     start = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - start

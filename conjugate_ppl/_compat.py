@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import sys
 import sysconfig
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from types import CellType, FrameType, MethodType, ModuleType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -33,10 +35,12 @@ __all__ = [
     "Loop",
     "body_of",
     "compiled_once",
+    "compiled_quickly",
     "conditioned_by_function",
     "constants_of",
     "eagerly",
     "evaluate_equation",
+    "holds_tracer",
     "is_concrete",
     "is_random_primitive",
     "is_scan",
@@ -84,14 +88,57 @@ def make_jaxpr(function: Callable[..., Any], *args: Any) -> Any:
     return jax.make_jaxpr(function)(*args)
 
 
+# Of a program that runs a few times, compiling is all that is felt. On a CPU it takes a third of the time without
+# optimisation; the older code generator, where there still is one, takes half of that.
+_QUICKLY: tuple[dict[str, Any], ...] = (
+    {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+    {"xla_backend_optimization_level": 0},
+)
+
+
+def compiled_quickly(function: Callable[..., Any], *args: Any) -> Any:
+    """`function` compiled for arguments like these, for few calls: in little time, not to be fast."""
+    lowered = jax.jit(function).lower(*args)
+    for options in _QUICKLY if jax.default_backend() == "cpu" else ():
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # an option that this version does not have
+            return lowered.compile(compiler_options=options)
+    return lowered.compile()
+
+
+def holds_tracer(thing: Any, known: Sequence[Any] = ()) -> bool:
+    """Whether a tracer is in an object: in its attributes, what its functions close over, and so on.
+
+    `known` are objects that need not be looked at.
+    """
+    seen, todo = {id(x) for x in known}, [thing]
+    while todo:
+        x = todo.pop()
+        if isinstance(x, jax.core.Tracer):
+            return True
+        if id(x) in seen or isinstance(x, (type, ModuleType, np.ndarray, jax.Array, str, bytes)):
+            continue
+        seen.add(id(x))
+        todo += gc.get_referents(x) if isinstance(x, (CellType, MethodType, functools.partial)) else ()
+        todo += [*x.values()] if isinstance(x, dict) else [*x] if isinstance(x, (list, tuple, set)) else []
+        todo += [*(getattr(x, "__closure__", None) or ()), *(getattr(x, "__defaults__", None) or ())]
+        todo += [*getattr(x, "__dict__", {}).values()]
+    return False
+
+
+_CALLS = 30  # of known values, from which on a program is compiled to be fast
+
+
 def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit(function)` for array arguments, compiled once for whoever calls it with known values.
 
     While a derivative is taken, JAX partially evaluates a jitted function even where all of its
-    arguments are known, and compiles the result anew; here the program compiled before is run.
+    arguments are known, and compiles the result anew; here the program compiled before is run. Who samples
+    does so in a program of his own, after a call or two, so that it is compiled quickly at first, and to be fast
+    if many calls follow.
     """
     jitted = jax.jit(function)
     programs: dict[Any, Any] = {}
+    calls: Counter[Any] = Counter()
 
     def call(*args: Any) -> Any:
         leaves, tree = jax.tree.flatten(args)
@@ -99,7 +146,10 @@ def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
         if traced or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             return jitted(*args)
         key = (tree, *((x.shape, x.dtype, x.sharding) for x in leaves))
-        if key not in programs:
+        calls[key] += 1
+        if calls[key] == 1:
+            programs[key] = compiled_quickly(function, *args)
+        elif calls[key] == _CALLS:
             programs[key] = jitted.lower(*args).compile()
         return programs[key](*args)
 

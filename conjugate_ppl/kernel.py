@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 from collections import namedtuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 from numpyro import handlers
 from numpyro.infer import NUTS
@@ -204,25 +206,41 @@ class Collapsed(MCMCKernel):
         self._fingerprint = fingerprint(model_args, kwargs)
         self._collapsed.expect(plan.collapsed)
         self._exact = bool(plan.collapsed) and not plan.kept
+        if not self._exact and self._is_hmc():
+            _check_discrete(execution)
+        if init_params is not None and isinstance(init_params, dict):
+            init_params = {n: v for n, v in init_params.items() if n not in plan.collapsed} or None
+
+        def start(key: Any, params: Any) -> CollapsedState:
+            return self._first(execution, key, num_warmup, params, tuple(model_args), kwargs)
+
+        given = jax.tree.leaves((rng_key, init_params, model_args, kwargs))
+        if execution.concrete and not execution.program.params and all(map(_compat.is_concrete, given)):
+            with contextlib.suppress(jax.errors.JAXTypeError):  # of a kernel that looks at numbers
+                # as one program: each of a hundred operations would be compiled alone
+                state: CollapsedState = _compat.compiled_quickly(start, rng_key, init_params)(rng_key, init_params)
+                known = (self._collapsed, model_args, kwargs)
+                if _is_start(state) and not _compat.holds_tracer(self._inner, known):
+                    return state
+        return start(rng_key, init_params)  # in which NumPyro says what is wrong, if anything is
+
+    def _first(self, execution: Execution, rng_key: Any, num_warmup: int, init_params: Any, args: Any,
+               kwargs: Any) -> CollapsedState:
+        """The state to begin with."""
         single = is_prng_key(rng_key)
         keys = jax.random.split(rng_key, 3) if single else jax.vmap(
             lambda k: jax.random.split(k, 3))(rng_key)
         key, inner_key, draw_key = (keys[i] if single else keys[:, i] for i in range(3))
         if self._exact:
-            inner = self._exact_state(inner_key, single, model_args, kwargs)
+            inner = self._exact_state(inner_key, single, args, kwargs)
         else:
-            if self._is_hmc():
-                _check_discrete(execution)
             self._inner = self._make_inner(execution)
-            if init_params is not None and isinstance(init_params, dict):
-                init_params = {n: v for n, v in init_params.items() if n not in plan.collapsed}
-                init_params = init_params or None
-            inner = self._inner.init(inner_key, num_warmup, init_params, tuple(model_args), kwargs)
+            inner = self._inner.init(inner_key, num_warmup, init_params, args, kwargs)
         data = jnp.asarray(_checksum(self._fingerprint), jnp.uint32)
         if not single:
             data = jnp.broadcast_to(data, (inner_key.shape[0],))
         state = CollapsedState({}, inner, key, data)
-        shapes = jax.eval_shape(lambda z: self._draw(z, draw_key, model_args, kwargs), self._kept(inner)) \
+        shapes = jax.eval_shape(lambda z: self._draw(z, draw_key, args, kwargs), self._kept(inner)) \
             if self._recover else {}
         empty = {n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()}
         return state._replace(z={**self._kept(inner), **empty})
@@ -346,7 +364,10 @@ class Collapsed(MCMCKernel):
             found = {n: s["value"] for n, s in trace.items() if s["type"] == "deterministic"}
             return {n: v for n, v in {**values, **found}.items() if n not in noise}
 
-        return finish
+        if not execution.concrete:
+            return finish
+        program = _compat.compiled_once(finish)
+        return lambda z: program(jax.tree.map(jnp.asarray, z))
 
     def get_constrain_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         return self.postprocess_fn(model_args, model_kwargs)
@@ -374,6 +395,13 @@ def _check_discrete(execution: Execution) -> None:
         source = decision.source or "line unknown"
         raise ModelError(f"The discrete latent `{name}` would have to be sampled, and no gradient moves it. It is not "
                          f"summed out: {decision.reason} ({source}). {advice}.")
+
+
+def _is_start(state: CollapsedState) -> bool:
+    """Whether a state, as far as it says so, has a finite density."""
+    energy = getattr(state.inner, "potential_energy", 0.0)
+    slopes = jax.tree.leaves(getattr(state.inner, "z_grad", ()))
+    return all(bool(np.isfinite(x).all()) for x in (energy, *slopes))
 
 
 def _check_names(option: str, blocks: Any, latents: Sequence[str]) -> None:

@@ -1,8 +1,10 @@
 """`Collapsed` inside NumPyro: chains, restarts, pickles, ArviZ, other samplers."""
 
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from numpyro.infer.autoguide import AutoLaplaceApproximation, AutoNormal
 from numpyro.infer.util import initialize_model, log_density
 
 import conjugate_ppl as cj
+from conjugate_ppl import _compat
 
 Y = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 SIGMA = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
@@ -73,6 +76,58 @@ def test_thinning_and_inner_kernels():
     assert shapes(run(kernel, Y, SIGMA)) == expected(1, 20)
     kernel = cj.Collapsed(schools, kernel=HMC, step_size=0.5, num_steps=3, adapt_step_size=False)
     assert shapes(run(kernel, Y, SIGMA)) == expected(1, 20)
+
+
+class Keeping(NUTS):
+    """Keeps the state that it began with, which a compiled start must not let it do."""
+
+    def init(self, *args, **kwargs):
+        self.first = super().init(*args, **kwargs)
+        return self.first
+
+
+def test_the_first_state_is_numpyros_own():
+    key = jax.random.key(3)
+    own = NUTS(cj.collapse(schools), target_accept_prob=0.65).init(jax.random.split(key, 3)[1], 10, None, (Y, SIGMA))
+    for kernel in (cj.Collapsed(schools), cj.Collapsed(schools, kernel=Keeping)):
+        state = kernel.init(key, 10, None, (Y, SIGMA))
+        assert np.isfinite(float(state.potential_energy))
+        for a, b in zip(jax.tree.leaves(state.inner[1:4]), jax.tree.leaves(own[1:4]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert _compat.is_concrete(kernel._inner.first.potential_energy)
+
+    def nowhere(y):
+        schools(y, SIGMA)
+        numpyro.factor("never", jnp.log(-1.0 - numpyro.sample("x", dist.HalfNormal(1.0))))
+
+    with pytest.raises(RuntimeError, match="Cannot find valid initial parameters"):
+        cj.Collapsed(nowhere).init(key, 10, None, (Y,))
+
+
+def test_a_program_is_compiled_quickly_and_after_many_calls_to_be_fast():
+    double = _compat.compiled_once(lambda x: {"out": 2.0 * x["in"]})
+    for k in range(35):
+        assert double({"in": jnp.array([float(k)])})["out"] == 2.0 * k
+
+
+AGAIN = """
+import sys, jax, numpy as np
+jax.config.update("jax_compilation_cache_dir", sys.argv[2])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+sys.path.insert(0, sys.argv[1])
+from test_kernel import SIGMA, Y, cj, run, schools
+run(cj.Collapsed(schools), Y, SIGMA)
+"""
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    found = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", AGAIN, str(Path(__file__).parent), str(tmp_path)], check=True, timeout=300)
+        found.append({f.name for f in tmp_path.iterdir() if f.name.endswith("-cache")})
+    assert found[0]
+    assert found[1] == found[0]
 
 
 def test_draws_left_for_later():

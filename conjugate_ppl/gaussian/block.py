@@ -22,8 +22,10 @@ from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
+from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
+from conjugate_ppl.gaussian.narrow import FEW
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
 from conjugate_ppl.gaussian.small import Small
@@ -246,6 +248,22 @@ class GaussianBlock:
             return Scale((), numbers + values.number(diagonal) if flat.any() else numbers)
         first, *others = numbers
         return Scale((first + values.number(flat) if flat.any() else first, *others))
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the rest is written out number by number."""
+        rest = self.structure.blocks.shape[1]
+        return isinstance(self.parts, Between) and rest > 0 and max(self.structure.width, rest) <= FEW
+
+    def rest_entries(self, values: Values, t: Any) -> Entries:
+        """T of a narrow rest."""
+        def entry(i: int, j: int) -> Any:
+            own = read(t, self._t_rest[:, i, j], last_is_zero=True)
+            flat = np.where(self.flat[:, i], self.flat_scale[:, i], 0.0)
+            return own + values.number(flat) if i == j and flat.any() else own
+
+        n = range(self.structure.blocks.shape[1])
+        return Entries(tuple(tuple(entry(i, j) for j in n) for i in n))
 
     def moving_mean(self, values: Values) -> Any:
         """The part of m that depends on kept sites, length size + 1; None if there is none."""

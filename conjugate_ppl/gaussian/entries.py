@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["Entries"]
+__all__ = ["Entries", "diagonal", "dot"]
 
 
 @jax.tree_util.register_pytree_node_class
@@ -32,14 +33,14 @@ class Entries(Small):
 
     def __matmul__(self, other: Any) -> Entries:
         columns = other.T.rows
-        return Entries(tuple(tuple(_dot(r, c) for c in columns) for r in self.rows))
+        return Entries(tuple(tuple(dot(r, c) for c in columns) for r in self.rows))
 
     def gram(self) -> Entries:
-        return self._symmetric(lambda i, j: _dot(self.rows[i], self.rows[j]))
+        return self._symmetric(lambda i, j: dot(self.rows[i], self.rows[j]))
 
     def around(self, other: Any) -> Entries:
         left = (self @ other).rows
-        return self._symmetric(lambda i, j: _dot(left[i], self.rows[j]))
+        return self._symmetric(lambda i, j: dot(left[i], self.rows[j]))
 
     def swept(self) -> tuple[Entries, Any]:
         m: list[list[Any]] = [list(r) for r in self.rows]
@@ -53,7 +54,7 @@ class Entries(Small):
             share = [0 if _zero(c) else c / pivot for c in column]
             for i in others:
                 for k in others:
-                    m[i][k] = m[k][i] if k < i else _dot((m[i][k], column[i]), (1, -share[k]))
+                    m[i][k] = m[k][i] if k < i else dot((m[i][k], column[i]), (1, -share[k]))
                 m[i][j] = m[j][i] = share[i]
             m[j][j] = -1 / pivot
             logdet = logdet + jnp.log(pivot)
@@ -64,7 +65,7 @@ class Entries(Small):
             return super().joseph(r, inverse)
         # on the diagonal 1 - P R (I + R'PR)^-1 R' is the inverse itself, which keeps its digits where P is vague
         gain = self @ r @ inverse
-        left = (gain @ r.T)._map(lambda i, j, x: inverse.rows[i][i] if i == j else _dot((x,), (-1,)))
+        left = (gain @ r.T)._map(lambda i, j, x: inverse.rows[i][i] if i == j else dot((x,), (-1,)))
         return (left @ self if self.width == 1 else left.around(self) + gain.gram()), left
 
     def root(self) -> Entries:
@@ -73,7 +74,7 @@ class Entries(Small):
         for j in range(n):
             if _zero(self.rows[j][j]):
                 continue
-            left = [_dot((self.rows[i][j], *low[i][:j]), (1, *map(operator.neg, low[j][:j]))) for i in range(n)]
+            left = [dot((self.rows[i][j], *low[i][:j]), (1, *map(operator.neg, low[j][:j]))) for i in range(n)]
             whole = jnp.asarray(self.rows[j][j], jnp.result_type(self.rows[j][j], jnp.float32))
             full = left[j] > 4 * n * jnp.finfo(whole.dtype).eps * whole
             diagonal = jnp.sqrt(jnp.where(full, left[j], 1.0))
@@ -85,35 +86,35 @@ class Entries(Small):
     def series(self, other: Any) -> Entries:
         out: list[tuple[Any, ...]] = []
         for i, r in enumerate(other.rows):
-            out.append(tuple(_dot((x, *self.rows[i][:i]), (1, *(o[j] for o in out)))
+            out.append(tuple(dot((x, *self.rows[i][:i]), (1, *(o[j] for o in out)))
                              for j, x in enumerate(r)))
         return Entries(tuple(out))
 
     def plus_transposed(self) -> Entries:
-        return self._symmetric(lambda i, j: _dot((self.rows[i][j], self.rows[j][i]), (1, 1)))
+        return self._symmetric(lambda i, j: dot((self.rows[i][j], self.rows[j][i]), (1, 1)))
 
     def plus_one(self) -> Entries:
         return Entries(tuple(tuple(x + 1 if i == j else x for j, x in enumerate(r))
                              for i, r in enumerate(self.rows)))
 
     def __add__(self, other: Any) -> Entries:
-        return self._map(lambda i, j, x: _dot((x, other.rows[i][j]), (1, 1)))
+        return self._map(lambda i, j, x: dot((x, other.rows[i][j]), (1, 1)))
 
     def scaled(self, factor: Any) -> Entries:
-        return self._map(lambda i, j, x: _dot((x,), (factor,)))
+        return self._map(lambda i, j, x: dot((x,), (factor,)))
 
     def inner(self, other: Any) -> Any:
-        return _dot(sum(self.rows, ()), sum(other.rows, ()))
+        return dot(sum(self.rows, ()), sum(other.rows, ()))
 
     def lower(self) -> Entries:
         n, m = self.width, self.rows
         low: list[list[Any]] = [[0] * n for _ in range(n)]
         for j in range(n):
-            pivot = m[j][j] - _dot(low[j][:j], low[j][:j])
+            pivot = m[j][j] - dot(low[j][:j], low[j][:j])
             low[j][j] = jnp.sqrt(jnp.where(pivot > 0, pivot, jnp.nan))
             for i in range(j + 1, n):
-                rest = _dot((m[i][j], *low[i][:j]), (1, *(-x for x in low[j][:j])))
-                low[i][j] = rest if _zero(rest) else rest / low[j][j]
+                rest = dot((m[i][j], *low[i][:j]), (1, *(-x for x in low[j][:j])))
+                low[i][j] = rest if _zero(rest) else rest * (1 / low[j][j])  # shared with the inverse
         return Entries(tuple(map(tuple, low)))
 
     def inverse_lower(self) -> Entries:
@@ -121,23 +122,26 @@ class Entries(Small):
         out: list[list[Any]] = [[0] * n for _ in range(n)]
         for j in range(n):
             out[j][j] = 1 / low[j][j]
+        for j in range(n):
             for i in range(j + 1, n):
-                rest = _dot(low[i][j:i], [out[k][j] for k in range(j, i)])
-                out[i][j] = rest if _zero(rest) else -rest / low[i][i]
+                rest = dot(low[i][j:i], [out[k][j] for k in range(j, i)])
+                out[i][j] = rest if _zero(rest) else -rest * out[i][i]
         return Entries(tuple(map(tuple, out)))
 
     def log_diagonal(self) -> Any:
-        return sum(jnp.log(r[i]) for i, r in enumerate(self.rows))
+        # two at a time: roots of what is finite, their product is
+        roots = [r[i] for i, r in enumerate(self.rows)]
+        return sum(jnp.log(a * b) for a, b in itertools.zip_longest(roots[::2], roots[1::2], fillvalue=1))
 
     def times(self, vector: Sequence[Any]) -> list[Any]:
-        return [_dot(r, vector) for r in self.rows]
+        return [dot(r, vector) for r in self.rows]
 
     def solve_lower(self, vector: Sequence[Any], transpose: bool = False) -> list[Any]:
         n = self.width
         x: list[Any] = [0] * n
         for i in (range(n - 1, -1, -1) if transpose else range(n)):
             others = range(i + 1, n) if transpose else range(i)
-            known = _dot([self.rows[k][i] if transpose else self.rows[i][k] for k in others],
+            known = dot([self.rows[k][i] if transpose else self.rows[i][k] for k in others],
                          [x[k] for k in others])
             x[i] = (vector[i] - known) / self.rows[i][i]
         return x
@@ -147,6 +151,9 @@ class Entries(Small):
 
     def filled(self, many: tuple[int, ...], dtype: Any) -> Entries:
         return self._map(lambda i, j, x: jnp.broadcast_to(jnp.asarray(x, dtype), many))
+
+    def spread(self, many: tuple[int, ...]) -> Entries:
+        return self._map(lambda i, j, x: x if isinstance(x, int) else jnp.broadcast_to(x, many))
 
     def entries(self) -> Entries:
         return self
@@ -186,8 +193,13 @@ class Entries(Small):
         return cls(tuple(tuple(next(rest) if x is None else x for x in r) for r in whole))
 
 
-def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
-    """Sum of products, without those that are 0."""
+def diagonal(numbers: Sequence[Any]) -> Entries:
+    """Diagonal matrices."""
+    return Entries(tuple(tuple(x if i == j else 0 for j in range(len(numbers))) for i, x in enumerate(numbers)))
+
+
+def dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """Sum of products, without those that are known to be 0."""
     total: Any = 0
     for x, y in zip(a, b, strict=True):
         if _zero(x) or _zero(y):

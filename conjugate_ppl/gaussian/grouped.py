@@ -11,6 +11,7 @@ and the derivatives of V and of log det M need V itself and N = R M^-1 alone:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,16 +20,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import Values, look_up
 from conjugate_ppl.gaussian.batches import read, small, take
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
+from conjugate_ppl.gaussian.entries import Entries, dot
+from conjugate_ppl.gaussian.narrow import NarrowCoupling, elements, known_entries, known_numbers, matrix
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["estimated", "grouped_shares", "of_patterns"]
+__all__ = ["added", "estimated", "grouped_shares", "of_patterns"]
 
 
 def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: Any, t: Any,
@@ -36,28 +39,36 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     """The shares of components with one weight each."""
     s, width = block.structure, block.structure.width
     many, weight, root, scale, precision, logdet = of_patterns(block, parts, values, omega, t)
-    v = precision.entries().rows
-    loading = Coupling([values.number(parts.loading[:, i, :].T) for i in range(width)], parts.owner,
-                       len(s.blocks))  # K, of each pattern
+    v = precision.entries()
+    loading: Coupling | NarrowCoupling
+    if block.narrow:
+        loading = NarrowCoupling(known_entries(values, parts.loading), parts.owner, len(s.blocks))
+    else:
+        loading = Coupling([values.number(parts.loading[:, i, :].T) for i in range(width)], parts.owner,
+                           len(s.blocks))  # K, of each pattern
     shift = [values.number(x) for x in parts.shift.T]
     if moving is not None:
         shift = [a - read(moving, e) for a, e in zip(shift, parts.element.T, strict=True)]
-    within = parts.within.evaluate(values, omega)
-    within_linear = parts.within_linear.evaluate(values, omega)
-    rest, linear = within, within_linear
+    within, within_linear = (part.evaluate(values, omega) for part in (parts.within, parts.within_linear))
+    inside = (matrix(within), elements(within_linear)) if block.narrow else (within, within_linear)
+    rest, linear = inside
     if s.blocks.shape[1]:
-        pulled = loading.after(precision.entries().scaled(many).times)
-        rest = rest + loading.products(pulled)
-        linear = linear + pulled.back(shift)
-    adjustment = jnp.dot(values.number(parts.adjustment), omega[parts.adjustment_weight],
+        more = loading.shares(v.scaled(many), shift)
+        rest, linear = rest + more[0], jax.tree.map(operator.add, linear, more[1])
+    adjustment = jnp.dot(values.number(parts.adjustment), look_up(omega, parts.adjustment_weight),
                          precision="highest")
 
     def quadratic(e: Any) -> Any:
         gap = [a - b for a, b in zip(shift, loading.apply(e), strict=True)]
-        squares = sum(v[i][j] * (gap[i] * gap[j] + values.number(parts.scatter[:, i, j]))
-                      for i in range(width) for j in range(width))
-        left = jnp.sum(e * (times(within, e) - 2 * within_linear))
-        return jnp.dot(many, squares, precision="highest") + left - adjustment
+        pairs = [(i, j) for i in range(width) for j in range(i + 1)]
+        squares = [gap[i] * gap[j] + known_numbers(values, parts.scatter[:, i, j]) for i, j in pairs]
+        total = added(many, dot([v.rows[i][j] for i, j in pairs],
+                                 [x if i == j else 2 * x for x, (i, j) in zip(squares, pairs, strict=True)]))
+        if isinstance(inside[0], Entries):
+            left = dot(e, [a - 2 * b for a, b in zip(inside[0].times(e), inside[1], strict=True)])
+        else:
+            left = e * (times(within, e) - 2 * within_linear)
+        return total + jnp.sum(left) - adjustment
 
     own_pattern = np.array_equal(parts.pattern, np.arange(len(parts.pattern)))
 
@@ -70,19 +81,21 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
             block, values, root.scaled(jnp.sqrt(weight)), scale, parts.pattern, parts.estimate, moving,
             moved, lambda: (jnp.moveaxis(values.number(parts.loading), -1, 0), parts.pattern))
 
-    total = jnp.dot(many, logdet, precision="highest")
-    return Shares(rest, linear, total, quadratic, components)
+    return Shares(rest, linear, added(many, logdet), quadratic, components)
 
 
 def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, omega: Any, t: Any
                 ) -> tuple[Any, Any, Small, Small, Small, Any]:
     """How many components each pattern has, its weight, R, T, V and log det M."""
-    many = values.number(parts.many.astype(float))
+    many = known_numbers(values, parts.many.astype(float))
     weight = read(omega, parts.weight)
-    root = small(block.structure.width, lambda i, j: _known_numbers(values, parts.root[:, i, j]),
+    root = small(block.structure.width, lambda i, j: known_numbers(values, parts.root[:, i, j]),
                  lambda: values.number(parts.root))
     scale = block.inner_scale(t, parts.scale)
-    return many, weight, root, scale, *_pattern_precision(root, weight, scale, many.shape)
+    # One number for every pattern: what derivatives say of a common one is then added up once, at the end.
+    shape = parts.many.shape
+    each = jnp.broadcast_to(weight, shape), scale.spread(shape)
+    return many, weight, root, scale, *_pattern_precision(root, *each, shape)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -169,8 +182,8 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
     return Components(centre, slope, own[2], own[1])
 
 
-def _known_numbers(values: Values, numbers: np.ndarray) -> Any:
-    """Known numbers of all patterns; a scalar where they are equal, and 0 where they are zero."""
-    if not numbers.any():
-        return 0
-    return values.number(numbers[0] if (numbers == numbers[0]).all() else numbers)
+def added(many: Any, numbers: Any) -> Any:
+    """The sum over all components of numbers of the patterns."""
+    if np.ndim(many) == 0:
+        return jnp.sum(numbers) * many
+    return jnp.dot(many, numbers, precision="highest")

@@ -13,7 +13,7 @@ from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 from conjugate_ppl.gaussian.batches import take
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
-from conjugate_ppl.gaussian.grouped import estimated, of_patterns
+from conjugate_ppl.gaussian.grouped import added, estimated, of_patterns
 from conjugate_ppl.gaussian.products import times, transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
 
@@ -48,7 +48,7 @@ def crossed_shares(block: GaussianBlock, parts: Crossed, values: Values, omega: 
         return estimated(block, values, root.scaled(jnp.sqrt(weight)), scale, parts.pattern,
                          parts.estimate, moving, links.apply, lambda: (links.dense(), None))
 
-    return Shares(rest, linear, jnp.dot(many, logdet, precision="highest"), quadratic, components)
+    return Shares(rest, linear, added(many, logdet), quadratic, components)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.small import Small
 
@@ -46,6 +47,11 @@ class Coupling:
             return sum(matmul(k, x[:, None])[:, 0] for k, x in zip(self.rows, vectors, strict=True))[None]
         return self._in_blocks(sum(k * x for k, x in zip(self.rows, vectors, strict=True)))
 
+    def shares(self, v: Entries, vectors: list[Any]) -> tuple[Any, Any]:
+        """K' V K and K' V x, added up over the components of each block."""
+        pulled = self.after(v.times)
+        return self.products(pulled), pulled.back(vectors)
+
     def products(self, other: Coupling) -> Any:
         """The transposed map after another one, added up likewise, shape (blocks, rest, rest)."""
         pairs = list(zip(self.rows, other.rows, strict=True))
@@ -78,7 +84,8 @@ class Components:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shares:
-    """H and h of the rest, the quadratic as a function of the rest, and the components."""
+    """H and h of the rest, the quadratic as a function of the rest, and the components; of a narrow rest (`narrow`)
+    number by number."""
 
     rest: Any
     linear: Any

@@ -116,6 +116,10 @@ class Small(abc.ABC):
         """The same, every entry of every matrix written out."""
 
     @abc.abstractmethod
+    def spread(self, many: tuple[int, ...]) -> Small:
+        """The same, but for whole numbers, with every entry of every matrix written out if they are kept by entry."""
+
+    @abc.abstractmethod
     def entries(self) -> Entries:
         """These matrices, entry by entry."""
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,17 +20,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
+from conjugate_ppl.gaussian.entries import diagonal, dot
 from conjugate_ppl.gaussian.grouped import grouped_shares
 from conjugate_ppl.gaussian.linear import Scale, inverse_logdet
 from conjugate_ppl.gaussian.linked import crossed_shares
+from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.schur import schur_shares
-from conjugate_ppl.gaussian.shares import Components
+from conjugate_ppl.gaussian.shares import Components, Shares
 
 __all__ = ["Solution", "log_integral", "solve"]
+
+Map = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,26 +77,56 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
         none = jnp.zeros((*m.shape, m.shape[1]), values.dtype)
         return Solution(shares.components, scale, none, none, m, m, shares.quadratic(m),
                         shares.logdet)
+    if block.narrow:
+        return _solve_narrow(block, values, t, moving, shares)
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
     eye = jnp.eye(m.shape[1], dtype=values.dtype)
     precision = proper[:, :, None] * eye + scale.sandwich(shares.rest)
     inverse, logdet = inverse_logdet(precision)
-    target = scale.transpose_apply(shares.linear - times(shares.rest, m))
-    # A Newton step from the solution: it refines it, and carries its derivative. The quadratic is
-    # stationary there, so neither its gradient nor its Hessian needs the inverse's derivative.
-    fixed = jax.lax.stop_gradient(inverse)
-    mean = jax.lax.stop_gradient(times(inverse, target))
-    mean = mean + times(fixed, target - times(precision, mean))
-    solution = m + scale.apply(mean)
-    # A second one in the elements themselves, which are small where prior means are far away: there m + T u
-    # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
-    pull = scale.transpose_apply(shares.linear - times(shares.rest, solution)) - proper * mean
-    step = times(fixed, pull)
-    centre = solution + scale.apply(step)
-    step = jax.lax.stop_gradient(step)
+    maps = [partial(times, x) for x in (shares.rest, precision, inverse, jax.lax.stop_gradient(inverse))]
+    mean, step, solution, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply, *maps)
     quadratic = jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(solution + scale.apply(step))
     return Solution(shares.components, scale, precision, inverse, mean, centre, quadratic,
                     jnp.sum(logdet) + shares.logdet)
+
+
+def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, shares: Shares) -> Solution:
+    """The same number by number, which a compiler makes one loop of."""
+    blocks, dtype = len(block.structure.blocks), values.dtype
+    scale = block.rest_entries(values, t)
+    m = [block.mean_at(values, moving, x) for x in block.structure.blocks.T]
+    proper = [known_numbers(values, x) for x in np.where(block.flat, 0.0, 1.0).T]
+    precision = scale.T.around(shares.rest) + diagonal(proper)
+    inverse, logdet = small.inverse_logdet(precision)
+    maps = [x.times for x in (shares.rest, precision, inverse, jax.lax.stop_gradient(inverse))]
+    mean, step, solution, centre = _refined(m, shares.linear, proper, scale.times, scale.T.times, *maps)
+    at = [a + b for a, b in zip(solution, scale.times(step), strict=True)]
+    squares = dot(proper, [(a + b) ** 2 for a, b in zip(mean, step, strict=True)])
+    quadratic = jnp.sum(squares) + shares.quadratic(at)
+    mean, centre = (stacked(x, blocks, dtype) for x in (mean, centre))
+    precision, inverse = (x.stacked((blocks,), dtype) for x in (precision, inverse))
+    return Solution(shares.components, block.rest_scale(values, t), precision, inverse, mean, centre, quadratic,
+                    jnp.sum(logdet) + shares.logdet)
+
+
+def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, precision: Map, inverse: Map,
+             fixed: Map) -> tuple[Any, Any, Any, Any]:
+    """The posterior mean of u, a last step from it, the solution m + T u, and that after the step.
+
+    Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `precision` that of u,
+    `inverse` its inverse, and `fixed` the same without a derivative.
+    """
+    plus, minus, times_each = (partial(jax.tree.map, f) for f in (operator.add, operator.sub, operator.mul))
+    target = back(minus(linear, rest(m)))
+    # A Newton step from the solution: it refines it, and carries its derivative. The quadratic is
+    # stationary there, so neither its gradient nor its Hessian needs the inverse's derivative.
+    mean = jax.lax.stop_gradient(inverse(target))
+    mean = plus(mean, fixed(minus(target, precision(mean))))
+    solution = plus(m, push(mean))
+    # A second one in the elements themselves, which are small where prior means are far away: there m + T u
+    # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
+    step = fixed(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
+    return mean, jax.lax.stop_gradient(step), solution, plus(solution, push(step))
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:

@@ -109,6 +109,9 @@ class Stacked(Small):
     def filled(self, many: tuple[int, ...], dtype: Any) -> Stacked:
         return Stacked(self.stacked(many, dtype))
 
+    def spread(self, many: tuple[int, ...]) -> Stacked:
+        return self
+
     def entries(self) -> Entries:
         n = self.width
         flat = jnp.moveaxis(self.array.reshape(-1, n * n), 0, 1)
