@@ -1,12 +1,12 @@
-"""Checks random models by the thousand, calibrates eight, compares classic ones with trusted posteriors, and
-writes what it saw.
+"""Checks random models by the thousand, calibrates eight, compares classic ones with trusted posteriors, breaks
+every entry of the package's tables in turn, and writes what it saw.
 
     python tests/campaign.py [--models 10000] [--start 0] [--jobs 2] [--simulations 400] [--no-classics]
-        [--results build/campaign/results.jsonl] [--report docs/trust.md]
+        [--no-mutants] [--results build/campaign/results.jsonl] [--report docs/trust.md]
 
 Every outcome is appended to the results, and what stands there already for this version of the generator, and
 did not fail, is not run again: an interrupted campaign goes on where it was, and with `--models 0
---simulations 0 --no-classics` only the report is written.
+--simulations 0 --no-classics --no-mutants` only the report is written.
 
 A model that fails is written beside the results; put it into `tests/regressions` with its repair.
 """
@@ -30,6 +30,7 @@ import numpy as np
 from campaign_report import failures, latest, report
 from generated.oracle import verify
 from generated.strategy import random_model
+from mutants import MUTANTS, caught_by, in_use
 
 CHUNK = 50  # models of one process, which then ends: compiled programs are dropped with it
 # one model in so many is checked in float32 too, compiled by XLA, with the derivative of its marginal
@@ -107,6 +108,19 @@ def compare(name: str, results: Path) -> None:
     note({"kind": "classic", "name": name, "distances": distances, "failure": wrong}, results)
 
 
+def mutate(names: list[str], results: Path) -> None:
+    """What notices each of some mutants; one that nothing notices is a failure."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    with jax.enable_x64(True):
+        for name in names:
+            caught = caught_by(MUTANTS[name])
+            made = bool(caught) or in_use(MUTANTS[name])
+            note({"kind": "mutant", "name": name, "caught": caught, "made": made,
+                  "failure": "" if caught or not made else "nothing notices this error"}, results)
+
+
 def far(distances: dict[str, float]) -> str:
     """Which distances, in standard errors, are too large for chance, if any; or too small together."""
     z = np.abs(list(distances.values()))
@@ -126,6 +140,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--no-classics", action="store_true")
+    parser.add_argument("--no-mutants", action="store_true")
     parser.add_argument("--results", type=Path, default=Path("build/campaign/results.jsonl"))
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
@@ -151,6 +166,9 @@ def main() -> None:
                                      for n in left("calibration", calibration.MODELS)], chunksize=1)
         if not options.no_classics:
             pool.starmap(compare, [(n, options.results) for n in left("classic", classics.CASES)], chunksize=1)
+        if not options.no_mutants:
+            names = left("mutant", MUTANTS)
+            pool.starmap(mutate, [(names[k::options.jobs], options.results) for k in range(options.jobs)], chunksize=1)
     records = latest(read(options.results))
     text = report(records, SINGLE, SLOPE)
     print(text)

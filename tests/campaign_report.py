@@ -79,6 +79,7 @@ def report(records: list[Record], single: int, slope: int) -> str:
         *(f"| {f} | {families.get(f, '')} | {n} | {p:.3f} |" for f, (n, p) in uniformity(models).items()), "",
         *_calibrations([r for r in records if r["kind"] == "calibration"]),
         *_posteriors([r for r in records if r["kind"] == "classic"]),
+        *_mutants([r for r in records if r["kind"] == "mutant"]),
         "## What the models were made of", "", "| part | models |", "|---|---|",
         *(f"| {f} | {n} |" for f, n in sorted(features.items())), "",
         *(["## Failures", "", *(f"* {x}" for x in failed), ""] if failed else [])])
@@ -105,6 +106,17 @@ def _posteriors(found: list[Record]) -> list[str]:
             "", "| case | moments compared | largest distance | root mean square |", "|---|---|---|---|",
             *(f"| {name} | {len(z)} | {z.max():.1f} | {np.sqrt(np.mean(z**2)):.2f} |"
               for name, z in sorted(rows, key=lambda r: r[0])), ""]
+
+
+def _mutants(found: list[Record]) -> list[str]:
+    if not found:
+        return []
+    made, caught = (Counter(r["name"].split()[0] for r in found if r[key]) for key in ("made", "caught"))
+    return ["## Mutants", "",
+            "Each entry of the package's tables made wrong in turn, by some percent or in its order, and whether a",
+            "test notices (`tests/mutants.py`). Left out are primitives that this version of JAX does not make.",
+            "", "| table | mutants | noticed |", "|---|---|---|",
+            *(f"| {table} | {n} | {caught[table]} |" for table, n in made.items()), ""]
 
 
 def _runs(records: list[Record]) -> list[str]:

@@ -22,6 +22,7 @@ from models import CASES
 from models.table import Case
 from test_algebra import BY_VERSION, PLAIN, test_conversion_to_more_digits
 from test_cases import FUNCTIONS, equal_everywhere
+from test_densities import EXAMPLES, both, inside
 from test_families import test_natural_form, test_plain_distribution_of_a_transformed_one
 from test_reduction import FOLDED, folded
 
@@ -153,6 +154,12 @@ def caught_by(mutant: Mutant) -> str:
 
     Primitives that some versions of JAX do not make are all made by functions.
     """
+    if mutant.table is DENSITIES:
+        d = EXAMPLES[mutant.key]()
+        jax.clear_caches()
+        with mutated(mutant):
+            off = any(not np.allclose(a, b, rtol=1e-3) for a, b in both(d, inside(d, (5,))))
+        return "NumPyro's density" if off else ""
     for name, detect in detectors(models=mutant.key not in BY_VERSION):
         if (id(mutant.table), mutant.key) in _used(name):
             with mutated(mutant):

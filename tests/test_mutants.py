@@ -1,20 +1,12 @@
-"""Every entry of every table, made wrong, is noticed: by an identity, or by an equality of parts."""
+"""An entry made wrong is noticed: one of every table here, all of them by `campaign.py`."""
 
-import jax
-import numpy as np
 import pytest
-from mutants import MUTANTS, caught_by, in_use, mutated
-from test_densities import EXAMPLES, both, inside
+from mutants import MUTANTS, caught_by, in_use
+
+TABLES = {name.split()[0]: name for name in reversed(MUTANTS)}  # the first of each
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", TABLES.values())
 def test_mutant_is_caught(name):
     mutant = MUTANTS[name]
-    if name.startswith("density"):
-        d = EXAMPLES[mutant.key]()
-        jax.clear_caches()
-        with mutated(mutant):
-            assert any(not np.allclose(ours, theirs, rtol=1e-3)
-                       for ours, theirs in both(d, inside(d, (5,))))
-    else:
-        assert caught_by(mutant) or not in_use(mutant), "nothing notices this error"
+    assert caught_by(mutant) or not in_use(mutant), "nothing notices this error"
