@@ -16,6 +16,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro import plate, sample
 from numpyro.infer.util import log_density
+from scipy import stats
 
 import conjugate_ppl as cj
 
@@ -124,3 +125,38 @@ def test_data_spread_over_processes():
         port = str(s.getsockname()[1])
     one, two = outputs(*(python(str(TESTS / "two_processes.py"), port, str(k), devices=2) for k in range(2)))
     assert one.splitlines()[-1] == two.splitlines()[-1]
+
+
+STATE, WEIGHT = {"w": 1.0}, 1.0
+
+
+@pytest.mark.parametrize("where", ["dictionary", "global", "closure"])
+def test_what_a_model_reads_besides_its_batch_may_change(where):
+    global WEIGHT
+    w = 1.0
+
+    def model(y):
+        b = numpyro.sample("b", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(b * {"dictionary": STATE["w"], "global": WEIGHT, "closure": w}[where], 1.0), obs=y)
+
+    def from_closure(y):
+        b = numpyro.sample("b", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(b * w, 1.0), obs=y)
+
+    def from_global(y):
+        b = numpyro.sample("b", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(b * WEIGHT, 1.0), obs=y)
+
+    def batches():
+        nonlocal w
+        global WEIGHT
+        for new in (1.0, 5.0):
+            w = WEIGHT = STATE["w"] = new
+            yield np.arange(4.0) + new
+
+    chosen = {"dictionary": model, "global": from_global, "closure": from_closure}[where]
+    streamed = cj.collapse(chosen).stream(batches())
+    y = np.concatenate([np.arange(4.0) + 1, np.arange(4.0) + 5])
+    slope = np.repeat([1.0, 5.0], 4)
+    expected = stats.multivariate_normal(np.zeros(8), np.eye(8) + np.outer(slope, slope)).logpdf(y)
+    assert float(log_density(streamed, (), {}, {})[0]) == pytest.approx(expected, rel=1e-10)

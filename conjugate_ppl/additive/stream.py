@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.additive.outside import outside_of
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.template import Template, template
@@ -72,7 +73,8 @@ def batch_added(total: Polynomial | None, program: Program, observed: tuple[str,
 
 
 class _Written:
-    """A model's equations for batches of the same shapes, written once where the model allows it.
+    """A model's equations for batches of the same shapes, written once where the model allows it: where what it
+    reads besides them is known to be the same.
 
     `agreed` is a pattern whose prior does not depend on the batch and has been compared with the first one's.
     """
@@ -87,10 +89,11 @@ class _Written:
         leaves, tree = jax.tree.flatten((args, kwargs))
         arrays = {k: x for k, x in enumerate(leaves) if isinstance(x, (np.ndarray, jax.Array)) and np.ndim(x)}
         rest = [x for k, x in enumerate(leaves) if k not in arrays]
-        if any(isinstance(x, jax.core.Tracer) for x in leaves) or not all(
+        outside = outside_of(self._model)
+        if outside is None or any(isinstance(x, jax.core.Tracer) for x in leaves) or not all(
                 isinstance(x, (bool, int, float, str, bytes)) for x in rest):
             return trace_program(self._model, args, kwargs), None
-        key = (tree, tuple(map(repr, rest)), tuple((k, x.shape, str(x.dtype)) for k, x in arrays.items()))
+        key = (tree, outside, tuple(map(repr, rest)), tuple((k, x.shape, str(x.dtype)) for k, x in arrays.items()))
         if key not in self._known:
             shapes = {k: jax.ShapeDtypeStruct(x.shape, jnp.result_type(x)) for k, x in arrays.items()}
             try:

@@ -178,13 +178,16 @@ class Execution:
         return out
 
     def _at_a_time(self, kept: bool) -> int:
-        """How many draws: where something is kept, or drawn before, each may need matrices of its own."""
+        """How many draws: few where something is kept, or drawn before, so that each has matrices of its own.
+
+        Of thousands of small factorisations at once XLA's CPU runtime makes tasks that wait for each other, and with two
+        threads for ever (seen with JAX 0.10 for crossed effects).
+        """
         if any(e.alone for e in self.chosen.eliminations):
             return 1
         size = max(1, sum(self.program.sites[n].size for n in self.plan.collapsed))
-        if not kept and len(self.chosen.eliminations) < 2:
-            return int(np.clip(_NUMBERS // size, 1, 1 << 16))
-        return int(np.clip(_NUMBERS // size, 1, max(256, min(_NUMBERS // size**2, 1 << 14))))
+        most = 1 << 16 if not kept and len(self.chosen.eliminations) < 2 else 256
+        return int(np.clip(_NUMBERS // size, 1, most))
 
     def log_prob(self, sites: Mapping[str, Any], args: Any, kwargs: Any) -> Any:
         """Normalised log density of the collapsed sites given the kept ones."""
