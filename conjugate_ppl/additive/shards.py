@@ -141,11 +141,12 @@ def _written(model: Model, tree: Any, fixed: Sequence[Any], leaves: Sequence[Any
         except ConjugatePPLError:
             raise
         except Exception as error:  # whatever a model may raise
-            problem = str(error).split("\n")[0]
+            problem = str(error).split("\n")[0].rstrip(".")
             rows = "the rows as unknown numbers" if times == 1 else "a part of the rows"
             raise PlanError(f"The model cannot be run on {rows}: {problem}. Likely the number of rows is an argument "
                             "of its own (take it from the data, `len(y)`), an array with a row for each is not spread "
-                            "as the others are, or numbers are looked at while the model runs.") from error
+                            "as the others are, rows are selected by number, or numbers are looked at while the model "
+                            "runs.") from error
     return found[0], found[1]
 
 
