@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.program import Program, trace_program
@@ -31,14 +32,23 @@ class Template:
     places: Mapping[int, int]
 
     def filled(self, leaves: Mapping[int, Any]) -> Program:
-        """The program of these leaves."""
-        return dataclasses.replace(self.program, graph=self.program.graph.with_constants(
-            {n: leaves[k] for n, k in self.places.items()}))
+        """The program of these leaves, of the types that JAX holds them in."""
+        graph = self.program.graph
+        return dataclasses.replace(self.program, graph=graph.with_constants(
+            {n: leaves[k] if leaves[k].dtype == graph.dtypes[n] else np.asarray(leaves[k], graph.dtypes[n])
+             for n, k in self.places.items()}))
 
     def depends(self, numbers: Sequence[int | None]) -> bool:
         """Whether any of some numbers is computed from an open constant."""
         traced = self.program.graph.traced
         return any(n in traced for n in self.program.graph.needed_for(n for n in numbers if n is not None))
+
+
+class _NotOpen(Exception):
+    """A constant of a model is computed from its data."""
+
+    def __str__(self) -> str:
+        return "a constant of the model is computed from its data"
 
 
 def template(model: Callable[..., Any], tree: Any, leaves: Sequence[Any],
@@ -49,7 +59,7 @@ def template(model: Callable[..., Any], tree: Any, leaves: Sequence[Any],
     when it is run with tracers come through.
 
     Raises:
-        TypeError: if the model keeps what it computes from an open array, so that it cannot be filled in.
+        _NotOpen: if the model keeps what it computes from an open array, so that it cannot be filled in.
     """
     found: list[Template] = []
 
@@ -58,7 +68,7 @@ def template(model: Callable[..., Any], tree: Any, leaves: Sequence[Any],
         program = trace_program(model, args, kwargs)
         places = {n: k for n, c in program.graph.constants.items() for k, x in given.items() if c is x}
         if any(n not in places for n, c in program.graph.constants.items() if not _compat.is_concrete(c)):
-            raise TypeError("a constant of the model is computed from its data")
+            raise _NotOpen
         found.append(Template(program, places))
 
     jax.eval_shape(run, dict(shapes))
