@@ -55,7 +55,6 @@ AFFINE = transforms.AffineTransform(1.0, 2.0)
 PRIORS = {
     "Weibull": lambda: dist.Weibull(1.0, 2.0),
     "LKJ": lambda: dist.LKJ(2, 1.0),
-    "ZeroSumNormal": lambda: dist.ZeroSumNormal(1.0, (3,)),
     "CirculantNormal": lambda: dist.CirculantNormal(jnp.zeros(4), covariance_row=ROW),
     "TransformedDistribution": lambda: dist.TransformedDistribution(dist.Normal(0.0, 1.0), [AFFINE, OddExp()]),
     "ImproperUniform": lambda: dist.ImproperUniform(constraints.positive, (), ()),
