@@ -131,7 +131,8 @@ class CollapsedModel(MarginalModel):
         is possible where those are a fixed number: the log density is a sum of products of latents, their
         powers, logarithms and so on, with the data as coefficients. Latents must have the same shape in every
         batch. Deterministic sites that are computed from the data are left out. For batches of the same shapes
-        and types the model is run once, as `jax.jit` would, if it can be.
+        and types the model is run once, as `jax.jit` would, if it can be, and if what it reads besides them
+        (globals, variables around it) is seen to be the same.
 
         Args:
             batches: the model's arguments, batch by batch: a tuple of positional ones, a dictionary of

@@ -21,6 +21,7 @@ from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import FAMILIES, Family, prior_of
 from conjugate_ppl.families.logconcave import GAMMA_CURVE, PARABOLA, OnInterval, log_integral
 from conjugate_ppl.families.registry import STATISTICS
+from conjugate_ppl.families.subspace import Embedded
 from conjugate_ppl.families.transformed import TRANSFORMED, plain
 
 # name -> (a prior, values of it, contributions to its natural parameter)
@@ -318,3 +319,17 @@ def test_plain_distribution_of_a_transformed_one(base: type, kind: type, x64: bo
     close(plain(d).log_prob(x), d.log_prob(x), x64)
     other = dist.TransformedDistribution(dist.Normal(0.0, 1.0), transforms.SigmoidTransform())
     assert plain(other) is other
+
+
+@pytest.mark.parametrize("law", [
+    lambda low: dist.MultivariateNormal(jnp.ones(3), scale_tril=low),
+    lambda low: dist.MultivariateStudentT(5.0, jnp.ones(3), low),
+    lambda low: dist.Normal(jnp.ones(3), jnp.diagonal(low)),
+], ids=["normal", "student", "independent"])
+def test_moments_on_a_subspace(law):
+    low = jnp.array([[1.0, 0, 0], [0.5, 2.0, 0], [-0.3, 0.2, 0.7]])
+    d, turn = law(low), dist.ZeroSumNormal(1.0, (4,)).transforms[0]
+    embedded = Embedded(d, turn)
+    z = np.asarray(jax.vmap(turn)(d.sample(jax.random.key(0), (200_000,))))
+    np.testing.assert_allclose(embedded.mean, turn(jnp.ones(3)), atol=1e-12)
+    np.testing.assert_allclose(embedded.variance, z.var(0), rtol=0.03)

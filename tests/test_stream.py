@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import subprocess
@@ -130,22 +131,14 @@ def test_data_spread_over_processes():
 STATE, WEIGHT = {"w": 1.0}, 1.0
 
 
-@pytest.mark.parametrize("where", ["dictionary", "global", "closure"])
+@pytest.mark.parametrize("where", ["dictionary", "global", "closure", "partial", "handler"])
 def test_what_a_model_reads_besides_its_batch_may_change(where):
     global WEIGHT
     w = 1.0
 
-    def model(y):
+    def weighted(y, weight):
         b = numpyro.sample("b", dist.Normal(0, 1))
-        numpyro.sample("y", dist.Normal(b * {"dictionary": STATE["w"], "global": WEIGHT, "closure": w}[where], 1.0), obs=y)
-
-    def from_closure(y):
-        b = numpyro.sample("b", dist.Normal(0, 1))
-        numpyro.sample("y", dist.Normal(b * w, 1.0), obs=y)
-
-    def from_global(y):
-        b = numpyro.sample("b", dist.Normal(0, 1))
-        numpyro.sample("y", dist.Normal(b * WEIGHT, 1.0), obs=y)
+        numpyro.sample("y", dist.Normal(b * weight, 1.0), obs=y)
 
     def batches():
         nonlocal w
@@ -154,8 +147,14 @@ def test_what_a_model_reads_besides_its_batch_may_change(where):
             w = WEIGHT = STATE["w"] = new
             yield np.arange(4.0) + new
 
-    chosen = {"dictionary": model, "global": from_global, "closure": from_closure}[where]
-    streamed = cj.collapse(chosen).stream(batches())
+    model = {
+        "dictionary": lambda y: weighted(y, STATE["w"]),
+        "global": lambda y: weighted(y, WEIGHT),
+        "closure": lambda y: weighted(y, w),
+        "partial": functools.partial(lambda state, y: weighted(y, state["w"]), STATE),
+        "handler": numpyro.handlers.mask(lambda y: weighted(y, STATE["w"]), True),
+    }[where]
+    streamed = cj.collapse(model).stream(batches())
     y = np.concatenate([np.arange(4.0) + 1, np.arange(4.0) + 5])
     slope = np.repeat([1.0, 5.0], 4)
     expected = stats.multivariate_normal(np.zeros(8), np.eye(8) + np.outer(slope, slope)).logpdf(y)

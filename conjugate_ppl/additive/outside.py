@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dis
+import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Hashable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import jax
@@ -37,12 +40,9 @@ class _Unknown(Exception):
 
 
 def _look(thing: Any, found: list[Hashable], seen: set[int]) -> None:
-    if isinstance(thing, (ModuleType, type)) or callable(thing):
-        name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) or ""
-        if name.split(".")[0] in _LIBRARIES:
-            found.append(id(thing))
-            return
-    if isinstance(thing, FunctionType) and not hasattr(thing, "__wrapped__"):
+    if isinstance(thing, (ModuleType, type, FunctionType, BuiltinFunctionType)) and _of_library(thing):
+        found.append(thing)
+    elif isinstance(thing, FunctionType) and not thing.__dict__:
         if id(thing) in seen:
             return
         seen.add(id(thing))
@@ -51,12 +51,12 @@ def _look(thing: Any, found: list[Hashable], seen: set[int]) -> None:
             _look(cell.cell_contents, found, seen)
         for value in (*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()):
             _look(value, found, seen)
-        for name in sorted(set(_names(thing.__code__)) & thing.__globals__.keys()):
+        for name in sorted(set(_globals_in(thing.__code__)) & thing.__globals__.keys()):
             _look(thing.__globals__[name], found, seen)
     elif isinstance(thing, (bool, int, float, complex, str, bytes, type(None))):
         found.append((type(thing).__name__, repr(thing)))
-    elif isinstance(thing, tuple):
-        for x in thing:
+    elif type(thing) in (tuple, functools.partial):
+        for x in thing if type(thing) is tuple else (thing.func, thing.args, *itertools.chain(*thing.keywords.items())):
             _look(x, found, seen)
     elif isinstance(thing, (np.ndarray, jax.Array)) and _compat.is_concrete(thing) and thing.nbytes <= _LARGEST \
             and np.asarray(thing).dtype != object:
@@ -65,9 +65,19 @@ def _look(thing: Any, found: list[Hashable], seen: set[int]) -> None:
         raise _Unknown
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """Global names in a function, and in those within it."""
-    yield from code.co_names
+def _of_library(thing: Any) -> bool:
+    """Whether something comes with a library, and not from one of its functions for something of the user's."""
+    name = thing.__name__ if isinstance(thing, ModuleType) else thing.__module__ or ""
+    return name.split(".")[0] in _LIBRARIES and "<locals>" not in getattr(thing, "__qualname__", "")
+
+
+def _globals_in(code: CodeType) -> Iterator[str]:
+    """Names of globals in a function, and in those within it; what it imports when it runs is not seen."""
+    for step in dis.get_instructions(code):
+        if step.opname == "IMPORT_NAME" and str(step.argval).split(".")[0] not in _LIBRARIES:
+            raise _Unknown
+        if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
+            yield str(step.argval)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _globals_in(constant)

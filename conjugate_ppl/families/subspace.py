@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from numpyro.distributions import transforms
 
 __all__ = ["SUBSPACES", "Embedded", "coordinates"]
 
@@ -77,9 +78,20 @@ def _covariance(d: Any, size: int) -> Any:
         within = jnp.stack([_covariance(c, size) for c in d.component_distributions])
         apart = means - weights @ means
         return jnp.einsum("k,kij->ij", weights, within) + jnp.einsum("k,ki,kj->ij", weights, apart, apart)
-    flat = d.base_dist if isinstance(d, dist.TransformedDistribution) else d
-    while type(flat) in (dist.Independent, dist.ExpandedDistribution):
+    flat = d
+    while type(flat) in (dist.Independent, dist.ExpandedDistribution) or _reshaped(flat):
         flat = flat.base_dist
-    if hasattr(flat, "covariance_matrix") and flat.batch_shape == ():
+    if flat.event_dim == 0:
+        return jnp.diag(jnp.broadcast_to(d.variance, d.shape()).reshape(-1))
+    if flat.batch_shape != () or flat.event_shape != (size,):
+        raise NotImplementedError(f"the covariance of {type(d).__name__} of shape {d.shape()}")
+    if type(flat) is dist.MultivariateNormal:
         return flat.covariance_matrix
-    return jnp.diag(jnp.broadcast_to(d.variance, d.shape()).reshape(-1))
+    if type(flat) is dist.MultivariateStudentT:  # what NumPyro calls its covariance matrix is L L'
+        larger = jnp.where(flat.df > 2, flat.df / (flat.df - 2), jnp.where(flat.df > 1, jnp.inf, jnp.nan))
+        return larger * jnp.matmul(flat.scale_tril, flat.scale_tril.T, precision="highest")
+    raise NotImplementedError(f"the covariance of {type(flat).__name__}")
+
+
+def _reshaped(d: Any) -> bool:
+    return type(d) is dist.TransformedDistribution and all(type(t) is transforms.ReshapeTransform for t in d.transforms)

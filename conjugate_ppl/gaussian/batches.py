@@ -10,13 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl import _compat
-from conjugate_ppl.gaussian.entries import Entries
+from conjugate_ppl.gaussian.entries import FEW, Entries
 from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.gaussian.stacked import Stacked
 
 __all__ = ["of_array", "read", "small", "take"]
-
-_WIDEST = 4  # rows of matrices kept entry by entry: programs grow with the cube
 
 
 def read(numbers: Any, index: np.ndarray, last_is_zero: bool = False) -> Any:
@@ -30,7 +28,7 @@ def small(width: int, entry: Callable[[int, int], Any], stacked: Callable[[], An
           columns: int | None = None) -> Small:
     """Matrices from their entries, or, where they are wide, from an array of shape (many, n, n), or
     (many, n, columns)."""
-    if width > _WIDEST:
+    if width > FEW:
         return Stacked(stacked())
     return Entries(tuple(tuple(entry(i, j) for j in range(width if columns is None else columns))
                          for i in range(width)))

@@ -22,10 +22,9 @@ from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
-from conjugate_ppl.gaussian.entries import Entries
+from conjugate_ppl.gaussian.entries import FEW, Entries
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
-from conjugate_ppl.gaussian.narrow import FEW
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
 from conjugate_ppl.gaussian.small import Small

@@ -13,7 +13,10 @@ import jax.numpy as jnp
 
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["Entries", "diagonal", "dot"]
+__all__ = ["FEW", "Entries", "diagonal", "dot"]
+
+FEW = 4
+"""Rows of matrices that are kept entry by entry, and elements of vectors with them: programs grow with the cube."""
 
 
 @jax.tree_util.register_pytree_node_class

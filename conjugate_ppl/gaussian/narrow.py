@@ -20,11 +20,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.entries import Entries, dot
 from conjugate_ppl.gaussian.stacked import Stacked
 
-__all__ = ["FEW", "NarrowCoupling", "elements", "known_entries", "known_numbers", "matrix", "stacked"]
-
-FEW = 4
-"""Elements of a rest, and of a component, that are written out: programs grow with the cube."""
-
+__all__ = ["NarrowCoupling", "elements", "known_entries", "known_numbers", "matrix", "stacked"]
 
 def known_numbers(values: Values, numbers: np.ndarray) -> Any:
     """Known numbers, one for each pattern; a scalar where they are equal, and 0 or 1 where they all are."""
