@@ -40,7 +40,9 @@ def write_figure(path: Path, runs: Mapping[str, tuple[Run, Run]]) -> None:
             top.plot(rate, y + jitter, ".", color=colour, alpha=0.5, markersize=5)
         top.set_yticks([1, 2], ["NUTS", "Collapsed"])
         top.set_xscale("log")
-        top.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0)))
+        low, high = top.get_xlim()
+        # over few decades a mark within each; over many its numbers would run into each other
+        top.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0) if high < 1000 * low else (1.0,)))
         top.xaxis.set_major_formatter("{x:g}")
         top.xaxis.set_minor_formatter(ticker.NullFormatter())
         top.set_xlabel("effective samples a second, each parameter")
