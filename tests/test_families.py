@@ -18,6 +18,7 @@ from scipy import integrate, special
 
 import conjugate_ppl as cj
 from conjugate_ppl.densities import DENSITIES
+from conjugate_ppl.elimination.conditionals import Reshaped
 from conjugate_ppl.families import FAMILIES, Family, prior_of
 from conjugate_ppl.families.logconcave import GAMMA_CURVE, PARABOLA, OnInterval, log_integral
 from conjugate_ppl.families.registry import STATISTICS
@@ -325,11 +326,19 @@ def test_plain_distribution_of_a_transformed_one(base: type, kind: type, x64: bo
     lambda low: dist.MultivariateNormal(jnp.ones(3), scale_tril=low),
     lambda low: dist.MultivariateStudentT(5.0, jnp.ones(3), low),
     lambda low: dist.Normal(jnp.ones(3), jnp.diagonal(low)),
-], ids=["normal", "student", "independent"])
+    lambda low: dist.MultivariateStudentT(jnp.array([5.0, 7.0]), jnp.ones(3), low),
+    lambda low: dist.MultivariateNormal(jnp.ones(3), scale_tril=low).expand([2]),
+    lambda low: dist.MixtureGeneral(dist.Categorical(probs=jnp.array([0.3, 0.7])), [
+        dist.MultivariateNormal(m, scale_tril=low) for m in (jnp.arange(3.0), jnp.ones(3))]),
+    lambda low: Reshaped(dist.MultivariateNormal(jnp.ones(6), scale_tril=jnp.eye(6).at[:3, :3].set(low)),
+                         transforms.ReshapeTransform((2, 3), (6,))),
+], ids=["normal", "student", "independent", "students", "expanded", "mixture", "reshaped"])
 def test_moments_on_a_subspace(law):
     low = jnp.array([[1.0, 0, 0], [0.5, 2.0, 0], [-0.3, 0.2, 0.7]])
-    d, turn = law(low), dist.ZeroSumNormal(1.0, (4,)).transforms[0]
+    d = law(low)
+    turn = dist.ZeroSumNormal(1.0, d.event_shape[:-1] and (3, 4) or (4,)).transforms[0]
     embedded = Embedded(d, turn)
-    z = np.asarray(jax.vmap(turn)(d.sample(jax.random.key(0), (200_000,))))
-    np.testing.assert_allclose(embedded.mean, turn(jnp.ones(3)), atol=1e-12)
+    draws = d.sample(jax.random.key(0), (200_000,))
+    z = np.asarray(turn(draws))
+    np.testing.assert_allclose(embedded.mean, turn(jnp.broadcast_to(d.mean, d.shape())), atol=1e-12)
     np.testing.assert_allclose(embedded.variance, z.var(0), rtol=0.03)

@@ -13,9 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import transforms
+
+from conjugate_ppl.errors import InternalError
 
 __all__ = ["SUBSPACES", "Embedded", "coordinates"]
 
@@ -63,35 +64,50 @@ class Embedded(dist.TransformedDistribution):
 
     @property
     def variance(self) -> Any:
-        shape = self.base_dist.shape()
-        size = int(np.prod(shape))
-        rows = jax.vmap(self._turned)(_covariance(self.base_dist, size).reshape(size, *shape)).reshape(size, -1)  # C T'
-        both = jax.vmap(lambda c: self._turned(c.reshape(shape)).reshape(-1), in_axes=1, out_axes=1)(rows)
-        return jnp.diagonal(both).reshape(self.shape())
+        """Its elements' variances: of T C T', C the covariance of an event of coordinates.
+
+        Raises:
+            InternalError: if no covariance is known of a law of this kind.
+        """
+        shape = self.base_dist.event_shape
+
+        def on_the_left(m: Any) -> Any:  # T m, over the columns of m
+            return jax.vmap(lambda c: self._turned(c.reshape(shape)).reshape(-1), in_axes=1, out_axes=1)(m)
+
+        def of_event(c: Any) -> Any:
+            return jnp.diagonal(on_the_left(on_the_left(c).T))
+
+        covariance = _covariance(self.base_dist)
+        size = covariance.shape[-1]
+        return jax.vmap(of_event)(covariance.reshape(-1, size, size)).reshape(self.shape())
 
 
-def _covariance(d: Any, size: int) -> Any:
-    """The covariance of all elements of a law, flat."""
-    if type(d) is dist.MixtureGeneral:
+def _covariance(d: Any) -> Any:
+    """The covariance of an event of a law, flat: shape (*batch_shape, size, size)."""
+    if d.event_dim == 0:
+        return jnp.broadcast_to(d.variance, d.batch_shape)[..., None, None]
+    kind = type(d)
+    if kind is dist.MixtureGeneral:
         weights = d.mixing_distribution.probs
-        means = jnp.stack([c.mean.reshape(-1) for c in d.component_distributions])
-        within = jnp.stack([_covariance(c, size) for c in d.component_distributions])
-        apart = means - weights @ means
-        return jnp.einsum("k,kij->ij", weights, within) + jnp.einsum("k,ki,kj->ij", weights, apart, apart)
-    flat = d
-    while type(flat) in (dist.Independent, dist.ExpandedDistribution) or _reshaped(flat):
-        flat = flat.base_dist
-    if flat.event_dim == 0:
-        return jnp.diag(jnp.broadcast_to(d.variance, d.shape()).reshape(-1))
-    if flat.batch_shape != () or flat.event_shape != (size,):
-        raise NotImplementedError(f"the covariance of {type(d).__name__} of shape {d.shape()}")
-    if type(flat) is dist.MultivariateNormal:
-        return flat.covariance_matrix
-    if type(flat) is dist.MultivariateStudentT:  # what NumPyro calls its covariance matrix is L L'
-        larger = jnp.where(flat.df > 2, flat.df / (flat.df - 2), jnp.where(flat.df > 1, jnp.inf, jnp.nan))
-        return larger * jnp.matmul(flat.scale_tril, flat.scale_tril.T, precision="highest")
-    raise NotImplementedError(f"the covariance of {type(flat).__name__}")
-
-
-def _reshaped(d: Any) -> bool:
-    return type(d) is dist.TransformedDistribution and all(type(t) is transforms.ReshapeTransform for t in d.transforms)
+        means = jnp.stack([c.mean.reshape(*c.batch_shape, -1) for c in d.component_distributions], -2)
+        within = jnp.stack([_covariance(c) for c in d.component_distributions], -3)
+        apart = means - jnp.einsum("...k,...ki->...i", weights, means)[..., None, :]
+        return jnp.einsum("...k,...kij->...ij", weights, within + apart[..., :, None] * apart[..., None, :])
+    if kind is dist.ExpandedDistribution:
+        inner = _covariance(d.base_dist)
+        return jnp.broadcast_to(inner, (*d.batch_shape, *inner.shape[-2:]))
+    if kind is dist.Independent:
+        inner = _covariance(d.base_dist)
+        inner = inner.reshape(*d.batch_shape, -1, *inner.shape[-2:])
+        alone, size = inner.shape[-3:-1]
+        apart = jnp.einsum("...aij,ab->...aibj", inner, jnp.eye(alone))
+        return apart.reshape(*d.batch_shape, alone * size, alone * size)
+    if isinstance(d, dist.TransformedDistribution) and all(type(t) is transforms.ReshapeTransform for t in d.transforms):
+        return _covariance(d.base_dist)
+    if kind is dist.MultivariateNormal:
+        return d.covariance_matrix
+    if kind is dist.MultivariateStudentT:  # what NumPyro calls its covariance matrix is L L'
+        larger = jnp.where(d.df > 2, d.df / (d.df - 2), jnp.where(d.df > 1, jnp.inf, jnp.nan))
+        scale = jnp.matmul(d.scale_tril, jnp.swapaxes(d.scale_tril, -1, -2), precision="highest")
+        return jnp.broadcast_to(larger[..., None, None] * scale, (*d.batch_shape, *scale.shape[-2:]))
+    raise InternalError(f"The covariance of {kind.__name__} is not known.")

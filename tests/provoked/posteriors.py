@@ -16,6 +16,7 @@ from test_input import KEY, conjugate, schools
 import conjugate_ppl as cj
 from conjugate_ppl.additive.polynomial import NoStatistic
 from conjugate_ppl.additive.removal import statistic_name
+from conjugate_ppl.families.subspace import Embedded
 from provoked.table import TAU, Y, raises
 
 # -- posteriors as sums of contributions -----------------------------------------------------------
@@ -308,3 +309,8 @@ def data_spread_with_a_missing_one():
         sample("y", dist.Normal(sample("m", dist.Normal(0.0, 1.0)), 1.0), obs=y)
 
     spread_out(model, Spread(np.where(np.arange(4) == 3, np.nan, Y)), elsewhere=True)
+
+
+@raises(cj.InternalError, "The covariance of Dirichlet is not known")
+def variance_of_a_law_of_unknown_covariance():
+    _ = Embedded(dist.Dirichlet(jnp.ones(3)), dist.ZeroSumNormal(1.0, (4,)).transforms[0]).variance
