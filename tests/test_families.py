@@ -336,7 +336,7 @@ def test_plain_distribution_of_a_transformed_one(base: type, kind: type, x64: bo
 def test_moments_on_a_subspace(law):
     low = jnp.array([[1.0, 0, 0], [0.5, 2.0, 0], [-0.3, 0.2, 0.7]])
     d = law(low)
-    turn = dist.ZeroSumNormal(1.0, d.event_shape[:-1] and (3, 4) or (4,)).transforms[0]
+    turn = dist.ZeroSumNormal(1.0, (3, 4) if len(d.event_shape) == 2 else (4,)).transforms[0]
     embedded = Embedded(d, turn)
     draws = d.sample(jax.random.key(0), (200_000,))
     z = np.asarray(turn(draws))

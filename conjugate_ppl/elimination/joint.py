@@ -311,7 +311,10 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     places = {**numbers, BLOCK: 0}
     good = [t for t in written.terms if _is_quadratic(t, frozenset(places))]
     q = at_typical(program, reduce_terms(good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
-    mean, spread = np.zeros(size), np.full(size, np.inf)
+    # what is kept may be as far from 0 as what the block's priors are widest for: what both explain they share
+    known = np.concatenate([s.spread for s in written.sites])
+    known = known[np.isfinite(known) & (known > 0)]
+    mean, spread = np.zeros(size), np.full(size, known.max(initial=0.0) or np.inf)
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
     return _single(reference(q, mean, spread)), numbers
