@@ -32,7 +32,7 @@ from generated.oracle import verify
 from generated.strategy import random_model
 from mutants import MUTANTS, caught_by, in_use
 
-CHUNK = 50  # models of one process, which then ends: compiled programs are dropped with it
+CHUNK = 200  # models of one process, which then ends: compiled programs are dropped with it
 # one model in so many is checked in float32 too, compiled by XLA, with the derivative of its marginal
 SINGLE, COMPILED, SLOPE = 4, 50, 25
 
@@ -47,11 +47,13 @@ def version() -> str:
 
 def check_chunk(job: tuple[list[int], Path]) -> int:
     """Every model of some seeds; how many failures."""
+    import gc
     import warnings
 
     import jax
 
     seeds, results = job
+    gc.set_threshold(50_000, 20, 50)  # as in conftest.py
     warnings.simplefilter("ignore")
     jax.config.update("jax_disable_most_optimizations", True)  # compiles for seconds what runs once
     failed = 0
