@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.loops import after_each, as_map
 
-__all__ = ["Equation", "Graph", "Recursion"]
+__all__ = ["Apply", "Equation", "Graph", "Recursion"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +44,10 @@ class Equation:
     def source(self) -> str:
         """`file.py:12`, the user's own line behind this equation, or ""."""
         return _compat.source_line(self.raw)
+
+
+Apply = Callable[[Equation, Sequence[Any]], list[Any]]
+"""Runs an equation on operands."""
 
 
 class Recursion(NamedTuple):
@@ -253,10 +257,10 @@ class Graph:
                     found.add(self._place[equation])
         return [self.equations[k] for k in sorted(found)]
 
-    def constant(self, numbers: Sequence[int], memo: dict[int, Any]) -> list[Any]:
+    def constant(self, numbers: Sequence[int], memo: dict[int, Any], apply: Apply | None = None) -> list[Any]:
         """The values of numbers that depend on constants alone, as JAX computes them."""
         with _compat.eagerly():
-            return self.evaluate(numbers, {}, memo)
+            return self.evaluate(numbers, {}, memo, apply)
 
     def has(self, primitives: Collection[str]) -> bool:
         """Whether some equation is one of these primitives, or runs one in a body or a branch."""
@@ -275,11 +279,13 @@ class Graph:
         return _compat.evaluate_equation(equation.raw, operands, self._jaxpr)
 
     def evaluate(self, numbers: Sequence[int], inputs: Mapping[int, Any],
-                 memo: dict[int, Any] | None = None) -> list[Any]:
+                 memo: dict[int, Any] | None = None, apply: Apply | None = None) -> list[Any]:
         """The values of `numbers`, computed by JAX from `inputs` ({number: array}).
 
-        Only what is needed runs. A `memo` carries values from one call to the next.
+        Only what is needed runs. A `memo` carries values from one call to the next. `apply` runs an equation
+        in place of JAX.
         """
+        apply = apply or self.apply
         env: dict[int, Any] = {} if memo is None else memo
         env.update(inputs)
         for root in numbers:
@@ -297,7 +303,7 @@ class Graph:
                     if missing:
                         stack.extend(missing)
                         continue
-                    results = self.apply(equation, [env[i] for i in equation.inputs])
+                    results = apply(equation, [env[i] for i in equation.inputs])
                     env.update(zip(equation.outputs, results, strict=True))
                     stack.pop()
         return [env[n] for n in numbers]

@@ -7,7 +7,7 @@ For every value of the collapsed latents z and the kept ones k,
 The left side is NumPyro's own density of the user's model, the right side does not depend on z. Each
 entry also says which latents are to be collapsed: an analysis that silently stops finding them fails.
 
-In float64 the algebra is what is looked at, and NumPy evaluates it; in float32 XLA compiles it.
+NumPy evaluates most: the algebra is what is looked at. XLA compiles a few in float32, `campaign.py` all.
 """
 
 import jax
@@ -19,6 +19,8 @@ from models import CASES
 
 import conjugate_ppl as cj
 
+BY_XLA = frozenset(list(CASES)[::5])
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_identity(name, x64):
@@ -27,5 +29,6 @@ def test_identity(name, x64):
     collapsed = cj.collapse(entry.model)
     plan = cj.explain(collapsed, *args)
     assert frozenset(plan.collapsed) == entry.collapsed, f"\n{plan}"
-    found = (check_by_numpy if x64 else cj.check)(collapsed, jax.random.key(1), *args, num_points=2)
+    check = cj.check if name in BY_XLA and not x64 else check_by_numpy
+    found = check(collapsed, jax.random.key(1), *args, num_points=2)
     assert found.points == 4

@@ -17,6 +17,7 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.definite import symmetric
 from conjugate_ppl.algebra.distinct import distinct
+from conjugate_ppl.algebra.exact import constants
 from conjugate_ppl.algebra.functions import UNARY, elementwise
 from conjugate_ppl.algebra.host import HOST, JUMPS, known
 from conjugate_ppl.algebra.linear import COMPLEX
@@ -113,7 +114,7 @@ class Walk:
                     Unreadable, TypeError, ValueError, IndexError):
                 return [known(function(equation.params, *operands))]
         if concrete:
-            return [known(x) for x in self.graph.constant(equation.outputs, self._exactly)]
+            return [known(x) for x in constants(self.graph, equation.outputs, self._exactly)]
         return self.graph.evaluate(equation.outputs, {}, {
             i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.algebra.exact import constants
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.finite.cases import Cases, Mixed, Reading
 from conjugate_ppl.finite.rules import rule_of
@@ -89,7 +90,7 @@ class Evaluator:
         if number in graph.traced or (number not in graph.constants and (
                 number not in graph.dependencies or graph.dependencies[number])):
             return None
-        (value,) = graph.constant([number], self._known)
+        (value,) = constants(graph, [number], self._known)
         try:
             return np.asarray(value)
         except TypeError:  # traced data, or a random key
