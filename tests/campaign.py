@@ -1,12 +1,13 @@
-"""Checks random models by the thousand, calibrates eight, compares classic ones with trusted posteriors, breaks
-every entry of the package's tables in turn, and writes what it saw.
+"""Checks random models by the thousand, compiles the tables of models, calibrates eight, compares classic ones with
+trusted posteriors, breaks every entry of the package's tables in turn, and writes what it saw.
 
-    python tests/campaign.py [--models 10000] [--start 0] [--jobs 2] [--simulations 400] [--no-classics]
-        [--no-mutants] [--results build/campaign/results.jsonl] [--report docs/trust.md]
+    python tests/campaign.py [--models 10000] [--start 0] [--jobs 2] [--simulations 400] [--no-tables]
+        [--no-classics] [--no-mutants] [--results build/campaign/results.jsonl] [--report docs/trust.md]
 
 Every outcome is appended to the results, and what stands there already for this version of the generator, and
 did not fail, is not run again: an interrupted campaign goes on where it was, and with `--models 0
---simulations 0 --no-classics --no-mutants` only the report is written.
+--simulations 0 --no-tables --no-classics --no-mutants` only the report is written. With a report the results go to
+`tests/data/campaign.jsonl.xz`, where a campaign without results of its own begins.
 
 A model that fails is written beside the results; put it into `tests/regressions` with its repair.
 """
@@ -17,6 +18,7 @@ import argparse
 import functools
 import hashlib
 import json
+import lzma
 import multiprocessing
 import time
 import traceback
@@ -26,12 +28,18 @@ from typing import Any
 
 import calibration
 import classics
+import declined
 import numpy as np
 from campaign_report import failures, latest, report
 from generated.oracle import verify
 from generated.strategy import random_model
+from models import CASES
 from mutants import MUTANTS, caught_by, in_use
 
+import conjugate_ppl as cj
+
+KEPT = Path(__file__).parent / "data" / "campaign.jsonl.xz"
+TABLES = {**CASES, **{f"declined {n}": c for n, c in declined.CASES.items()}}
 CHUNK = 200  # models of one process, which then ends: compiled programs are dropped with it
 # one model in so many is checked in float32 too, compiled by XLA, with the derivative of its marginal
 SINGLE, COMPILED, SLOPE = 4, 50, 25
@@ -81,6 +89,22 @@ def note(record: dict[str, Any], results: Path) -> None:
     """Add a line to the results."""
     with results.open("a") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def compile_tables(names: list[str], results: Path) -> None:
+    """The identity of models of the tables, compiled in float32."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    for name in names:
+        record: dict[str, Any] = {"kind": "table", "name": name, "failure": ""}
+        try:
+            args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in TABLES[name].args]
+            record["error"] = cj.check(TABLES[name].model, jax.random.key(1), *args, num_points=2).relative
+        except Exception as error:  # whatever it is, it is a finding
+            record["failure"] = f"{type(error).__name__}: " + " ".join(str(error).split())[:200]
+        note(record, results)
 
 
 def calibrate(name: str, simulations: int, results: Path) -> None:
@@ -141,13 +165,15 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=400)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--no-tables", action="store_true")
     parser.add_argument("--no-classics", action="store_true")
     parser.add_argument("--no-mutants", action="store_true")
     parser.add_argument("--results", type=Path, default=Path("build/campaign/results.jsonl"))
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.touch()
+    if not options.results.exists():
+        options.results.write_bytes(lzma.decompress(KEPT.read_bytes()) if KEPT.exists() else b"")
     before = [(r, (r["kind"], r.get("version", version()), r["name"])) for r in latest(read(options.results))]
     done = {key for _, key in before} - {key for r, key in before if r.get("failure")}
 
@@ -163,6 +189,9 @@ def main() -> None:
             failed += found
             print(f"{min(CHUNK * (k + 1), len(seeds))} models, {failed} failures, {time.time() - begin:.0f} s",
                   flush=True)
+        if not options.no_tables:
+            names = left("table", TABLES)
+            pool.starmap(compile_tables, [(names[k: k + 50], options.results) for k in range(0, len(names), 50)], chunksize=1)
         if options.simulations:
             pool.starmap(calibrate, [(n, options.simulations, options.results)
                                      for n in left("calibration", calibration.MODELS)], chunksize=1)
@@ -176,6 +205,8 @@ def main() -> None:
     print(text)
     if options.report:
         options.report.write_text(text)
+        lines = "".join(json.dumps(r) + "\n" for r in records if r.get("version", version()) == version())
+        KEPT.write_bytes(lzma.compress(lines.encode(), preset=9))
     if wrong := failures(records):
         raise SystemExit("\n".join(wrong))
 

@@ -71,7 +71,7 @@ def report(records: list[Record], single: int, slope: int) -> str:
         "the sum of the absolute log densities; 1e-8 is allowed in float64, 1e-4 in float32. Where XLA did not",
         f"compile a model, NumPy evaluated its jaxprs (`generated/numpy_jaxpr.py`). Of one model in {slope} the",
         "derivative of the marginal was compared with a difference. Seeds of another generator are other models.",
-        "", "## Exact draws", "",
+        "", *_tables([r for r in records if r["kind"] == "table"]), "## Exact draws", "",
         f"The value that made the data, ranked among {DRAWS} exact draws, is uniform where the draws are right",
         "(float64; models that are a joint density when run without observations). By family, and by kind of",
         "latent in the generator.",
@@ -83,6 +83,14 @@ def report(records: list[Record], single: int, slope: int) -> str:
         "## What the models were made of", "", "| part | models |", "|---|---|",
         *(f"| {f} | {n} |" for f, n in sorted(features.items())), "",
         *(["## Failures", "", *(f"* {x}" for x in failed), ""] if failed else [])])
+
+
+def _tables(found: list[Record]) -> list[str]:
+    if not found:
+        return []
+    worst = max((r["error"] for r in found if "error" in r), default=0.0)
+    return [f"Of the {len(found)} models of the tests' tables, compiled by XLA in float32, the largest such error is "
+            f"{worst:.1e}.", ""]
 
 
 def _calibrations(found: list[Record]) -> list[str]:
