@@ -106,8 +106,8 @@ class CollapsedModel(MarginalModel):
             A `Posterior`: `update`, `merge`, `temper`, `without`, `loo`, `predictive` and more.
 
         Raises:
-            PlanError: if a site is kept and has no value, or is integrated out by a rule without
-                contributions that add up (discrete latents, state space); for a `factor` statement.
+            PlanError: if a site is kept and has no value, or the data reach a latent through something that no
+                posterior of a fixed number of parameters keeps; for a `factor` statement.
             ModelError: if the model has no observed site.
             DataError: if a value is none, or has the wrong shape.
         """

@@ -16,9 +16,10 @@ import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.polynomial import Polynomial
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.value import move, multiply, reduce_sum, reshape
-from conjugate_ppl.algebra.variables import Variables
+from conjugate_ppl.additive.states import apart, in_states
+from conjugate_ppl.algebra.term import Term, Value, combine, is_known
+from conjugate_ppl.algebra.value import collect, move, multiply, reduce_sum, reshape
+from conjugate_ppl.algebra.variables import Indicator, Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.densities import log_density
 from conjugate_ppl.graph import Graph
@@ -55,6 +56,21 @@ class Cells:
         weighted = multiply(self.value, Value.known(np.asarray(self.weights, float)))
         return Polynomial.of_terms(reduce_sum(weighted, range(len(self.shape))).terms, self.origins)
 
+    def given(self, states: Mapping[str, np.ndarray]) -> Cells:
+        """The same cells with some discrete latents in known states; what is impossible there is left out."""
+        terms = []
+        for t in self.value.terms:
+            numbers, atoms = t.coefficients, []
+            for a in t.atoms:
+                v = a.variable
+                if not isinstance(v, Indicator) or v.site not in states:
+                    atoms.append(a)
+                else:
+                    there = states[v.site].reshape(-1)[a.selection // v.count] - v.low == a.selection % v.count
+                    numbers = (*numbers, there * (0.0 if v.never else 1.0))
+            terms.append(Term(t.rank, t.hidden, combine(numbers), tuple(atoms)))
+        return dataclasses.replace(self, value=collect(self.shape, terms))
+
     def rows(self, first: int, last: int) -> Value:
         """Some cells by their numbers (C order), as a vector."""
         flat = reshape(self.value, (int(np.prod(self.shape)),))
@@ -68,6 +84,12 @@ def walk_of(model: Callable[..., Any], args: Any, kwargs: Any, program: Program,
 
     `read` gets the trace of a run with the latents as inputs, and returns a tree of arrays.
     """
+    graph, numbers = _graph_of(model, args, kwargs, program, read)
+    return _start(graph, program, origins, {}), numbers
+
+
+def _graph_of(model: Callable[..., Any], args: Any, kwargs: Any, program: Program,
+              read: Callable[[Mapping[str, Any]], Any]) -> tuple[Graph, Any]:
     names = program.latents
     tree: list[Any] = []
 
@@ -80,29 +102,56 @@ def walk_of(model: Callable[..., Any], args: Any, kwargs: Any, program: Program,
 
     structs = [jax.ShapeDtypeStruct(program.sites[n].shape, program.sites[n].dtype) for n in names]
     graph = Graph(_compat.make_jaxpr(run, structs))
+    return graph, jax.tree.unflatten(tree[-1], graph.outputs)
+
+
+def _start(graph: Graph, program: Program, origins: Mapping[str, np.ndarray], states: Mapping[str, int]) -> Walk:
+    """A walk with the latents, discrete ones that are in given states known."""
+    inputs = dict(zip(program.latents, graph.inputs, strict=True))
     variables = Variables()
-    walk = Walk(graph, {}, names, variables)
-    for name, number in zip(names, graph.inputs, strict=True):
+    known = {inputs[n]: np.full(program.sites[n].shape, x, program.sites[n].dtype) for n, x in states.items()}
+    walk = Walk(graph, known, program.latents, variables)
+    for name in (n for n in program.latents if n not in states):
         site = program.sites[name]
-        walk.set(number, latent_value(name, site.shape, "other" if site.discrete else site.support,
-                                      variables, origins.get(name)))
-    return walk, jax.tree.unflatten(tree[-1], graph.outputs)
+        walk.set(inputs[name], latent_value(name, site.shape, "other" if site.discrete else site.support,
+                                            variables, origins.get(name)))
+    return walk
 
 
 def read_cells(model: Callable[..., Any], args: Any, kwargs: Any, program: Program,
                origins: Mapping[str, np.ndarray], sites: Collection[str]) -> dict[str, Cells] | None:
     """The cells of the observed `sites`; None if some of their numbers are not known (traced)."""
+    discrete = {n for n in program.latents if program.sites[n].discrete}
+    by_state = {n for n in sites if program.roots(program.sites[n].cells) & discrete}
+    if by_state and not program.concrete:
+        return None
+    extras: dict[str, int] = {}
 
     def read(trace: Mapping[str, Any]) -> dict[str, Any]:
         out = {}
         for name in sites:
-            site = trace[name]
-            found = log_density(site["fn"], site["value"])
-            out[name] = found if site["scale"] is None else found * site["scale"]
+            site, fn, extra = trace[name], trace[name]["fn"], 0
+            found: dict[str, Any] = {}
+            if name in by_state:
+                fn, extra = apart(fn)
+                found["as NumPyro"] = fn.log_prob(jnp.asarray(site["value"]))
+            if name not in by_state or program.roots(program.sites[name].cells) - discrete:
+                found["as registered"] = log_density(fn, site["value"])
+            if site["scale"] is not None:
+                weight = jnp.reshape(site["scale"], jnp.shape(site["scale"]) + (1,) * extra)
+                found = {k: x * weight for k, x in found.items()}
+            out[name], extras[name] = found, extra
         return out
 
-    walk, numbers = walk_of(model, args, kwargs, program, origins, read)
-    values = dict(zip(sites, walk.run([numbers[n] for n in sites]), strict=True))
+    graph, numbers = _graph_of(model, args, kwargs, program, read)
+
+    def walk(states: Mapping[str, int]) -> Walk:
+        return _start(graph, program, origins, states)
+
+    plain = [n for n in sites if n not in by_state]
+    values = dict(zip(plain, walk({}).run([numbers[n]["as registered"] for n in plain]), strict=True))
+    for name in by_state:
+        values[name] = in_states(graph, program, numbers[name], extras[name], walk)
     if not all(is_known(a) for v in values.values() for t in v.terms for a in t.arrays):
         return None
-    return {n: Cells(v, np.ones(v.shape), origins) for n, v in values.items()}
+    return {n: Cells(values[n], np.ones(values[n].shape), origins) for n in sites}

@@ -12,9 +12,7 @@ import numpy as np
 from conjugate_ppl.additive.cells import Cells, read_cells
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
-from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
-from conjugate_ppl.elimination.matrix import MatrixElimination
 from conjugate_ppl.elimination.statespace import StateSpaceElimination
 from conjugate_ppl.errors import ModelError, PlanError
 from conjugate_ppl.marginal import MarginalModel
@@ -52,7 +50,9 @@ def first_part(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         elif isinstance(elimination, StateSpaceElimination):
             origins.update({p.site: elimination.origin[p.own] for p in elimination.parts if not p.exact})
     prior = dataclasses.replace(prior, observed=_observed(program, given),
-                                latents={n: program.sites[n].shape for n in program.latents}, turns=program.turns)
+                                latents={n: program.sites[n].shape for n in program.latents}, turns=program.turns,
+                                discrete={n: s.states for n in program.latents
+                                          if (s := program.sites[n]).discrete and s.states is not None})
     return prior, _read(prior, args, kwargs, program, origins)
 
 
@@ -73,13 +73,6 @@ def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         reasons = ", ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
         raise PlanError(f"With these arguments there is no posterior in closed form of {reasons}. Change the model "
                         "or the arguments there.")
-    for elimination in execution.chosen.eliminations:
-        if not isinstance(elimination, (GaussianElimination, StateSpaceElimination, ElementwiseElimination,
-                                        MatrixElimination)):
-            site, rule = elimination.sites[0], elimination.rule
-            raise PlanError(f"`{site}` is integrated out by the rule \"{rule}\": what data say about it is a table of its "
-                            "states, not a sum of statistics that more data are added to. What there is for it is on "
-                            "the collapsed model itself: `log_evidence`, `recover`, `conditionals`, `mode`.")
     return execution
 
 

@@ -10,9 +10,10 @@ Gaussian latent is so never written about a point that is far from the data, whe
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,14 +22,15 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
+from conjugate_ppl.additive.lookups import STATES, Lookup, lookups
 from conjugate_ppl.algebra.definite import Gram, Inverted
 from conjugate_ppl.algebra.paired import LogDet
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up, write_out
-from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Variable
+from conjugate_ppl.algebra.variables import Complement, Elementwise, Indicator, Latent, Log, Variable
 from conjugate_ppl.triangular import inverse_triangular, log_det_lower
 
-__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "connected", "key_of", "site_of", "statistic"]
+__all__ = ["Key", "NoStatistic", "Polynomial", "Signature", "connected", "digits", "key_of", "site_of", "statistic"]
 
 Key = tuple[Any, ...]
 Signature = tuple[tuple[Key, Fraction], ...]
@@ -47,6 +49,8 @@ def key_of(variable: Variable) -> Key:
         return ("latent", variable.site)
     if isinstance(variable, Log):
         return ("log", key_of(variable.base))
+    if isinstance(variable, Indicator):
+        return ("never" if variable.never else "state", ("latent", variable.site), variable.low, variable.count)
     if isinstance(variable, Complement):
         return ("complement", key_of(variable.base))
     if isinstance(variable, (Gram, Inverted, LogDet)):
@@ -66,7 +70,7 @@ def statistic(key: Key, sites: Mapping[str, Any], origins: Mapping[str, np.ndarr
     """The elements of a statistic at values of the sites, a vector."""
     if key[0] == "latent":
         flat = jnp.reshape(sites[key[1]], -1)
-        return flat - _digits(origins[key[1]]) if key[1] in origins else flat
+        return flat - digits(origins[key[1]]) if key[1] in origins else flat
     if key[0] in _OF_MATRICES.values():
         return _of_matrices(key, sites)
     inner = statistic(key[1], sites, origins)
@@ -176,18 +180,38 @@ class Polynomial:
 
     def __call__(self, sites: Mapping[str, Any]) -> Any:
         """The sum at values of the sites; a scalar."""
-        known: dict[Key, Any] = {}
         total: Any = jnp.zeros(())
-        for signature, (positions, coefficients) in self.groups.items():
-            product = _digits(coefficients)
+        for part in self.by_monomial(sites):
+            total = total + jnp.sum(part)
+        return total
+
+    @functools.cached_property
+    def lookups(self) -> list[Lookup]:
+        """Its monomials that read states of discrete sites."""
+        return lookups(_pieces(self))
+
+    def by_monomial(self, sites: Mapping[str, Any], tables: Sequence[Any] | None = None) -> Iterator[Any]:
+        """Its monomials at values of the sites, in vectors; those that differ in states of discrete sites as one.
+
+        `tables` are used in place of the lookups' own.
+        """
+        known: dict[Key, Any] = {}
+
+        def times(product: Any, signature: Signature, positions: np.ndarray) -> Any:
             for k, (key, power) in enumerate(signature):
                 if key not in known:
                     known[key] = statistic(key, sites, self.origins)
                 x = known[key][positions[:, k]]
                 product = product * (x if power == 1 else x**int(power) if power.denominator == 1
                                      else x ** float(power))
-            total = total + jnp.sum(product)
-        return total
+            return product
+
+        for signature, (positions, coefficients) in self.groups.items():
+            if not any(key[0] in STATES for key, _ in signature):
+                yield times(digits(coefficients), signature, positions)
+        for k, found in enumerate(self.lookups):
+            table = digits(found.table()) if tables is None else tables[k]
+            yield times(found.at(sites, table), found.others, found.positions)
 
 
 def connected(groups: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
@@ -198,12 +222,13 @@ def connected(groups: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
     return [tuple(sorted(part)) for part in nx.connected_components(graph)]
 
 
-def _digits(numbers: np.ndarray) -> Any:
+def digits(numbers: np.ndarray) -> Any:
     """Known numbers for a traced program, in two parts where floats are single: none of their digits is
     lost to the analysis, which computes known numbers in double precision."""
     dtype = jnp.result_type(float)
     first = np.asarray(numbers, dtype)
-    rest = np.asarray(numbers - first.astype(np.float64), dtype)
+    with np.errstate(invalid="ignore"):
+        rest = np.nan_to_num(np.asarray(numbers - first.astype(np.float64), dtype))
     return jnp.asarray(first) + jnp.asarray(rest) if rest.any() else jnp.asarray(first)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import numbers
 from collections.abc import Mapping
@@ -19,13 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
+from numpyro.infer.util import log_density
+from scipy.special import logsumexp
 
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.cells import Cells
 from conjugate_ppl.additive.fit import Part, check_sites, next_part
-from conjugate_ppl.additive.polynomial import connected
+from conjugate_ppl.additive.polynomial import Polynomial, connected
 from conjugate_ppl.additive.prior import Prior
-from conjugate_ppl.additive.removal import Fitted, log_predictive
+from conjugate_ppl.additive.removal import Fitted, expectation_ratios
+from conjugate_ppl.additive.states_removed import States
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.families.subspace import Embedded
 from conjugate_ppl.marginal import MarginalModel
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     from conjugate_ppl.planning.execute import Execution
 
 __all__ = ["Posterior"]
+
+_STATES = 32  # that a posterior is made for, each
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -149,9 +156,19 @@ class Posterior:
     @functools.cached_property
     def collapsed(self) -> MarginalModel:
         """The prior times the sum of all contributions: a model without arguments, collapsed."""
-        likelihood = functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
-        together = connected(t.roots for p in self.parts for c in p.cells.values() for t in c.value.terms)
-        return MarginalModel(self.prior.with_likelihood(likelihood, together))
+        return MarginalModel(self.prior.with_likelihood(self._likelihood, self._together))
+
+    @functools.cached_property
+    def _likelihood(self) -> Polynomial:
+        return functools.reduce(lambda a, b: a + b, (p.total for p in self.parts))
+
+    @functools.cached_property
+    def _together(self) -> list[tuple[str, ...]]:
+        return connected(t.roots for p in self.parts for c in p.cells.values() for t in c.value.terms)
+
+    @functools.cached_property
+    def _states(self) -> States:
+        return States(self.prior, self._likelihood, self._together, MarginalModel)
 
     @property
     def execution(self) -> Execution:
@@ -219,6 +236,9 @@ class Posterior:
             self.prior.check_same(args, kwargs, predicted=True)
         else:
             args, kwargs = self.prior.args, dict(self.prior.kwargs)
+        discrete = self._discrete(site)
+        if discrete:
+            return self._mixture(site, discrete, args, kwargs)
         try:
             return predict(self._fitted, read_parameters(
                 self.prior.fixed, args, kwargs, self.execution.program, site))
@@ -259,8 +279,73 @@ class Posterior:
             PlanError: if there is no such observed site.
         """
         cells = self._cells(site)
-        found = [log_predictive(self._fitted, c).reshape(c.shape) for c in cells]
+        weights = [np.asarray(c.weights, float).reshape(-1) for c in cells]
+        ratios = self._ratios(site, [np.stack([-w, 1 - w]) for w in weights])
+        found = [f.reshape(c.shape) for f, c in zip(ratios, cells, strict=True)]
         return self._whole(site, found).astype(jnp.result_type(float))
+
+    def _in_each_state(self, what: str, discrete: frozenset[str]) -> list[tuple[float, Posterior]]:
+        """For each state of all discrete latents that meet some, log p(state, data) and the posterior given it."""
+        sites = sorted(discrete.union(*(b for b in self._together if discrete & set(b))) & self.prior.discrete.keys())
+        shapes = [self.prior.latents[n] for n in sites]
+        sizes = [int(np.prod(s)) for s in shapes]
+        count = math.prod(len(self.prior.discrete[n]) ** k for n, k in zip(sites, sizes, strict=True))
+        if count > _STATES:
+            listed = ", ".join(f"`{n}`" for n in sites)
+            raise PlanError(f"{what} is a mixture over the states of {listed}, which together have {count}, each with its own "
+                            "posterior. What there is all the same are the posterior without some observations, `without(site, index)`, "
+                            "and draws: latents by `sample`, then the site by `numpyro.infer.Predictive`.")
+        out = []
+        possible = {n: [np.array(v).reshape(s) for v in itertools.product(self.prior.discrete[n], repeat=k)]
+                    for n, s, k in zip(sites, shapes, sizes, strict=True)}
+        for states in itertools.product(*possible.values()):
+            given = dict(zip(sites, states, strict=True))
+            prior = dataclasses.replace(
+                self.prior, given={**self.prior.given, **given},
+                latents={n: s for n, s in self.prior.latents.items() if n not in given},
+                discrete={n: s for n, s in self.prior.discrete.items() if n not in given})
+            one = Posterior(prior, tuple(Part({n: c.given(given) for n, c in p.cells.items()}) for p in self.parts))
+            seen = sum(float(np.sum(jnp.where(jnp.isneginf(x.at(given, jnp.asarray(x.table()))), -jnp.inf, 0.0)))
+                       for x in self._likelihood.lookups if {n for n, _ in x.sites} <= given.keys())
+            out.append((float(one._log_density) + seen, one))
+        return [(e, one) for e, one in out if e > -np.inf]
+
+    @property
+    def _log_density(self) -> Any:
+        """The log evidence, or where a prior is flat a density that stands for it."""
+        assert self.execution
+        return log_density(self.collapsed, (), {}, {})[0]
+
+    def _mixture(self, site: str, discrete: frozenset[str], args: Any, kwargs: Any) -> Any:
+        """The prediction of a site, over the states of discrete latents."""
+        each = self._in_each_state(f"The prediction of `{site}`", discrete)
+        laws = [one.predictive(site, *args, **kwargs) for _, one in each]
+        weights = np.array([e for e, _ in each])
+        probs = jnp.asarray(np.exp(weights - logsumexp(weights)), jnp.result_type(float))
+        return laws[0] if len(laws) == 1 else dist.MixtureGeneral(dist.CategoricalProbs(
+            jnp.broadcast_to(probs, (*laws[0].batch_shape, len(laws)))), laws, support=laws[0].support)
+
+    def _ratios(self, site: str, powers: list[np.ndarray]) -> list[np.ndarray]:
+        """For the cells of each part, how the log evidence with the second power of them more differs from that with
+        the first."""
+        cells, discrete = self._cells(site), self._discrete(site)
+        if not discrete:
+            return [expectation_ratios(self._fitted, c, p) for c, p in zip(cells, powers, strict=True)]
+        if all(c.value.roots <= self.prior.discrete.keys() for c in cells):
+            return [self._states.expectation_ratios(c, p) for c, p in zip(cells, powers, strict=True)]
+        each = self._in_each_state(f"Leaving out one of `{site}`", discrete)
+        with_power = []
+        for side in (0, 1):
+            moved = [np.stack([0 * p[side], p[side]]) for p in powers]
+            found = [[e + x for x in one._ratios(site, moved)] for e, one in each]
+            with_power.append([logsumexp(x, 0) for x in zip(*found, strict=True)])
+        return [after - before for before, after in zip(*with_power, strict=True)]
+
+    def _discrete(self, site: str) -> frozenset[str]:
+        """The discrete latents that an observed site's law given the others is a mixture over."""
+        roots = {n for c in self._cells(site) for n in c.value.roots}
+        above = [self._fitted.beneath[n] for n in roots if n in self._fitted.beneath]
+        return frozenset(roots & self.prior.discrete.keys()).union(*above)
 
     @functools.cached_property
     def _fitted(self) -> Fitted:
@@ -292,6 +377,8 @@ class Posterior:
                 rows.append((name, str(shape), "no closed form of its own", "", ""))
                 continue
             mean, sd = (_short(m) for m in (d.mean, np.sqrt(np.asarray(d.variance))))
+            if type(d) is dist.CategoricalProbs:  # classes have no mean
+                mean, sd = "", ""
             rows.append((name, str(shape), type(d).__name__.strip("_"), mean, sd))
         widths = [max(len(r[k]) for r in rows) for k in range(5)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]

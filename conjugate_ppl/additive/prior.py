@@ -21,7 +21,7 @@ import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
-from conjugate_ppl.additive.polynomial import Polynomial
+from conjugate_ppl.additive.polynomial import Polynomial, digits
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.densities import base_of, register_density
@@ -39,10 +39,10 @@ class Likelihood(dist.Distribution):
 
     def __init__(self, log_likelihood: Any) -> None:
         self.log_likelihood = log_likelihood
-        super().__init__((), (), validate_args=False)
+        super().__init__(jnp.shape(log_likelihood), (), validate_args=False)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        return jnp.zeros(sample_shape)
+        return jnp.zeros(self.shape(sample_shape))
 
     def log_prob(self, value: Any) -> Any:
         return jnp.broadcast_to(self.log_likelihood, jnp.shape(value))
@@ -65,6 +65,7 @@ class Prior:
         latents: shape of each latent, of its coordinates where it lies on a subspace.
         turns: what makes the values of those of their coordinates.
         hidden: other sites that belong to the data.
+        discrete: the values that each discrete latent can take.
     """
 
     model: Callable[..., Any]
@@ -75,6 +76,7 @@ class Prior:
     latents: Mapping[str, tuple[int, ...]]
     turns: Mapping[str, Any]
     hidden: tuple[str, ...] = ()
+    discrete: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def inside(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The latents among some values, as the likelihood has them."""
@@ -86,8 +88,8 @@ class Prior:
             self.model(*args, **kwargs)
 
     def with_likelihood(self, likelihood: Polynomial, together: Collection[tuple[str, ...]] | None = None
-                        ) -> Callable[[], None]:
-        """The prior times a likelihood, as a model without arguments.
+                        ) -> Callable[..., None]:
+        """The prior times a likelihood, as a model without arguments; or with one, tables in place of `tables_of` it.
 
         `together` are the sites that meet in some monomial of the data, be its weight 0 (default: those of the
         likelihood): a statement for each.
@@ -96,7 +98,7 @@ class Prior:
         """
         blocks = ((), *(likelihood.together if together is None else together))
 
-        def model() -> None:
+        def model(tables: Mapping[tuple[str, ...], list[Any]] | None = None) -> None:
             with handlers.block(hide=[*self.observed, *self.hidden]), handlers.trace() as trace:
                 self.fixed(*self.args, **self.kwargs)
             values = self.inside({n: s["value"] for n, s in trace.items()})
@@ -104,11 +106,23 @@ class Prior:
             values = {n: values.get(n, jnp.zeros(s)) for n, s in self.latents.items()}
             for sites in blocks:
                 part = likelihood.on(sites)
-                total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
                 name = "the data on " + ", ".join(sites) if sites else "the data alone"
+                if sites and self.discrete:  # monomial by monomial, or it could not be seen what states have to do with
+                    own = [digits(x) for x in self.tables_of(part)] if tables is None else tables.get(sites, [])
+                    for k, found in enumerate(part.by_monomial(values, own)):
+                        numpyro.sample(f"{name} ({k})", Likelihood(found), obs=jnp.zeros(jnp.shape(found)))
+                    continue
+                total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
+                if not sites:
+                    total = total + digits(np.asarray(sum(x.level.sum() for x in likelihood.lookups)))
                 numpyro.sample(name, Likelihood(total), obs=jnp.zeros(()))
 
         return model
+
+    @staticmethod
+    def tables_of(part: Polynomial) -> list[np.ndarray]:
+        """What data say of the states of discrete latents, measured from the likeliest."""
+        return [found.table() - found.level for found in part.lookups]
 
     def check_same(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], predicted: bool = False) -> Program:
         """The program of other arguments; where they are to be predicted, observed sites may have no value.
@@ -126,7 +140,8 @@ class Prior:
                              "latents: data for new groups need a model that has all groups from the start.")
         rng = np.random.default_rng(0)
         for _ in range(2):
-            point = {n: _inside(own.sites[n].support, s, rng) for n, s in self.latents.items()}
+            point = {n: rng.choice(self.discrete[n], s) if n in self.discrete else _inside(own.sites[n].support, s, rng)
+                     for n, s in self.latents.items()}
             for name in [n for n in own.sites if n in self.latents or n in self.given]:
                 a, b = (_facts(p, name, point) for p in (own, other))
                 if a is None or b is None or not all(

@@ -36,6 +36,7 @@ from conjugate_ppl.additive.monomials import Monomials, written
 from conjugate_ppl.additive.polynomial import Key, site_of
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.elimination.elementwise import ElementwiseElimination, named
+from conjugate_ppl.elimination.finite import FiniteElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.matrix import MatrixElimination
 from conjugate_ppl.elimination.statespace import StateSpaceElimination
@@ -43,7 +44,7 @@ from conjugate_ppl.errors import InternalError, PlanError
 from conjugate_ppl.families import Family
 from conjugate_ppl.planning.execute import Execution
 
-__all__ = ["Fitted", "log_predictive", "statistic_name"]
+__all__ = ["Fitted", "expectation_ratios", "log_predictive", "statistic_name"]
 
 _MONOMIALS = 1 << 22  # held at once
 
@@ -68,12 +69,14 @@ class Fitted:
         naturals: site of another family -> its elimination and natural parameter, each statistic's flat.
         in_steps: sites of chains, and those that all steps of one share; of these no law is known all at once.
         matrices: site of matrices -> its elimination and natural parameter, shapes (count,) and (count, n, n).
+        beneath: site that is integrated out given discrete latents -> those.
     """
 
     laws: Mapping[str, BlockLaw]
     naturals: Mapping[str, tuple[ElementwiseElimination, tuple[np.ndarray, ...]]]
     matrices: Mapping[str, tuple[MatrixElimination, np.ndarray, np.ndarray]]
     in_steps: frozenset[str] = frozenset()
+    beneath: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
@@ -82,7 +85,11 @@ class Fitted:
         chains = [e for e in execution.chosen.eliminations if isinstance(e, StateSpaceElimination)]
         beside = frozenset(s for e in chains for v in e.beside for s in v.roots)
         in_steps = frozenset(n for e in chains for n in e.sites)
+        beneath = {n: frozenset(e.beneath.above) for e in execution.chosen.eliminations
+                   if isinstance(e, FiniteElimination) and e.beneath is not None for n in e.beneath.sites}
         for elimination in execution.chosen.eliminations:
+            if elimination.sites[0] in beneath:  # it has a law for each of their states
+                continue
             if isinstance(elimination, GaussianElimination) and beside.intersection(elimination.sites):
                 in_steps |= frozenset(elimination.sites)
             elif isinstance(elimination, GaussianElimination):
@@ -105,7 +112,7 @@ class Fitted:
             naturals[name] = elimination, tuple(
                 np.asarray(p, float).reshape(-1) + (np.asarray(a, float).reshape(-1) if k is None else k)
                 for p, a, k in itertools.zip_longest(*found[name], known))
-        return cls(laws, naturals, matrices, in_steps)
+        return cls(laws, naturals, matrices, in_steps, beneath)
 
 
 def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
@@ -113,17 +120,22 @@ def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
 
     `fitted` is the whole posterior, of which `cells` are a part.
     """
+    weights = np.asarray(cells.weights, float).reshape(-1)
+    return expectation_ratios(fitted, cells, np.stack([-weights, 1 - weights]))
+
+
+def expectation_ratios(fitted: Fitted, cells: Cells, powers: np.ndarray) -> np.ndarray:
+    """D(second power) - D(first) of each cell, in C order."""
     for site in sorted(fitted.in_steps & cells.value.roots):
         raise PlanError(f"`{site}` is integrated out step by step, so that single observations are not taken out of what is "
                         "known of it all at once. `without(site, index)` gives the posterior without some, and the "
                         "difference of two `log_evidence` what they add.")
     count = int(np.prod(cells.shape))
-    weights = np.asarray(cells.weights, float).reshape(-1)
     out: np.ndarray = np.zeros(count)
     step = max(1, min(count, _MONOMIALS // max(1, _monomials(cells.value) // max(count, 1))))
     for first in range(0, count, step):
         last = min(first + step, count)
-        out[first:last] = _chunk(cells.rows(first, last), weights[first:last], cells.origins, fitted)
+        out[first:last] = _chunk(cells.rows(first, last), powers[:, first:last], cells.origins, fitted)
     return out
 
 
@@ -133,10 +145,9 @@ def _monomials(value: Value) -> int:
     return sum(int(np.prod(s)) for s in shapes)
 
 
-def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray], fitted: Fitted) -> np.ndarray:
-    laws = fitted.laws
-    powers = np.stack([-weights, 1 - weights])  # of the cell's density in D
-    total = np.zeros((2, len(weights)))
+def _chunk(value: Value, powers: np.ndarray, origins: Mapping[str, np.ndarray], fitted: Fitted) -> np.ndarray:
+    laws, count = fitted.laws, powers.shape[1]
+    total = np.zeros((2, count))
     touches: dict[int, tuple[BlockLaw, list[tuple[Touch, np.ndarray]]]] = {}  # with the scale's element of each
     # (site, statistic) -> rows, elements, what is added to the natural parameter for both powers
     added: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
@@ -186,9 +197,9 @@ def _chunk(value: Value, weights: np.ndarray, origins: Mapping[str, np.ndarray],
     out: np.ndarray = total[1] - total[0]
     for site in {s for s, _ in added}:
         elimination, natural = fitted.naturals[site]
-        out += _ratios(elimination, natural, {s: p for (n, s), p in added.items() if n == site}, len(weights))
+        out += _ratios(elimination, natural, {s: p for (n, s), p in added.items() if n == site}, count)
     for site, pieces in of_matrices.items():
-        out += _matrix_ratios(*fitted.matrices[site], pieces, len(weights))
+        out += _matrix_ratios(*fitted.matrices[site], pieces, count)
     return out
 
 

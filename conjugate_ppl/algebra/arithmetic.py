@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conjugate_ppl.algebra.functions import power_of
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.operands import full, shape_of, value_of
 from conjugate_ppl.algebra.term import Value, is_known
@@ -74,15 +75,16 @@ def _root(p: Fraction) -> Rule:
 
 
 def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
-    if isinstance(y, Value) or not is_known(y):
-        raise Unknown("a power whose exponent depends on a latent or on traced data")
-    exponents = np.unique(y)
-    if exponents.size != 1 or not np.isfinite(exponents[0]):
-        raise Unknown("a power whose exponent differs from element to element")
-    p = Fraction(float(exponents[0]))
-    if p == 2:
-        return multiply(value_of(x), value_of(x))
-    return power(walk, value_of(x), p)
+    known = not isinstance(y, Value) and is_known(y)
+    exponents = np.unique(y) if known else np.zeros(0)
+    if exponents.size == 1 and np.isfinite(exponents[0]):
+        p = Fraction(float(exponents[0]))
+        return multiply(value_of(x), value_of(x)) if p == 2 else power(walk, value_of(x), p)
+    if isinstance(x, Value) and x.roots & walk.candidates and not (known and not np.isfinite(y).all()):
+        shape = shape_of(x, y)
+        return power_of(walk, eqn, full(x, shape), full(y, shape))
+    raise Unknown("a power whose exponent differs from element to element" if known else
+                  "a power whose exponent depends on a latent or on traced data")
 
 
 ARITHMETIC: dict[str, Rule] = {

@@ -6,20 +6,21 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.definite import on_diagonals
 from conjugate_ppl.algebra.monomial import Unknown, by_pieces, by_rows, exact_power, known_log, power
 from conjugate_ppl.algebra.operands import full
 from conjugate_ppl.algebra.term import Atom, Term, Value, array_module, is_known, merge_atoms
-from conjugate_ppl.algebra.value import add, collect, multiply
+from conjugate_ppl.algebra.value import add, collect, move, multiply
 from conjugate_ppl.algebra.variables import Chosen, Elementwise, Exponential, Log, Opaque
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["FUNCTIONS", "UNARY", "elementwise"]
+__all__ = ["FUNCTIONS", "UNARY", "elementwise", "power_of"]
 
 Rule = Callable[..., Any]
 
@@ -36,6 +37,10 @@ def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
     for atom in term.atoms:
         factor = np.full((1,) * term.rank, float(atom.power))
         base = atom.variable
+        if isinstance(base, Exponential):
+            at = np.broadcast_to(atom.selection, shape) if is_known(atom.selection) else jnp.broadcast_to(atom.selection, shape)
+            out.extend(t.scaled(float(atom.power)) for t in move(base.inner, at).terms)
+            continue
         if isinstance(base, Elementwise) and base.primitive == "exp":
             if base.power != 1:
                 raise Unknown("a logarithm of an exponential of a power")
@@ -52,8 +57,19 @@ def _log1p(walk: Walk, eqn: Equation, x: Value) -> Value:
     return _log(walk, eqn, add(full(np.ones(()), x.shape), x))
 
 
-def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
-    """exp of a sum of logarithms is a monomial, times the exponential of what else is in the sum."""
+def power_of(walk: Walk, eqn: Equation, x: Value, exponent: Value) -> Value:
+    """x ** exponent = exp(exponent * log x), where x is positive and the exponent differs or depends on something.
+
+    So `((c z)**(1 / k))**k` is `c z`, whatever k is.
+    """
+    return _exp(walk, eqn, multiply(exponent, _log(walk, eqn, x)), always=True)
+
+
+def _exp(walk: Walk, eqn: Equation, x: Value, always: bool = False) -> Value:
+    """exp of a sum of logarithms is a monomial, times the exponential of what else is in the sum.
+
+    Without a logarithm it is left to others, unless `always`.
+    """
     coefficient: Any = np.ones((1,) * len(x.shape))
     logs: list[Term] = []
     rest: list[Term] = []
@@ -65,7 +81,7 @@ def _exp(walk: Walk, eqn: Equation, x: Value) -> Value:
         listed = _unlisted(term)
         (logs if all(map(_is_log, listed)) else rest).extend(
             listed if all(map(_is_log, listed)) else [term])
-    if rest and not logs:
+    if rest and not logs and not always:
         raise Unknown("an exponential")
     bases = [(t.atoms[0].variable.base, t.atoms[0].selection) for t in logs if isinstance(t.atoms[0].variable, Log)]
 

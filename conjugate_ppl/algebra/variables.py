@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.term import Value
 
-__all__ = ["Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Latent", "Log", "Opaque",
-           "Variable"]
+__all__ = ["Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Indicator", "Latent", "Log",
+           "Opaque", "Variable"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +58,19 @@ class Latent(Variable):
     def elements(self, values: Values) -> Any:
         flat = values.site(self.name).reshape(-1)
         return flat if self.origin is None else flat - values.number(self.origin)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Indicator(Variable):
+    """For each element of a discrete site and each of its `count` states, from `low` on: 1 in that state, else 0.
+
+    If it is `never`, its coefficient says how often something was seen that is impossible in the state.
+    """
+
+    site: str
+    low: int
+    count: int
+    never: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ class Walk:
     are variables of their own (`running.py`); without, running sums are written out.
     """
 
-    def __init__(self, graph: Graph, inputs: Mapping[int, Value], candidates: Iterable[str],
+    def __init__(self, graph: Graph, inputs: Mapping[int, Value | np.ndarray], candidates: Iterable[str],
                  variables: Variables | None = None, in_steps: bool = False) -> None:
         self.graph = graph
         self.in_steps = in_steps

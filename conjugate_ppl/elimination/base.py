@@ -168,7 +168,8 @@ def describe(variable: Variable, power: Any, site: str) -> tuple[str, str]:
         what = variable.reason or f"`{variable.equation.primitive}`"
         return f"`{site}` goes through {what}", variable.equation.source
     if isinstance(variable, Exponential):
-        return f"`{site}` goes through `exp`", variable.equation.source
+        what = "`exp`" if variable.equation.primitive == "exp" else "a power whose exponent depends on a latent"
+        return f"`{site}` goes through {what}", variable.equation.source
     if isinstance(variable, Elementwise):
         return (f"`{site}` goes through `{variable.primitive}`", variable.equation.source)
     if isinstance(variable, Log):

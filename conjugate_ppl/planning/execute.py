@@ -22,6 +22,7 @@ from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.elimination.finite import FiniteElimination
 from conjugate_ppl.elimination.statespace import StateSpaceElimination
+from conjugate_ppl.elimination.student import LawsOverScales, conditionals_over_scales, laws_over_scales
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.families.subspace import Embedded
 from conjugate_ppl.planning.choose import Chosen, choose
@@ -206,7 +207,9 @@ class Execution:
         """The exact conditional of each collapsed site that has one in closed form."""
         found: dict[str, Any] = {}
         for k, laws in self._laws(dict(kept)).items():
-            found.update(self.chosen.eliminations[k].conditionals(laws))
+            elimination = self.chosen.eliminations[k]
+            found.update(conditionals_over_scales(elimination, laws) if isinstance(laws, LawsOverScales) else
+                         elimination.conditionals(laws))
         turns = self.program.turns
         found = {n: Embedded(d, turns[n]) if n in turns else d for n, d in found.items()}
         return {n: found[n] for n in self.plan.collapsed if n in found}
@@ -221,10 +224,15 @@ class Execution:
                 unknown = later & self.reads(elimination.sites)
                 if not unknown:
                     found[k] = elimination.laws(values)
-                elif isinstance(elimination, StateSpaceElimination):
-                    holders = [j for j in found if unknown <= set(self.chosen.eliminations[j].sites)]
-                    if holders and elimination.beside:
-                        found[k] = elimination.laws_over(values, self.chosen.eliminations[holders[0]])
+                else:
+                    holders = [self.chosen.eliminations[j] for j in found
+                               if unknown <= set(self.chosen.eliminations[j].sites)]
+                    laws: Any = None
+                    if holders and isinstance(elimination, StateSpaceElimination):
+                        laws = elimination.laws_over(values, holders[0]) if elimination.beside else None
+                    elif holders:
+                        laws = laws_over_scales(elimination, holders[0], values)
+                    found.update({} if laws is None else {k: laws})
                 later |= frozenset(elimination.sites)
             return found
 

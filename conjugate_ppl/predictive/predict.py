@@ -30,6 +30,8 @@ def predict(fitted: Fitted, parameters: Parameters) -> Any:
         NoClosedForm: if there is none here.
     """
     latents = {n for v in parameters.values.values() for n in v.roots}
+    if not latents:  # it is known
+        return _joined(parameters.kind(**_others(parameters)), parameters)
     if latents & fitted.laws.keys():
         return _from_block(fitted, parameters)
     if latents & fitted.matrices.keys():

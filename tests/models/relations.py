@@ -65,6 +65,22 @@ def gamma_in_all_spellings(y, real, points, g):
         sample("vectors", dist.MultivariateNormal(k, precision_matrix=precision), obs=points)
 
 
+@case("t v w", POSITIVE, X, GROUP)
+def weibull_of_unknown_shape(y, x, g):
+    k = sample("k", dist.LogNormal(0.0, 0.2))
+    each = sample("each", dist.LogNormal(0.0, 0.2).expand([G]))
+    b = sample("b", dist.Normal(jnp.zeros(P), 0.5))
+    with plate("g", G):
+        t = sample("t", dist.Gamma(2.0, 1.5))
+        v = sample("v", dist.InverseGamma(2.0, 1.5))
+    w = sample("w", dist.Gamma(2.0, 1.0))
+    with plate("rows", N), handlers.mask(mask=jnp.asarray(SEEN)):
+        sample("weibull", dist.Weibull((t[g] * jnp.exp(x @ b)) ** (-1 / k), k), obs=y)
+        sample("of its inverse", dist.Weibull(jnp.power(2 * v[g], 1 / each[g]), each[g]), obs=y)
+        shape = jnp.linspace(0.8, 1.6, N)
+        sample("of known shapes", dist.Weibull(w ** (-1 / shape), shape), obs=y)
+
+
 @case("v w", POINTS, POSITIVE)
 def gammas_on_a_diagonal(y, x):
     v = sample("v", dist.InverseGamma(jnp.full(3, 2.0), 1.0))

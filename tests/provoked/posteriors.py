@@ -45,12 +45,16 @@ def leave_one_out_of_a_chain():
     posterior([1.0, 2.0, 3.0], model).loo("y")
 
 
-@raises(cj.PlanError, "a table of its states")
-def posterior_of_states():
-    def model(y):
-        sample("y", dist.Normal(sample("z", dist.Bernoulli(0.5)), 1.0), obs=y)
+def classes(y):
+    with numpyro.plate("rows", len(y)):
+        k = sample("k", dist.Bernoulli(0.3))
+        z = sample("z", dist.Normal(1.0 * k, 1.0))
+        sample("y", dist.Normal(z, 1.0), obs=y)
 
-    posterior(1.0, model)
+
+@raises(cj.PlanError, "which together have 64", lambda p: p.loo("y"), lambda p: p.predictive("y"))
+def mixtures_over_many_states(ask):
+    ask(posterior(jnp.zeros(6), classes))
 
 
 @raises(cj.PlanError, "whether it is data")
