@@ -187,8 +187,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     elimination = StateSpaceElimination(tuple(sites), model, parts, origin, moved, written.beside)
     roots = frozenset().union(*(program.roots(program.sites[n].factor) for n in (*touched, *sites)))
     roots -= frozenset(sites) | frozenset(beside)
-    spoken_of = sites or tuple(dict.fromkeys(p.site for p in parts))
-    what = "the integral over " + ", ".join(f"`{s}`" for s in spoken_of)
+    spoken_of = sites or touched
+    what = ("the integral over " if sites else "the recursion in ") + ", ".join(f"`{s}`" for s in spoken_of)
     name = ", ".join(spoken_of) + MARGINAL
     priors = [(program.roots(r.parameters["loc"]), r.parameters.get("scale", r.parameters.get("scale_tril")))
               for r in (program.sites[n] for n in sites)]
