@@ -175,9 +175,14 @@ def _measure(collapsed: MarginalModel, execution: Execution, rng_key: Any, num_p
 
 
 class _OneNoise(Messenger):
-    """One fixed key for what a model draws outside sample sites, so that all densities see the same."""
+    """One fixed key for what a model draws outside sample sites, so that all densities see the same.
+
+    Data are JAX's: NumPyro's own supports compare NumPy's whole numbers with a latent total in NumPy.
+    """
 
     def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "sample" and isinstance(msg["value"], np.ndarray):
+            msg["value"] = jnp.asarray(msg["value"])
         if msg["type"] in ("prng_key", "plate") and msg["value"] is None and (
                 msg["kwargs"].get("rng_key") is None):
             msg["kwargs"]["rng_key"] = jax.random.PRNGKey(0)

@@ -108,14 +108,20 @@ FUNCTIONS: dict[str, Function] = {
     "triangular_solve": lambda z, b: lax.linalg.triangular_solve(
         (1.0 + z)[:, None, None] * jnp.tril(jnp.asarray(T[:2, :2])), jnp.ones((3, 2, 1)) + b, left_side=True,
         lower=True),
+    # along axes that read several
+    "reduce_sum of several": lambda z, b: z.sum() * b, "reduce_max of two axes": lambda z, b: jnp.max(z[:, None] * T + b),
+    "reduce_sum in a difference": lambda z, b: z - z.mean(), "reduce_prod of a few": lambda z, b: jnp.prod(T * z, 1),
+    "sort of several": lambda z, b: jnp.sort(z), "argmax of several": lambda z, b: jnp.argmax(z * T[0] - b),
+    "cumsum of several": lambda z, b: jnp.cumsum(z) + b, "dot_general of several": lambda z, b: T @ (z + b),
+    "dot_general of latents": lambda z, b: (T * z) @ (z * b),
     # anything else, of one element
     "any primitive": lambda z, b: jnp.linalg.eigh(jnp.asarray(T + T.T) + z[1] * jnp.eye(3))[0] + b,
     "custom derivative": lambda z, b: jax.nn.relu(z[::-1] - 1.0) + jax.nn.relu(z - 0.5) * b,
 }
 
 MIXED: dict[str, Function] = {
-    "sum": lambda z, b: z.sum(), "mean in a sum": lambda z, b: z - z.mean(), "product": lambda z, b: T @ z,
-    "sort": lambda z, b: jnp.sort(z), "argmax": lambda z, b: jnp.argmax(z), "cumsum": lambda z, b: jnp.cumsum(z),
+    "many in a row": lambda z, b: jnp.tile(z, 11).sum(),
+    "many numbers": lambda z, b: (z * jnp.ones((1 << 18, 3))).sum(1),
     "eigenvalues": lambda z, b: jnp.linalg.eigh(jnp.diag(1.0 * z))[0],
     "look-up among latents": lambda z, b: (z * T[0])[b],
     "index out of range": lambda z, b: z[jnp.array([0, 7])],

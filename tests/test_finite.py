@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 import pytest
 from generated.numpy_jaxpr import evaluated
 from jax.scipy.special import logsumexp
 from models import CASES, finite
+from numpyro.contrib.control_flow import scan
 from numpyro.distributions import constraints
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import init_to_uniform
@@ -122,3 +124,94 @@ def test_data_of_numpy_above_a_latent_total(x64):
     kept = {"p": jnp.asarray(0.3)}
     assert log_density(cj.collapse(model), (data,), {}, kept)[0] == log_density(
         cj.collapse(model), (jnp.asarray(data),), {}, kept)[0]
+    assert cj.check(model, KEY, data, num_points=1).points == 2
+
+
+def markov_switching(y, probs, mean):
+    """Written with `scan`; the transitions depend on time."""
+    scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+
+    def step(before, row):
+        seen, p = row
+        z = numpyro.sample("z", dist.Categorical(p[before]))
+        numpyro.sample("y", dist.Normal(jnp.asarray(mean)[z], scale), obs=seen)
+        return z, None
+
+    scan(step, 0, (y, probs))
+
+
+def by_hand(y, probs, mean, scale):
+    """(log likelihood, its derivative by the scale, smoothed probabilities, most probable states): the recursions of
+    Rabiner (1989) in NumPy, scaled to sum to one."""
+    seen = stats.norm(mean, scale).pdf(y[:, None])
+    n, size = seen.shape
+    front, back, totals = np.zeros((n, size)), np.ones((n, size)), np.zeros(n)
+    best, origin = np.zeros((n, size)), np.zeros((n, size), int)
+    with np.errstate(divide="ignore"):
+        for t in range(n):
+            now = (probs[t, 0] if t == 0 else front[t - 1] @ probs[t]) * seen[t]
+            totals[t] = now.sum()
+            front[t] = now / totals[t]
+            ways = (np.zeros(size)[:, None] if t == 0 else best[t - 1][:, None]) + np.log(probs[t])
+            origin[t] = 0 if t == 0 else ways.argmax(0)
+            best[t] = (ways[0] if t == 0 else ways.max(0)) + np.log(seen[t])
+    for t in reversed(range(n - 1)):
+        back[t] = probs[t + 1] @ (seen[t + 1] * back[t + 1]) / totals[t + 1]
+    states = [int(best[-1].argmax())]
+    for t in reversed(range(1, n)):
+        states.append(int(origin[t][states[-1]]))
+    smoothed = front * back
+    slope = (smoothed * (((y[:, None] - mean) / scale) ** 2 - 1) / scale).sum()
+    return np.log(totals).sum(), slope, smoothed, np.array(states[::-1])
+
+
+def test_against_forward_and_backward_recursions_by_hand(x64):
+    """Some thousand steps, with transitions that differ, some of them impossible."""
+    rng, n, size = np.random.default_rng(4), 2000, 3
+    probs = rng.dirichlet(np.ones(size), (n, size))
+    probs[:, 2, 0] = 0.0
+    probs /= probs.sum(-1, keepdims=True)
+    mean, scale = np.array([-1.0, 0.5, 3.0]), 0.8
+    z = [0]
+    for p in probs:
+        z.append(rng.choice(size, p=p[z[-1]]))
+    y = rng.normal(mean[z[1:]], scale)
+    if not x64:
+        y, probs = y.astype(np.float32).astype(float), probs.astype(np.float32).astype(float)
+    total, slope, smoothed, states = by_hand(y, probs, mean, scale)
+    collapsed, kept = cj.collapse(markov_switching), {"scale": jnp.asarray(scale)}
+    args = (jnp.asarray(y), jnp.asarray(probs), mean)
+    found, gradient = jax.value_and_grad(lambda k: log_density(collapsed, args, {}, k)[0])(kept)
+    assert float(found) == pytest.approx(total + stats.halfnorm.logpdf(scale), rel=1e-11 if x64 else 1e-5)
+    # a difference of sums of thousands
+    assert float(gradient["scale"]) == pytest.approx(slope - scale, abs=1e-8 if x64 else 2e-5 * n / scale**3)
+    # logarithms of thousands
+    np.testing.assert_allclose(collapsed.conditionals(kept, *args)["z"].probs, smoothed,
+                               rtol=0, atol=1e-10 if x64 else 1e-3)
+    assert (np.asarray(collapsed.mode(kept, *args)["z"]) == states).mean() > (0.9999 if x64 else 0.99)
+
+
+def test_cost_by_elements():
+    """What is compiled does not grow with the elements; the largest array is one of elements times states."""
+    def largest(jaxpr):
+        inner = [largest(e.jaxpr if hasattr(e, "jaxpr") else e) for q in jaxpr.eqns for p in q.params.values()
+                 for e in (p if isinstance(p, tuple) else (p,)) if hasattr(e, "eqns") or hasattr(e, "jaxpr")]
+        return max([1, *inner, *(int(np.prod(v.aval.shape)) for q in jaxpr.eqns for v in q.outvars)])
+
+    for model, states in ((finite.mixture, 3), (finite.two_latents_an_element, 6), (finite.classes_in_classes, 6),
+                          (finite.hidden_markov, 9)):
+        texts = []
+        for n in (60, 480):
+            y = jnp.asarray(np.random.default_rng(3).normal(size=n))
+            collapsed = cj.collapse(model)
+            plan = collapsed.plan(y)
+            with numpyro.validation_enabled(False):
+                found = trace(seed(model, KEY)).get_trace(y)
+            kept = {k: found[k]["value"] for k in plan.kept}
+            jaxpr = jax.make_jaxpr(jax.grad(lambda k, c=collapsed, y=y: log_density(c, (y,), {}, k)[0]))(kept)
+            texts.append(str(jaxpr).count(" = "))
+            assert largest(jaxpr.jaxpr) <= 2 * n * states
+            many = {k: jnp.broadcast_to(v, (1000, *v.shape)) for k, v in kept.items()}
+            draws = jax.make_jaxpr(lambda c=collapsed, y=y, m=many: c.recover(jax.random.key(0), m, y))()
+            assert f"{n},{n}" not in str(jaxpr) + str(draws)
+        assert texts[0] == texts[1]

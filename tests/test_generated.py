@@ -53,7 +53,8 @@ def test_numpy_evaluates_jaxprs_as_xla_does(x64):
         seen = u.at[jnp.array([0, 0, 7])].add(1.0)[jnp.array([2, -1])]
         return (path, jnp.sort(z)[c % 2], k // 2, seen, jnp.linalg.solve(jnp.eye(2) + 1.0, u.T),
                 jax.lax.while_loop(lambda s: s < 20.0, lambda s: 2.0 * s, 1.0 + z[0] ** 2),
-                jax.scipy.special.gammaln(jnp.exp(z)), jnp.pad(z, (1, 2)), jax.nn.logsumexp(u, 0))
+                jax.scipy.special.gammaln(jnp.exp(z)), jnp.pad(z, (1, 2)), jax.nn.logsumexp(u, 0),
+                jax.lax.reshape(u, (6,), (1, 0)))
 
     def run(key):
         trace = handlers.trace(handlers.seed(model, key))

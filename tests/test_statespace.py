@@ -187,6 +187,34 @@ def test_against_statsmodels(name):
         np.testing.assert_allclose(np.asarray(laws[site].variance)[at], variance, rtol=1e-8)
 
 
+def test_maximum_likelihood_of_the_nile():
+    """The variances that Durbin and Koopman (2012, section 2.10) report are where the likelihood from a flat start, which
+    is that of the differences, is largest; that the level's own place is unknown costs nothing."""
+    y = np.genfromtxt(Path(__file__).parents[1] / "examples" / "data" / "nile.csv", delimiter=",", skip_header=1)[:, -1]
+
+    def model(y):
+        scales = sample("scales", dist.ImproperUniform(dist.constraints.positive, (2,), ()))
+        first = sample("first", dist.ImproperUniform(dist.constraints.real, (), ()))
+        sample("y_first", dist.Normal(first, scales[0]), obs=y[0])
+
+        def step(level, flow):
+            level = sample("level", dist.Normal(level, scales[1]))
+            sample("y", dist.Normal(level, scales[0]), obs=flow)
+            return level, None
+
+        scan(step, first, y[1:])
+
+    collapsed, kept = cj.collapse(model), {"scales": jnp.sqrt(jnp.array([15099.0, 1469.1]))}
+    assert set(collapsed.plan(y).collapsed) == {"first", "level"}
+    found, slope = jax.value_and_grad(lambda k: log_density(collapsed, (y,), {}, k)[0])(kept)
+    n = len(y) - 1
+    covariance = 1469.1 * np.eye(n) + 15099.0 * (2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1))
+    expected = stats.multivariate_normal(np.zeros(n), covariance).logpdf(np.diff(y))
+    assert float(found) == pytest.approx(expected, rel=1e-10) and float(found) == pytest.approx(-632.5456, abs=1e-4)
+    # in the logarithms of the variances; five and four digits are reported
+    assert np.abs(np.asarray(slope["scales"] * kept["scales"] / 2)).max() < 2e-3
+
+
 def test_second_derivative():
     """Forward over reverse, for Laplace approximations."""
     case = CASES["local_level"]

@@ -40,11 +40,12 @@ def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainM
                        strict=False))
     likelihood = without_rounding(reduce_terms(written.bound, numbers.get), written)
     locations = reduce_terms(written.locations, numbers.get)
-    source = program.sites[sites[0]].source
+    first = sites[0] if sites else parts[0].site
+    source = program.sites[first].source
     for reduced in (likelihood, locations):
         for late in (x for k in (1, 2) for x in reduced.late.get(k, ())):
             if not all(is_known(late.term.atoms[k].selection) for k in late.slots):
-                raise Declined(sites[0], "which elements of it meet depends on traced data", source)
+                raise Declined(first, "which elements of it meet depends on traced data", source)
     noise = _noise(program, written)
     pairs = [p[_pairs(likelihood)[1] < size] for p in _pairs(likelihood)]
     together = np.concatenate([pairs[0], noise.rows]), np.concatenate([pairs[1], noise.columns])
@@ -74,7 +75,7 @@ def chain_of(program: Program, sites: Sequence[str], written: Written) -> ChainM
         raise not_in(program, site, chained,
                       f"{layers.width} elements would have to be carried from step to step")
     if (layers.place[noise.rows] < layers.place[noise.columns]).any():
-        raise Declined(sites[0], "within a step, elements of one event depend on each other", source)
+        raise Declined(first, "within a step, elements of one event depend on each other", source)
     return ChainModel(layers, size, likelihood, locations, noise, sum(v.size for v in written.beside))
 
 
@@ -133,7 +134,8 @@ def _pairs(reduced: Reduced) -> tuple[np.ndarray, np.ndarray]:
 def _noise(program: Program, written: Written) -> Noise:
     """The scales of all elements that have noise of their own."""
     scales: list[tuple[int, tuple[int, ...]]] = []
-    rows, columns, entries, classes, signs = [], [], [], [], []
+    rows, columns, entries, classes = ([np.zeros(0, int)] for _ in range(4))
+    signs = [np.zeros(0, bool)]
     begin: dict[int, int] = {}  # of the classes of each scale
     count = 0
     for part in written.parts:

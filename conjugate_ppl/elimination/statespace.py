@@ -40,7 +40,7 @@ __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 class StateSpaceElimination:
     """Gaussian sites integrated out step by step.
 
-    `parts` says where the elements of each site are, and those of recursions that the sites enter, some of
+    There may be none, where only a recursion is one, which sites beside it enter. `parts` says where the elements of each site are, and those of recursions that the sites enter, some of
     them in `moved` coordinates; `origin` is what they are measured from. `beside` holds the elements of sites that
     all steps share, which are integrated out later.
     """
@@ -87,6 +87,8 @@ class StateSpaceElimination:
                 for p in self.parts if not p.exact}
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
+        if not self.sites:  # those beside are not known yet
+            return {}
         noise = jax.random.normal(key, self.model.shape, values.dtype)
         found = jax.vmap(draw)(forward(self._steps(values)), noise)
         return self._to_sites(values, self.model.unpack(found))
@@ -100,7 +102,7 @@ class StateSpaceElimination:
         return {n: mean for n, (mean, _) in self.laws(values).items()}
 
     def log_prob(self, values: Values) -> Any:
-        return jnp.sum(self.log_probs(values))
+        return jnp.sum(self.log_probs(values)) if self.sites else values.number(0.0)
 
     def log_probs(self, values: Values) -> Any:
         x = jnp.concatenate([self._part(values, p).reshape(-1) - values.number(self.origin[p.own])
@@ -117,6 +119,8 @@ class StateSpaceElimination:
         return self.moved[part.number].numbers(values, own) if part.number in self.moved else own
 
     def laws(self, values: Values) -> dict[str, tuple[Any, Any]]:
+        if not self.sites:
+            return {}
         mean, variance = (self.model.unpack(x) for x in jax.vmap(smoothed)(forward(self._steps(values))))
         means = self._to_sites(values, mean)
         return {p.site: (means[p.site], variance[p.own].reshape(p.shape)) for p in self.parts if not p.exact}
@@ -183,7 +187,9 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     elimination = StateSpaceElimination(tuple(sites), model, parts, origin, moved, written.beside)
     roots = frozenset().union(*(program.roots(program.sites[n].factor) for n in (*touched, *sites)))
     roots -= frozenset(sites) | frozenset(beside)
-    what, name = "the integral over " + ", ".join(f"`{s}`" for s in sites), ", ".join(sites) + MARGINAL
+    spoken_of = sites or touched
+    what = ("the integral over " if sites else "the recursion in ") + ", ".join(f"`{s}`" for s in spoken_of)
+    name = ", ".join(spoken_of) + MARGINAL
     priors = [(program.roots(r.parameters["loc"]), r.parameters.get("scale", r.parameters.get("scale_tril")))
               for r in (program.sites[n] for n in sites)]
     priors += [(program.roots(p.number) | moved.get(p.number, Coordinates()).roots, None) for p in parts if p.exact]

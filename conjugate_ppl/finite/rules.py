@@ -17,6 +17,7 @@ from jax import lax
 
 from conjugate_ppl.algebra import movement
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, held, joined, merged
+from conjugate_ppl.finite.together import side_by_side, used_together
 from conjugate_ppl.primitives import ELEMENTWISE
 
 if TYPE_CHECKING:
@@ -299,21 +300,6 @@ def _pad(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
 # -- look-ups: an index that is a latent ------------------------------------------------------------
 
 
-def _as_vectors(index: Cases) -> Cases:
-    """Indices along the last axis, which are used together, so that all of them read alike."""
-    shape = index.shape[:-1]
-    columns = []
-    for k in range(index.shape[-1]):
-        def column(x: Any, k: int = k) -> Any:
-            return x[(*(slice(None) for _ in shape), k if x.shape[len(shape)] > 1 else 0)]
-
-        columns.append(Cases(shape, tuple(r.map(column(r.element)) for r in index.readings),
-                             column(index.array)))
-    readings, arrays = joined(columns, len(shape))
-    return Cases(index.shape, tuple(r.map(r.element[..., None]) for r in readings),
-                 jnp.stack(jnp.broadcast_arrays(*arrays), len(shape)))
-
-
 def _looked_up_alike(x: Any, index: Any, d: Any) -> tuple[Any, Any]:
     """The operands with size 1 along the axes of the index along which the same is looked up."""
     if not isinstance(index, Cases):
@@ -336,7 +322,7 @@ def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     d, shape = eqn.params["dimension_numbers"], ev.graph.shapes[eqn.outputs[0]]
     batch = [i for i in range(len(shape)) if i not in d.offset_dims]
     if isinstance(index, Cases):
-        index = _as_vectors(index)
+        index = side_by_side(index, index.rank - 1)  # the numbers of an index are used together
     read: list[list[np.ndarray]] = [[], []]
     if isinstance(x, Cases):
         x = x.alike_along(d.start_index_map)
@@ -382,6 +368,7 @@ def _along(axes_of: Callable[[Equation], Sequence[int]], drop: bool) -> Rule:
         axes = tuple(axes_of(eqn))
         if len(operands) > 1 or not all(x.shape):
             raise Mixed
+        x = used_together(x, axes)
         read = [e.squeeze(axes) if drop else e for e in _first(x, axes)]
         return _followed(ev, eqn, [_kept_small(x, [a for a in range(x.rank) if a not in axes])], [read])
 
@@ -400,17 +387,20 @@ def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
     free = [[i for i in range(len(ev.graph.shapes[n])) if i not in c and i not in b]
             for n, c, b in zip(eqn.inputs, contract, batch, strict=True)]
     read: list[list[np.ndarray]] = []
+    alike = []
     for k, (x, c, b) in enumerate(zip(operands, contract, batch, strict=True)):
         mine = []
         if isinstance(x, Cases):
-            for r in x.alike_along(c).readings:
+            x = used_together(x, c)
+            for r in x.readings:
                 e = r.element.transpose([*b, *free[k], *c])
                 e = e.reshape((*e.shape[: e.ndim - len(c)], -1))[..., 0]
                 skip = len(free[0]) if k else 0
                 e = e.reshape(e.shape[: len(b)] + (1,) * skip + e.shape[len(b):])
                 mine.append(e.reshape(e.shape + (1,) * (rank - e.ndim)))
         read.append(mine)
-    small = [_kept_small(x, f) if isinstance(x, Cases) else x for x, f in zip(operands, free, strict=True)]
+        alike.append(x)
+    small = [_kept_small(x, f) if isinstance(x, Cases) else x for x, f in zip(alike, free, strict=True)]
     return _followed(ev, eqn, small, read)
 
 

@@ -41,9 +41,19 @@ class Entries(Small):
     def gram(self) -> Entries:
         return self._symmetric(lambda i, j: dot(self.rows[i], self.rows[j]))
 
-    def around(self, other: Any) -> Entries:
+    def around(self, other: Any, plus: Any = None) -> Entries:
+        start = [[0] * self.width] * self.width if plus is None else plus.rows
+        read = [[k for k, x in enumerate(r) if not _zero(x)] for r in self.rows]
+        if all(len(k) <= 1 for k in read):
+            def scaled(i: int, j: int) -> Any:
+                a, b = read[i], read[j]
+                both = dot(self.rows[i][a[0]:a[0] + 1], self.rows[j][b[0]:b[0] + 1]) if a and b else 0
+                return dot((start[i][j], other.rows[a[0]][b[0]] if a and b else 0), (1, both))
+
+            return self._symmetric(scaled)
         left = (self @ other).rows
-        return self._symmetric(lambda i, j: dot(left[i], self.rows[j]))
+        # what is known before the other matrix comes first
+        return self._symmetric(lambda i, j: dot((start[i][j], *left[i]), (1, *self.rows[j])))
 
     def swept(self) -> tuple[Entries, Any]:
         m: list[list[Any]] = [list(r) for r in self.rows]
@@ -67,9 +77,30 @@ class Entries(Small):
         if not all(_zero(x) for i, row in enumerate(r.rows) for j, x in enumerate(row) if i != j):
             return super().joseph(r, inverse)
         # on the diagonal 1 - P R (I + R'PR)^-1 R' is the inverse itself, which keeps its digits where P is vague
+        seen = [k for k in range(self.width) if not _zero(r.rows[k][k])]
+        if len(seen) == 1:
+            return self._seen_once(seen[0], r.rows[seen[0]][seen[0]], inverse.rows[seen[0]][seen[0]])
         gain = self @ r @ inverse
         left = (gain @ r.T)._map(lambda i, j, x: inverse.rows[i][i] if i == j else dot((x,), (-1,)))
         return (left @ self if self.width == 1 else left.around(self) + gain.gram()), left
+
+    def _seen_once(self, k: int, r: Any, inverse: Any) -> tuple[Entries, Entries]:
+        """`joseph` for a root with one number, r at (k, k): the same with as few operations one after the other as
+        there can be, since a loop's step takes as long as those."""
+        p, n = self.rows, range(self.width)
+        square = r * r
+        gain = [dot((row[k],), (inverse,)) for row in p]
+        left = [inverse if i == k else dot((dot((p[i][k],), (square,)),), (-inverse,)) for i in n]
+        rest = [dot((p[i][k], left[i]), (1, p[k][k])) for i in n]
+
+        def entry(i: int, j: int) -> Any:
+            if k in (i, j):
+                return gain[i if j == k else j]
+            start = dot((p[i][j], left[i]), (1, p[j][k]))
+            return dot((start, rest[i], dot((gain[i],), (square,))), (1, left[j], gain[j]))
+
+        return self._symmetric(entry), Entries(tuple(
+            tuple(left[i] if j == k else int(i == j) for j in n) for i in n))
 
     def root(self) -> Entries:
         n = self.width

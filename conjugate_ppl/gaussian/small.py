@@ -46,8 +46,8 @@ class Small(abc.ABC):
         """A A'"""
 
     @abc.abstractmethod
-    def around(self, other: Any) -> Small:
-        """A B A' for symmetric B"""
+    def around(self, other: Any, plus: Any = None) -> Small:
+        """A B A', or C + A B A', for symmetric B and C"""
 
     @abc.abstractmethod
     def swept(self) -> tuple[Small, Any]:

@@ -38,8 +38,9 @@ class Stacked(Small):
     def gram(self) -> Stacked:
         return self @ self.T
 
-    def around(self, other: Any) -> Stacked:
-        return Stacked(matmul(matmul(self.array, other.array), transposed(self.array)))
+    def around(self, other: Any, plus: Any = None) -> Stacked:
+        out = Stacked(matmul(matmul(self.array, other.array), transposed(self.array)))
+        return out if plus is None else out + plus
 
     def swept(self) -> tuple[Stacked, Any]:
         low = self.lower()

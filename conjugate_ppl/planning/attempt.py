@@ -279,13 +279,14 @@ class Attempt:
             later = [p for p in parts if above.intersection(p)]  # parents of what is beside wait with it
             steps = [p for p in parts if (p not in later or later == parts) and (not always or self._in_steps(p))]
             sites = [n for n in block if any(n in p for p in steps)]
-            touched, visible = self._touched(sites), frozenset(self.left) - frozenset(sites)
+            touched, visible = self._touched(sites or block), frozenset(self.left) - frozenset(sites)
             try:
                 elimination, pool = eliminate_statespace(
                     self.program, sites, self.pool, touched, visible, self.concrete, beside)
             except Beside as problem:
-                beside.append(problem.site)
-                if len(beside) < len(block):
+                # where all is beside it, the chain is what a loop computes
+                if problem.site not in beside and (always or len(beside) + 1 < len(block)):
+                    beside.append(problem.site)
                     continue
                 if always:
                     raise Declined(problem.site, problem.reason, problem.source) from None

@@ -125,7 +125,7 @@ def _filtered(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[
         mean, covariance = prefixes(f, noise, m, r, h, many, lanes, (columns,) if columns else lanes, dtype)
     else:
         mean, covariance = _one_by_one(f, noise, m, r, h, many, columns, lanes, dtype)
-    p = f.around(_later(covariance)) + noise
+    p = f.around(_later(covariance), noise)
     inverse, logdet = r.T.around(p).plus_one().swept()
     left = p.joseph(r, inverse)[1]
     return Filtered(mean, covariance, f @ _later(mean) + m, left, r.around(inverse), logdet)
@@ -140,7 +140,7 @@ def _one_by_one(f: Small, noise: Small, m: Small, r: Small, h: Small, many: tupl
     def step(before: tuple[Any, Any], at: tuple[Any, ...]) -> tuple[Any, Any]:
         mean, covariance = dressed(kind, before[0]), kind.of_half(before[1])
         f, noise, m, r, h = at
-        p = f.around(covariance) + noise
+        p = f.around(covariance, noise)
         covariance, left = p.joseph(r, r.T.around(p).plus_one().swept()[0])
         mean = left @ (f @ mean + m) + covariance @ h
         after = broadcast(start, (bare(mean), covariance.lower_half()))
@@ -249,7 +249,7 @@ def _from_the_end(at: Filtered, onward: Small, push: Small, many: tuple[int, ...
         g, n = dressed(kind, after[0]), kind.of_half(after[1])
         onward, back, push, precision = now
         g = back @ (onward @ g) + push
-        n = back.around(onward.around(n)) + precision
+        n = back.around(onward.around(n), precision)
         before = broadcast(start, (bare(g), n.lower_half()))
         return before, before
 

@@ -39,7 +39,7 @@ class Noise:
     def scale(self, values: Values) -> Any:
         """All numbers, flat; NaN for a negative one, of which only the square would be seen."""
         flat = [jnp.broadcast_to(jnp.asarray(values.evaluate(n), values.dtype), s).reshape(-1) for n, s in self.scales]
-        out = flat[0] if len(flat) == 1 else jnp.concatenate(flat)
+        out = flat[0] if len(flat) == 1 else jnp.concatenate([*flat, values.number(np.zeros(0))])
         return out if self.signed is None else jnp.where(self.signed & (out < 0), jnp.nan, out)
 
 

@@ -117,10 +117,11 @@ def discrete_that_moves_a_support(y):
         sample("y", dist.DiscreteUniform(0, k + 2), obs=y)  # here
 
 
-@declines("z", "several of its elements go through `dot_general`", Y, np.stack([Y, Y**2], 1))
+@declines("z", "several of its elements go through `dot_general` in `y`, and together they have 2**25 states", Y,
+          Y[:, None] ** np.arange(25.0))
 def discrete_inclusion(y, x):
-    b = sample("b", dist.Normal(jnp.zeros(2), 1.0))
-    z = sample("z", dist.Bernoulli(0.5).expand([2]))
+    b = sample("b", dist.Normal(jnp.zeros(25), 1.0))
+    z = sample("z", dist.Bernoulli(0.5).expand([25]))
     sample("y", dist.Normal(x @ (z * b), 1.0), obs=y)  # here
 
 

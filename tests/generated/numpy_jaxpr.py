@@ -475,7 +475,7 @@ _TABLE: dict[str, Rule] = {
     "random_split": _random_split, "random_fold_in": _random_fold_in, "random_gamma": _random_gamma,
     "platform_index": lambda p: _platform(p["platforms"]),
     "broadcast_in_dim": _broadcast_in_dim,
-    "reshape": lambda p, x: x.reshape(p["new_sizes"]),
+    "reshape": lambda p, x: x.transpose(p["dimensions"] or range(x.ndim)).reshape(p["new_sizes"]),
     "squeeze": lambda p, x: np.squeeze(x, tuple(p["dimensions"])),
     "expand_dims": lambda p, x: np.expand_dims(x, tuple(p["dimensions"])),
     "transpose": lambda p, x: x.transpose(p["permutation"]),

@@ -204,6 +204,40 @@ def classes_in_classes(y):
         sample("y", dist.Normal(mu[k] + 0.5 * kind[g], 1.0), obs=y)
 
 
+# -- a few elements that are used together --------------------------------------------------------------
+
+
+@case("z", SHORT, np.stack([X[:5, 0], X[:5, 1], T[:5]], 1))
+def inclusion_of_covariates(y, x):
+    b = sample("b", dist.StudentT(3.0, 0.0, 1.0).expand([3]))
+    z = sample("z", dist.Bernoulli(0.4).expand([3]))
+    sample("y", dist.Normal(x @ (z * b), 1.0), obs=y)
+
+
+@case("z", BINARY[:4])
+def causes_of_symptoms(y):
+    """A noisy or."""
+    fails = sample("fails", dist.Beta(2.0, 2.0).expand([2, 4]).to_event(2))
+    with plate("causes", 2):
+        z = sample("z", dist.Bernoulli(jnp.array([0.2, 0.6])))
+    with plate("symptoms", 4):
+        sample("y", dist.Bernoulli(1.0 - 0.9 * jnp.prod(jnp.where(z[:, None] == 1, fails, 1.0), 0)), obs=y)
+
+
+@case("z", SHORT[:3], relation="discrete-chain")
+def chains_that_meet_as_a_plate(y):
+    """A factorial hidden Markov model: what is seen is a sum over all chains."""
+    mu = sample("mu", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+
+    def step(before, seen):
+        with plate("chains", 3):
+            z = sample("z", dist.Bernoulli(0.2 + 0.5 * before))
+        sample("y", dist.Normal(jnp.sum(mu * z), 0.5), obs=seen)
+        return z, None
+
+    scan(step, jnp.zeros(3, int), y)
+
+
 # -- chains -----------------------------------------------------------------------------------------
 
 

@@ -461,6 +461,23 @@ def autoregression_by_shocks(y, design):
     scan(step, 1.0, (y, design))
 
 
+@case("mean phi", Y)
+def moving_average_of_errors(y):
+    """An ARMA(1, 1): errors follow from the data, and are linear in what all steps share; no latent is in steps."""
+    mean = sample("mean", dist.Normal(0.0, 10.0))
+    phi = sample("phi", dist.Normal(0.0, 2.0))
+    theta = sample("theta", dist.Uniform(-1.0, 1.0))
+    s = sample("s", dist.HalfCauchy(2.5))
+
+    def step(carry, seen):
+        before, error = carry
+        expected = mean + phi * before + theta * error
+        sample("y", dist.Normal(expected, s), obs=seen)
+        return (seen, seen - expected), None
+
+    scan(step, (y[0], 0.0), y[1:])
+
+
 @case("level slope", Y)
 def exponential_smoothing(y):
     """Holt's: no noise but that of the data; all states follow from the first ones."""
