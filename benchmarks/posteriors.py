@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from main_job import Case, cases
+from job import Case, cases
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer import MCMC, NUTS
 

@@ -234,7 +234,7 @@ def main() -> None:
         if name != "intercepts":
             case = CASES[name]()
             size = sum(np.size(v) for v in case.numpy(1).values())
-            print(line(name, case, max(100, min(options.draws, 20_000_000 // size))), flush=True)
+            print(line(name, case, max(100, min(options.draws, 5_000_000 // size))), flush=True)
     if "intercepts" in names:
         print("\n| groups of random intercepts | sampling, us a draw | share of `recover` |\n|---|---|---|")
         for groups in (100, 10_000, 100_000):

@@ -28,7 +28,7 @@ Case = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 def example_case(name: str, model: str, *data: Any) -> Callable[[], Case]:
     def case() -> Case:
-        from main_job import example
+        from job import example
 
         module = example(name)
         return getattr(module, model), (), module.data(*data)
@@ -37,20 +37,17 @@ def example_case(name: str, model: str, *data: Any) -> Callable[[], Case]:
 
 
 def dutch() -> Case:
-    from main_job import example
+    from job import example
 
     crossed = example("crossed_effects")
     return crossed.MODELS["dutch"], (), crossed.data("dutch")
 
 
 def radon() -> Case:
-    import numpy as np
-    from hand import radon as model
+    from job import radon
 
-    rng = np.random.default_rng(0)
-    group = np.sort(np.concatenate([np.arange(85), rng.choice(85, 834, p=rng.dirichlet(np.ones(85)))]))
-    x = rng.integers(0, 2, 919).astype(float)
-    return model, (group, x, 1.4 - 0.6 * x + 0.15 * rng.normal(size=85)[group] + 0.7 * rng.normal(size=919), 85), {}
+    case = radon()
+    return case.model, (), case.data
 
 
 def slopes() -> Case:

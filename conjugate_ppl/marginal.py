@@ -180,13 +180,8 @@ class MarginalModel:
                                 f"{num_samples!r} does not say how many to make. Give a whole "
                                 "number.")
             shape = (int(num_samples),)
-        keys = jax.random.split(rng_key, int(np.prod(shape)))
-        flat = {n: jnp.reshape(v, (-1, *jnp.shape(v)[batch_ndims:])) for n, v in kept.items()}
-
-        out = execution.many_draws(keys, flat, execution.params(args, kwargs), args, kwargs)
-        program = execution.program
-        own = {n: shape + program.shape(n) for n in execution.plan.collapsed}
-        return {n: jnp.reshape(out[n], s) if n in out else jnp.zeros(s, program.sites[n].dtype) for n, s in own.items()}
+        return execution.many_draws(rng_key, {n: jnp.asarray(v) for n, v in kept.items()},
+                                    execution.params(args, kwargs), shape, args, kwargs)
 
     @_compat.one_thread
     def conditional_log_prob(self, values: Mapping[str, Any], kept: Mapping[str, Any], *args: Any,

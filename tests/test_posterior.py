@@ -24,7 +24,7 @@ HEAVY = {("pooling_efron_morris", "kappa")}
 DERIVED = {"log_kappa": lambda s: np.log(s["kappa"]), "corr": lambda s: s["L_u"][..., 1, 0]}
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from main_job import cases  # noqa: E402
+from job import cases  # noqa: E402
 from posteriors import summary  # noqa: E402
 
 sys.path.remove(str(ROOT / "benchmarks"))

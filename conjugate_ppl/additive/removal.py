@@ -88,7 +88,7 @@ class Fitted:
         beneath = {n: frozenset(e.beneath.above) for e in execution.chosen.eliminations
                    if isinstance(e, FiniteElimination) and e.beneath is not None for n in e.beneath.sites}
         for elimination in execution.chosen.eliminations:
-            if elimination.sites[0] in beneath:  # it has a law for each of their states
+            if beneath.keys() & set(elimination.sites):  # it has a law for each of their states
                 continue
             if isinstance(elimination, GaussianElimination) and beside.intersection(elimination.sites):
                 in_steps |= frozenset(elimination.sites)

@@ -67,6 +67,9 @@ class Elimination(Protocol):
     def alone(self) -> bool:
         """Whether draws are made faster one at a time than many at once."""
 
+    def factored_once(self, changing: frozenset[str]) -> bool:
+        """Whether draws factor no matrix anew for other values of the `changing` sites, of all that it reads."""
+
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         """One exact draw of the block."""
 

@@ -57,6 +57,9 @@ class ConjugateElimination(abc.ABC):
     def alone(self) -> bool:
         return False
 
+    def factored_once(self, changing: frozenset[str]) -> bool:
+        return not changing or self.family.event_dim < 2
+
     @abc.abstractmethod
     def natural(self, values: Values) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """(prior natural parameter, contribution), one array a statistic."""
@@ -94,4 +97,4 @@ class ConjugateElimination(abc.ABC):
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         """One exact draw."""
-        return {n: d.sample(key) for n, d in self.conditionals(self.laws(values)).items()}
+        return {self.sites[0]: self.family.draw(key, self.laws(values))}

@@ -28,6 +28,7 @@ from conjugate_ppl.finite.evaluate import Evaluator, all_states
 from conjugate_ppl.finite.order import Chains, Stuck, Table, order_of
 from conjugate_ppl.finite.sums import LARGEST, SUM, Over
 from conjugate_ppl.finite.tables import AloneSum, ChainSum, chosen_rows, step_sum
+from conjugate_ppl.noise import own_key
 from conjugate_ppl.program import Program
 
 __all__ = ["FiniteElimination", "eliminate_finite"]
@@ -112,12 +113,15 @@ class FiniteElimination:
             found.update(step.draw(k, table, found, over))
         return self._values(found)
 
+    def factored_once(self, changing: frozenset[str]) -> bool:
+        return not changing
+
     @property
     def alone(self) -> bool:
         return False
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        return self._draw(key, values, SUM)
+        return self._draw(own_key(key), values, SUM)
 
     def mode(self, values: Values) -> dict[str, Any]:
         """The most probable values of all sites together."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import reduce_terms
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import Values, raised
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
@@ -74,8 +74,23 @@ class GaussianElimination:
     def alone(self) -> bool:
         return False
 
+    @property
+    def _stretching(self) -> bool:
+        """Whether a draw's deviation from the mean is in proportion to what scales the block, and nothing else of it
+        depends on that; a rotation mixes elements of different scales."""
+        return self.scale is not None and (self.owned is None or self.block.rotation is None)
+
+    def factored_once(self, changing: frozenset[str]) -> bool:
+        return not changing or (self._stretching and self.scale is not None and changing <= {self.scale[0]})
+
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        return self._to_sites(values, draw(self.block, self.solution(values), key))
+        if self.scale is None or not self._stretching:
+            return self._to_sites(values, draw(self.block, self.solution(values), key))
+        name, q = self.scale  # solved where the scale is one: once, however many draws follow
+        one = values.with_sites({name: jnp.ones(values.shape_of(name), values.dtype)})
+        stretch = raised(values.site(name), -q / 2).reshape(-1)
+        stretch = stretch[0] if self.owned is None else stretch[self.owned.part]
+        return self._to_sites(values, draw(self.block, self.solution(one), key, stretch))
 
     def log_prob(self, values: Values) -> Any:
         return jnp.sum(self.log_probs(values))

@@ -28,6 +28,7 @@ from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.path import path, points_beside
 from conjugate_ppl.elimination.shared import shared_precision
 from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, vector, write
+from conjugate_ppl.noise import normal
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
 from conjugate_ppl.statespace.model import ChainModel
@@ -55,6 +56,9 @@ class StateSpaceElimination:
     @property
     def rule(self) -> str:
         return "jointly Gaussian"
+
+    def factored_once(self, changing: frozenset[str]) -> bool:
+        return not changing
 
     @property
     def alone(self) -> bool:
@@ -89,7 +93,7 @@ class StateSpaceElimination:
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         if not self.sites:  # those beside are not known yet
             return {}
-        noise = jax.random.normal(key, self.model.shape, values.dtype)
+        noise = normal(key, self.model.shape, values.dtype)
         found = jax.vmap(draw)(forward(self._steps(values)), noise)
         return self._to_sites(values, self.model.unpack(found))
 

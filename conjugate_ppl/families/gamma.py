@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
+from conjugate_ppl.families.gamma_draws import gamma_draw
 from conjugate_ppl.families.loggamma import difference
 from conjugate_ppl.families.registry import Family, register_family
 
@@ -39,5 +40,6 @@ GAMMA = register_family(dist.Gamma, dist.Exponential, dist.Chi2)(Family(
     log_partition=lambda n: gammaln(n[0]) - n[0] * jnp.log(-n[1]),
     distribution=lambda n: dist.Gamma(n[0], -n[1]),
     log_ratio=lambda n, c: gamma_log_ratio(n[0], -n[1], c[0], -c[1]),
+    sample=lambda key, n, axes: gamma_draw(key, n[0], axes) / -n[1],
 ))
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from conjugate_ppl.densities import base_of
 from conjugate_ppl.errors import ModelError
 from conjugate_ppl.families.transformed import plain
+from conjugate_ppl.noise import together
 
 __all__ = ["CORRELATED", "FAMILIES", "GAUSSIAN", "STATISTICS", "Family", "family_from_outside", "prior_of",
            "priors_of", "register_family", "register_series"]
@@ -49,6 +50,8 @@ class Family:
             that no data change.
         centre: from the distribution to a value that it finds likely: its mean, or if that may be infinite
             another one.
+        sample: from a key, the natural parameter and a shape to exact draws of that shape for each event; by default
+            the distribution's own.
         if_fits: whether a prior is taken for one of this family only where the likelihood is seen to be
             conjugate: for types of priors that mostly stand at scales of something else.
     """
@@ -63,6 +66,7 @@ class Family:
     event_dim: int = 0
     constants: tuple[str, ...] = ()
     centre: Callable[[Any], Any] = lambda d: d.mean
+    sample: Callable[[Any, Natural, tuple[int, ...]], Any] | None = None
     if_fits: bool = False
 
     def ratio(self, prior: Natural, contribution: Natural) -> Any:
@@ -72,6 +76,16 @@ class Family:
         assert self.log_partition is not None
         posterior = tuple(p + c for p, c in zip(prior, contribution, strict=True))
         return self.log_partition(posterior) - self.log_partition(prior)
+
+    def draw(self, key: Any, natural: Natural) -> Any:
+        """An exact draw of each event."""
+        make, sample = self.distribution, self.sample
+        assert make is not None
+
+        def drawn(key: Any, axes: tuple[int, ...], *n: Any) -> Any:
+            return make(n).sample(key, axes) if sample is None else sample(key, n, axes)
+
+        return together(drawn, key, *natural)
 
     def log_posterior(self, prior: Natural, contribution: Natural, z: Any) -> Any:
         """Log density at z of the distribution of natural parameter prior + contribution, of each event.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,25 +12,29 @@ from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.linear import lower_factor, solve_lower
 from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 from conjugate_ppl.gaussian.solve import Solution
+from conjugate_ppl.noise import normal
 
 __all__ = ["Moments", "centre", "draw", "inner_columns", "log_probs", "moments"]
 
 
-def draw(block: GaussianBlock, solution: Solution, key: Any) -> Any:
-    """One exact draw of all elements."""
+def draw(block: GaussianBlock, solution: Solution, key: Any, stretch: Any = None) -> Any:
+    """One exact draw of all elements; with `stretch`, a number or one for each of them, their deviations from the mean
+    are that many times as large."""
     s = block.structure
+    apart, together = (stretch, stretch) if stretch is None or jnp.ndim(stretch) == 0 else block.split(stretch)
     number = s.blocks.size
-    noise = jax.random.normal(key, (number + s.components.size,), solution.centre.dtype)
+    noise = normal(key, (number + s.components.size,), solution.centre.dtype)
     rest = solution.centre
     if number:
         u = solve_lower(lower_factor(solution.precision), noise[:number].reshape(rest.shape), True)
-        rest = rest + solution.rest_scale.apply(u)
+        own = solution.rest_scale.apply(u)
+        rest = rest + (own if together is None else own * together)
     parts = solution.components()
     inner = noise[number:].reshape(s.components.shape)
     if inner.size:
         u = parts.low.solve_lower(list(noise[number:].reshape(s.width, -1)), True)
-        own = zip(parts.centre(rest), parts.scale.times(u), strict=True)
-        inner = jnp.stack([a + b for a, b in own], -1)
+        noise_of = jnp.stack(parts.scale.times(u), -1)
+        inner = jnp.stack(parts.centre(rest), -1) + (noise_of if apart is None else noise_of * apart)
     return block.join(inner, rest)
 
 

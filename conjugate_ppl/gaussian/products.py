@@ -28,6 +28,8 @@ def matmul(a: Any, b: Any) -> Any:
     around them (for many it does badly: it cuts the sums into parallel tasks)."""
     if max(math.prod(a.shape) * b.shape[-1], math.prod(b.shape) * a.shape[-2]) > _SUMMED:
         return product("...ij,...jk->...ik", a, b)
+    if b.shape[-1] == 1:  # summed over the last axis (twenty times faster of many at once)
+        return times(a, b[..., 0])[..., None]
     return jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from conjugate_ppl.elimination.statespace import StateSpaceElimination
 from conjugate_ppl.elimination.student import LawsOverScales, conditionals_over_scales, laws_over_scales
 from conjugate_ppl.errors import DataError, PlanError
 from conjugate_ppl.families.subspace import Embedded
+from conjugate_ppl.noise import beside_each_other, own_key
 from conjugate_ppl.planning.choose import Chosen, choose
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.statistics import statistics
@@ -35,6 +37,8 @@ __all__ = ["Execution", "prepare"]
 
 _FORWARD_ONLY = frozenset({"while", "pure_callback", "io_callback"})  # no derivative in reverse mode
 _NUMBERS = 1 << 22  # drawn at a time
+_FEW, _MANY = 256, 1 << 16  # draws at a time: with matrices of their own, with the same
+_SHAPES = 8  # of arrays of draws, of which the programs are kept
 _LARGEST_BLOCK = 50  # numbers whose mass matrix is dense by default
 
 
@@ -50,7 +54,7 @@ class Execution:
         replaced: other sites whose density is accounted for by the marginal.
         drawn: collapsed sites that the prior of a kept latent depends on, directly or through others.
         concrete: whether the arguments are known, not traced.
-        compiled: functions for many draws, by how many there are at a time.
+        compiled: functions for many draws, by the shape of their array.
     """
 
     model: Callable[..., Any]
@@ -61,7 +65,7 @@ class Execution:
     replaced: frozenset[str]
     drawn: frozenset[str]
     concrete: bool
-    compiled: dict[int, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    compiled: dict[tuple[int, ...], Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -140,55 +144,66 @@ class Execution:
 
     def draw(self, key: Any, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
         """One exact joint draw of the collapsed sites given the kept ones."""
+        keys = [key] if self._keys < 2 else jax.random.split(key, self._keys)
+        return self._draw(keys, kept, args, kwargs)
+
+    @property
+    def _keys(self) -> int:
+        """How many keys a draw takes."""
+        return len(self.chosen.eliminations) + bool(self.chosen.forward)
+
+    def _draw(self, keys: Any, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
         values = self.values(kept)
         out: dict[str, Any] = {}
-        eliminations = self.chosen.eliminations
-        keys = [key]
-        if len(eliminations) + bool(self.chosen.forward) > 1:
-            keys = list(jax.random.split(key, len(eliminations) + 1))
-        for own, elimination in zip(keys, reversed(eliminations), strict=False):
+        for own, elimination in zip(keys, reversed(self.chosen.eliminations), strict=False):
             drawn = elimination.sample(own, values)
             out.update(drawn)
             values = values.with_sites(drawn)
         out = {n: self.program.outside(n, x) for n, x in out.items()}
         if self.chosen.forward:
-            trace = self._forward(keys[-1], {**kept, **out}, args, kwargs)
+            trace = self._forward(own_key(keys[-1]), {**kept, **out}, args, kwargs)
             out.update({n: trace[n]["value"] for n in self.chosen.forward})
         return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in out.items()}
 
-    def many_draws(self, keys: Any, kept: Mapping[str, Any], params: Mapping[str, Any], args: Any, kwargs: Any
-                   ) -> dict[str, Any]:
-        """A draw for each of `keys`, with the values of the kept sites that go with it; sites without elements are
-        left out. Compiled once for any keys and values; so many at a time as bounded memory allows."""
-        chunk = min(self._at_a_time(bool(kept)), max(len(keys), 1))
-        if chunk not in self.compiled:
-            def one(key: Any, kept: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-                drawn = self.draw(key, {**params, **kept}, args, kwargs)
-                return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
+    def many_draws(self, key: Any, kept: Mapping[str, Any], params: Mapping[str, Any], shape: tuple[int, ...],
+                   args: Any, kwargs: Any) -> dict[str, Any]:
+        """Draws in an array of some shape, with the values of the kept sites that go with each, in arrays of as many
+        leading axes. One program for any key and values; so many at a time as bounded memory allows."""
+        if shape not in self.compiled:
+            full = {n: (*shape, *self.program.shape(n)) for n in self.plan.collapsed}
 
-            def many(keys: Any, kept: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-                if 1 < chunk == len(keys):
-                    together: dict[str, Any] = jax.vmap(one, (0, 0, None))(keys, kept, params)
-                    return together
-                drawn: dict[str, Any] = jax.lax.map(lambda x: one(x[0], x[1], params), (keys, kept),
-                                                    batch_size=chunk if chunk > 1 else None)
-                return drawn
+            def many(key: Any, kept: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+                def one(x: tuple[Any, dict[str, Any]]) -> dict[str, Any]:
+                    drawn = self._draw(x[0], {**params, **x[1]}, args, kwargs)
+                    return {n: v for n, v in drawn.items() if v.size}  # `lax.map` refuses empty results
 
-            self.compiled[chunk] = jax.jit(many)
-        out: dict[str, Any] = self.compiled[chunk](keys, dict(kept), dict(params))
+                count = math.prod(shape)
+                flat = {n: jnp.reshape(v, (count, *v.shape[len(shape):])) for n, v in kept.items()}
+                drawn = _in_turns(one, key, self._keys, flat, count, self._at_a_time) if count else {}
+                return {n: jnp.reshape(drawn[n], s) if n in drawn else jnp.zeros(s, self.program.sites[n].dtype)
+                        for n, s in full.items()}
+
+            if len(self.compiled) >= _SHAPES:
+                self.compiled.pop(next(iter(self.compiled)))
+            self.compiled[shape] = jax.jit(many)
+        out: dict[str, Any] = self.compiled[shape](key, dict(kept), dict(params))
         return out
 
-    def _at_a_time(self, kept: bool) -> int:
-        """How many draws: few where something is kept, or drawn before, so that each has matrices of its own.
+    @functools.cached_property
+    def _at_a_time(self) -> int:
+        """How many draws: few where each has matrices of its own.
 
         Of thousands of small factorisations at once XLA's CPU runtime makes tasks that wait for each other, and with two
         threads for ever (seen with JAX 0.10 for crossed effects).
         """
-        if any(e.alone for e in self.chosen.eliminations):
-            return 1
+        changing, own = set(self.plan.kept), False
+        for elimination in reversed(self.chosen.eliminations):
+            if elimination.alone:
+                return 1
+            own |= not elimination.factored_once(frozenset(changing & self.reads(elimination.sites)))
+            changing.update(elimination.sites)
         size = max(1, sum(self.program.sites[n].size for n in self.plan.collapsed))
-        most = 1 << 16 if not kept and len(self.chosen.eliminations) < 2 else 256
-        return int(np.clip(_NUMBERS // size, 1, most))
+        return int(np.clip(_NUMBERS // size, 1, _FEW if own else _MANY))
 
     def log_prob(self, sites: Mapping[str, Any], args: Any, kwargs: Any) -> Any:
         """Normalised log density of the collapsed sites given the kept ones."""
@@ -296,6 +311,25 @@ class Execution:
             model = handlers.substitute(handlers.seed(self.model, key), data=data)
             out: dict[str, Any] = handlers.trace(model).get_trace(*args, **kwargs)
         return out
+
+
+def _in_turns(one: Callable[[Any], dict[str, Any]], key: Any, parts: int, flat: Mapping[str, Any], count: int, most: int
+              ) -> dict[str, Any]:
+    """one((keys of its parts, what belongs to it)) for each of `count` draws, at most so many side by side."""
+    if most == 1:
+        alone: dict[str, Any] = jax.lax.map(one, (jax.random.split(key, (count, parts)), flat))
+        return alone
+    turns = -(-count // most)
+    each = -(-count // turns)
+    if turns == 1:
+        drawn: dict[str, Any] = jax.vmap(one)((beside_each_other(key, count, parts), flat))
+        return drawn
+    missing = turns * each - count
+    filled = {n: jnp.concatenate([v, jnp.repeat(v[-1:], missing, 0)]) if missing else v for n, v in flat.items()}
+    rows = {n: jnp.reshape(v, (turns, each, *v.shape[1:])) for n, v in filled.items()}
+    drawn = jax.lax.map(lambda x: jax.vmap(one)((beside_each_other(x[0], each, parts), x[1])),
+                        (jax.random.split(key, turns), rows))
+    return {n: jnp.reshape(v, (turns * each, *v.shape[2:]))[:count] for n, v in drawn.items()}
 
 
 def prepare(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],

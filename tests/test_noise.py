@@ -1,0 +1,140 @@
+"""Random numbers: gamma variables of all shapes, and many draws side by side from one key."""
+
+from decimal import Decimal, getcontext
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from numpyro import plate, sample
+from scipy import special, stats
+
+import conjugate_ppl as cj
+from conjugate_ppl.families import FAMILIES
+from conjugate_ppl.families.gamma_draws import _log_accepted, gamma_draw, log_gamma_draw
+from conjugate_ppl.noise import beside_each_other, normal, own_key, together
+
+SHAPES = [1e-3, 0.2, 0.999, 1.0, 1.5, 7.0, 300.0, 2e4, 1e6]
+NUMBER = 20_000
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 6))
+Z = X @ np.arange(6.0) + RNG.normal(size=40)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gamma_draws(shape, x64):
+    a = jnp.full(NUMBER, shape)
+    log_x = np.asarray(jax.jit(log_gamma_draw)(jax.random.key(1), a), float)
+    law = stats.gamma(shape)
+    if shape < 0.1:  # below the smallest number; P(log x < t) = exp(a t) / gamma(a + 1) there
+        found = np.where(log_x < -50, np.exp(shape * log_x - special.gammaln(shape + 1)), law.cdf(np.exp(log_x)))
+    else:
+        found = law.cdf(np.exp(log_x))
+    assert stats.kstest(found, "uniform").pvalue > 1e-4
+    x = np.asarray(jax.jit(gamma_draw)(jax.random.key(1), a))
+    assert x.dtype == a.dtype and (x > 0).all()
+    np.testing.assert_allclose(x, np.exp(log_x), rtol=2e-5 if shape > 0.1 else 1e-3,
+                               atol=10 * np.finfo(x.dtype).tiny)  # where small numbers are flushed to 0
+
+
+def test_the_acceptance_keeps_its_digits(x64):
+    """Near its mode, where it is a difference of almost equal numbers, against 40 digits."""
+    getcontext().prec = 40
+    y = np.array([-0.3, -0.051, -0.049, -1e-3, 1e-4, 0.02, 0.0499, 0.0501, 0.8])
+    found = np.asarray(_log_accepted(jnp.asarray(y)), float)
+    exact = [float(3 * ((1 + v).ln() - v + v * v / 2) - v**3) for v in map(Decimal, map(float, jnp.asarray(y)))]
+    most = 2e-9 if x64 else 1e-5  # of (x / y)^2 / 9, the number that multiplies it, at x = 6
+    np.testing.assert_array_less(np.abs(found - exact) * 4 / y**2, most + 0 * y)
+
+
+def test_a_shape_that_is_no_number():
+    x = gamma_draw(jax.random.key(0), jnp.array([2.0, np.nan, np.inf, -3.0]))
+    assert x[0] > 0 and not np.isfinite(x[1:]).any()
+
+
+@pytest.mark.parametrize("name, laws, natural", [
+    ("Gamma", [stats.gamma(0.4, scale=0.5), stats.gamma(9.0)], ([0.4, 9.0], [-2.0, -1.0])),
+    ("InverseGamma", [stats.invgamma(0.4, scale=2.0), stats.invgamma(9.0)], ([-0.4, -9.0], [-2.0, -1.0])),
+    ("Beta", [stats.beta(0.4, 2.0), stats.beta(9.0, 0.7)], ([0.4, 9.0], [2.0, 0.7])),
+    ("Dirichlet", [stats.beta(0.4, 2.7), stats.beta(0.7, 2.4), stats.beta(2.0, 1.1)], ([0.4, 0.7, 2.0],)),
+])
+def test_families_that_draw_by_themselves(name, laws, natural):
+    natural = tuple(map(jnp.asarray, natural))
+    keys = beside_each_other(jax.random.key(2), NUMBER, 1)[0]
+    many = jax.vmap(lambda k: FAMILIES[name].draw(k, natural))(keys)
+    each = jax.vmap(lambda k, *n: FAMILIES[name].draw(k, n))(keys, *(jnp.broadcast_to(n, (NUMBER, *n.shape)) for n in natural))
+    single = jax.vmap(lambda k: FAMILIES[name].draw(k, natural))(keys.own)
+    for x in (many, each, single):
+        for j, law in enumerate(laws):
+            assert stats.kstest(np.asarray(x[:, j]), law.cdf).pvalue > 1e-4
+        assert stats.spearmanr(x[:, 0], x[:, 1]).pvalue > 1e-4 or name == "Dirichlet"
+
+
+def test_draws_side_by_side_are_independent():
+    """Of one another, of other parts, and of what they are made with."""
+    one, two = beside_each_other(jax.random.key(3), NUMBER, 2)
+    noise = [np.asarray(jax.vmap(lambda k: normal(k, (2,), jnp.float64))(k)) for k in (one, two)]
+    columns = np.concatenate(noise, 1)
+    assert columns.shape == (NUMBER, 4)
+    assert np.abs(np.corrcoef(np.concatenate([columns[1:], columns[:-1]], 1).T) - np.eye(8)).max() < 5 / np.sqrt(NUMBER)
+    shift = jnp.arange(float(NUMBER))
+    moved = jax.vmap(lambda k, s: together(lambda key, axes, s: s + jax.random.normal(key, (*axes, *s.shape)), k, s))(one, shift)
+    assert stats.kstest(np.asarray(moved - shift), "norm").pvalue > 1e-4
+    assert len(np.unique(jax.random.key_data(jax.vmap(own_key)(one)), axis=0)) == NUMBER
+    assert own_key("a key") == "a key" and together(lambda key, axes: (key, axes), "a key") == ("a key", ())
+
+
+def regression(x, y):
+    v = sample("v", dist.InverseGamma(2.0, 1.0))
+    root = np.linalg.cholesky(np.eye(6) + 0.5)
+    b = sample("b", dist.MultivariateNormal(jnp.ones(6), scale_tril=2 * jnp.sqrt(v) * root))
+    with plate("rows", len(y)):
+        sample("y", dist.Normal(x @ b, jnp.sqrt(v)), obs=y)
+
+
+def test_a_variance_that_scales_a_block(x64):
+    """One factorisation for all draws; deviations in proportion to the root of the variance, and else independent of it."""
+    args = jnp.asarray(X), jnp.asarray(Z)
+    collapsed = cj.collapse(regression)
+    program = jax.make_jaxpr(lambda: collapsed.recover(jax.random.key(0), {}, *args, num_samples=NUMBER))()
+    made = [e for e in _equations(program.jaxpr) if "cholesky" in e.primitive.name or "triangular" in e.primitive.name]
+    assert made and all(NUMBER not in v.aval.shape for e in made for v in e.invars[:1])
+    draws = collapsed.recover(jax.random.key(0), {}, *args, num_samples=NUMBER)
+    prior = np.linalg.inv(4 * (np.eye(6) + 0.5))
+    precision = X.T @ X + prior
+    mean = np.linalg.solve(precision, X.T @ Z + prior @ np.ones(6))
+    v, b = (np.asarray(draws[n], float) for n in "vb")
+    rest = 1 + 0.5 * (np.sum((Z - X @ mean) ** 2) + (mean - 1) @ prior @ (mean - 1))
+    assert stats.kstest(v, stats.invgamma(22.0, scale=rest).cdf).pvalue > 1e-4
+    white = (b - mean) / np.sqrt(v)[:, None] @ np.linalg.cholesky(precision)
+    assert np.abs(white.T @ white / NUMBER - np.eye(6)).max() < 6 * np.sqrt(2 / NUMBER)
+    assert all(stats.kstest(w, "norm").pvalue > 1e-4 for w in white.T)
+    assert np.abs(np.corrcoef(np.concatenate([white**2, v[:, None]], 1).T)[-1, :-1]).max() < 5 / np.sqrt(NUMBER)
+
+
+def _equations(jaxpr):
+    """Its equations, and those of its bodies."""
+    for e in jaxpr.eqns:
+        yield e
+        for p in e.params.values():
+            for q in p if isinstance(p, (tuple, list)) else (p,):
+                inner = getattr(q, "jaxpr", q)
+                if hasattr(inner, "eqns"):
+                    yield from _equations(inner)
+
+
+def test_more_draws_than_fit_side_by_side(monkeypatch):
+    """In turns, the last of which is not full: each draw with the values that it is given, none twice."""
+    monkeypatch.setattr("conjugate_ppl.planning.execute._FEW", 64)
+
+    def model(y):
+        tau = sample("tau", dist.HalfNormal(1.0))
+        sample("y", dist.Normal(sample("mu", dist.Normal(0.0, tau)), 1.0), obs=y)
+
+    tau = jnp.arange(1.0, 151.0).reshape(3, 50)
+    mu = np.asarray(cj.collapse(model).recover(jax.random.key(4), {"tau": tau}, jnp.asarray(1.0), batch_ndims=2)["mu"])
+    assert mu.shape == (3, 50) and len(np.unique(mu)) == 150
+    still = cj.collapse(model).recover(jax.random.key(4), {"tau": 1e-9 * tau}, jnp.asarray(1.0), batch_ndims=2)["mu"]
+    size = np.abs(np.asarray(still)) / (1e-9 * np.asarray(tau))
+    assert size.max() < 5 and size.reshape(3, -1).mean(1).min() > 0.4
