@@ -90,6 +90,10 @@ FUNCTIONS: dict[str, Function] = {
         T[0, 1:] * z[1:], T[1, 1:] * z[1:] - z[:-1], T[2, 1:] * z[:-1]], 1), 1),
     "stack states": lambda z, b: jnp.asarray(T)[jnp.stack([z[1:], z[:-1]], 1)[:, 0], z[1:]],
     "concatenate states": lambda z, b: jnp.asarray(T)[jnp.concatenate([jnp.array([1]), z[:-1]]), z],
+    "scatter": lambda z, b: jnp.arange(4.0).at[np.array([2, 0])].set(0.5 * z[:2]),
+    "scatter of states": lambda z, b: jnp.array([0, 1, 2, 0]).at[np.array([3, 1])].set(z[1:]),
+    "scatter into latents": lambda z, b: (z * T[0]).at[1].set(1.5 * b),
+    "scatter of rows": lambda z, b: (z[:, None] * T).at[:, 2].set(T[0] * b),
     "split": lambda z, b: jnp.split(z * T[0], [1])[1] + b,
     "unstack": lambda z, b: jnp.unstack(z * T[0])[1] + b,
     # along axes that read one element, products of matrices
@@ -120,6 +124,8 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 MIXED: dict[str, Function] = {
+    "written twice": lambda z, b: jnp.zeros(3, int).at[np.array([1, 1])].set(z[:2]),
+    "written at a latent": lambda z, b: jnp.zeros(3).at[z[0]].set(1.0),
     "many in a row": lambda z, b: jnp.tile(z, 11).sum(),
     "many numbers": lambda z, b: (z * jnp.ones((1 << 18, 3))).sum(1),
     "eigenvalues": lambda z, b: jnp.linalg.eigh(jnp.diag(1.0 * z))[0],

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["scatter", "scatter_add"]
+__all__ = ["scatter", "scatter_add", "targets"]
 
 _BUDGET = 1 << 24
 
 
-def _targets(eqn: Equation, shape: tuple[int, ...], indices: Any, updates: tuple[int, ...]) -> np.ndarray:
+def targets(eqn: Equation, shape: tuple[int, ...], indices: Any, updates: tuple[int, ...]) -> np.ndarray:
     """For each element of the updates the number of the element that it is written to; -1 for none.
 
     By a look-up with the same indices, which is what a scatter is the reverse of.
@@ -58,11 +58,11 @@ def _operands(x: Any, updates: Any) -> tuple[Value, Value]:
 def scatter(walk: Walk, eqn: Equation, x: Any, indices: Any, updates: Any) -> Value:
     """Each element is one of the updates, or what it was."""
     x, updates = _operands(x, updates)
-    targets = _targets(eqn, x.shape, indices, updates.shape).reshape(-1)
-    numbers = np.flatnonzero(targets >= 0)
+    to = targets(eqn, x.shape, indices, updates.shape).reshape(-1)
+    numbers = np.flatnonzero(to >= 0)
     source = np.full(int(np.prod(x.shape)), -1)
-    source[targets[numbers]] = numbers
-    if len(np.unique(targets[numbers])) != len(numbers):
+    source[to[numbers]] = numbers
+    if len(np.unique(to[numbers])) != len(numbers):
         raise Unknown("writing twice at one place")
     source = source.reshape(x.shape)
     return collect(x.shape, [*where(source < 0, x).terms, *move(updates, source).terms])
@@ -71,11 +71,11 @@ def scatter(walk: Walk, eqn: Equation, x: Any, indices: Any, updates: Any) -> Va
 def scatter_add(walk: Walk, eqn: Equation, x: Any, indices: Any, updates: Any) -> Value:
     """To each element some of the updates are added: a table of their numbers, -1 where a row is shorter."""
     before, updates = _operands(x, updates)
-    targets = _targets(eqn, before.shape, indices, updates.shape).reshape(-1)
-    order = np.argsort(targets, kind="stable")
-    order = order[targets[order] >= 0]
+    to = targets(eqn, before.shape, indices, updates.shape).reshape(-1)
+    order = np.argsort(to, kind="stable")
+    order = order[to[order] >= 0]
     size = int(np.prod(before.shape))
-    counts = np.bincount(targets[order], minlength=size)
+    counts = np.bincount(to[order], minlength=size)
     longest = int(counts.max(initial=0))
     if longest == 0:
         return before
@@ -83,6 +83,6 @@ def scatter_add(walk: Walk, eqn: Equation, x: Any, indices: Any, updates: Any) -
         raise Unknown("a sum by groups, many and of very different sizes")
     table = np.full((size, longest), -1)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table[targets[order], rank] = order
+    table[to[order], rank] = order
     added = reduce_sum(move(updates, table.reshape(*before.shape, longest)), [len(before.shape)])
     return add(before, added)

@@ -16,6 +16,8 @@ import numpy as np
 from jax import lax
 
 from conjugate_ppl.algebra import movement
+from conjugate_ppl.algebra.monomial import Unknown
+from conjugate_ppl.algebra.scatter import targets
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, held, joined, merged
 from conjugate_ppl.finite.together import side_by_side, used_together
 from conjugate_ppl.primitives import ELEMENTWISE
@@ -169,14 +171,18 @@ def _reshape(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]
     shape = ev.graph.shapes[eqn.outputs[0]]
     if eqn.primitive == "reshape" and eqn.params.get("dimensions") is not None:
         return _movement("reshape")(ev, eqn, operands)
+    return [_reshaped(x, shape)]
+
+
+def _reshaped(x: Cases, shape: tuple[int, ...]) -> Cases:
     readings = tuple(r.map(e.reshape(shape)) for r, e in zip(x.readings, x.elements(), strict=True))
     if x.uniform:
-        return [Cases(shape, readings, jnp.reshape(x.array, (1,) * len(shape) + x.states), x.values)]
+        return Cases(shape, readings, jnp.reshape(x.array, (1,) * len(shape) + x.states), x.values)
     stored = [k for k, n in zip(x.array.shape, x.shape, strict=False) if n > 1]
     if [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:  # only axes of size 1 come or go
         own = tuple(stored.pop(0) if n > 1 else 1 for n in shape)
-        return [Cases(shape, readings, jnp.reshape(x.array, own + x.states), x.values)]
-    return [Cases(shape, readings, jnp.reshape(x.full(), shape + x.states), x.values)]
+        return Cases(shape, readings, jnp.reshape(x.array, own + x.states), x.values)
+    return Cases(shape, readings, jnp.reshape(x.full(), shape + x.states), x.values)
 
 
 def _broadcast_in_dim(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -295,6 +301,28 @@ def _pad(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
                      for r, e in zip(x.readings, x.elements(), strict=True))
     array = lax.pad(x.full(), fill, (*config, *((0, 0, 0) for _ in x.states)))
     return [Cases(ev.graph.shapes[eqn.outputs[0]], readings, array)]
+
+
+def _scatter(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    """Each element is one of the updates, or what it was."""
+    (x, _, updates), at = operands, ev.constant(eqn.inputs[1])
+    if at is None:
+        raise Mixed
+    try:
+        to = targets(eqn, x.shape, at, updates.shape).reshape(-1)
+    except Unknown as error:
+        raise Mixed(str(error), eqn.source) from None
+    numbers = np.flatnonzero(to >= 0)
+    if len(np.unique(to[numbers])) != len(numbers):
+        raise Mixed("writing twice at one place", eqn.source)
+    size, more = int(np.prod(x.shape)), int(np.prod(updates.shape))
+    source = np.arange(size)
+    source[to[numbers]] = size + numbers
+    both = _joined([_reshaped(v, (n,)) if isinstance(v, Cases) else jnp.reshape(v, (n,))
+                    for v, n in ((x, size), (updates, more))],
+                   [None if k is None else k.reshape(-1) for k in map(ev.constant, (eqn.inputs[0], eqn.inputs[2]))],
+                   0, (size + more,))
+    return [_moved(both, source.reshape(x.shape))]
 
 
 # -- look-ups: an index that is a latent ------------------------------------------------------------
@@ -434,7 +462,7 @@ _RULES.update({name: _along(lambda e: [e.params["axis"]], drop=False) for name i
 _RULES.update(dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape))
 _RULES.update({
     "broadcast_in_dim": _broadcast_in_dim, "transpose": _transpose, "concatenate": _concatenate, "stack": _stack,
-    "pad": _pad, "dot_general": _dot_general, "cholesky": _cholesky,
+    "pad": _pad, "scatter": _scatter, "dot_general": _dot_general, "cholesky": _cholesky,
     "triangular_solve": _triangular_solve,
     "sort": _along(lambda e: [e.params["dimension"]], drop=False),
 })

@@ -204,6 +204,19 @@ def classes_in_classes(y):
         sample("y", dist.Normal(mu[k] + 0.5 * kind[g], 1.0), obs=y)
 
 
+@case("missing", SHORT)
+def covariates_that_are_missing(y):
+    """Those that were seen have the others written among them."""
+    p = sample("p", dist.Beta(2.0, 2.0))
+    b = sample("b", dist.StudentT(3.0, 0.0, 1.0).expand([2]))
+    at = np.array([3, 1])
+    sample("x", dist.Bernoulli(p).expand([3]), obs=BINARY[:3])
+    with plate("holes", 2):
+        missing = sample("missing", dist.Bernoulli(p))
+    x = jnp.asarray(BINARY[:5]).at[at].set(missing)
+    sample("y", dist.Normal(b[0] + b[1] * x, 1.0), obs=y)
+
+
 # -- a few elements that are used together --------------------------------------------------------------
 
 
