@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import importlib
 import os
 import sys
 import sysconfig
@@ -81,6 +82,13 @@ def one_thread(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
 
     return alone
+
+
+def double_precision() -> contextlib.AbstractContextManager[Any]:
+    """In this context JAX computes in double precision."""
+    place: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
+    found: contextlib.AbstractContextManager[Any] = place.enable_x64(True)
+    return found
 
 
 def make_jaxpr(function: Callable[..., Any], *args: Any) -> Any:

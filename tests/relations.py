@@ -49,6 +49,7 @@ class Row:
         key: what `case(..., relation=...)` calls it.
         prior, likelihood, link, marginal: in words; the marginal is that of one observation.
         pairs: "family > distribution", each of which makes a model a test of it.
+        within: those that carry it in models that name it by its key; by default `pairs`.
         rivals: columns of those that have it; "X: enumeration" is an X with a remark, "Nb!" one whose own
             tests say that it fails.
         reason: why there is no closed form, or why it is declined on purpose; "" where it is collapsed.
@@ -62,6 +63,7 @@ class Row:
     rivals: str = ""
     pairs: tuple[str, ...] = ()
     reason: str = ""
+    within: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -78,7 +80,7 @@ ROWS = (
         reason="NumPyro has no hypergeometric distribution; the BetaBinomial latent itself is summed out "
         "under any likelihood"),
     Row("stick-breaking", "Beta sticks", "Categorical", "weights by stick breaking",
-        "product of beta-binomials", "Nb"),
+        "product of beta-binomials", "Nb", within=("Beta > Categorical",)),
     Row("bernoulli-any", "Bernoulli, Categorical, any of finitely many values", "anything", "any",
         "finite mixture", "F: enumeration, X: enumeration, O, R, S",
         ("Bernoulli > Normal", "Bernoulli > Poisson", "Categorical > Normal", "Categorical > VonMises")),
@@ -89,7 +91,7 @@ ROWS = (
     Row("dirichlet-multinomial", "Dirichlet", "Multinomial", "rows by look-ups", "DirichletMultinomial",
         "F, P, Nb, J, B, K", ("Dirichlet > Multinomial",)),
     Row("dirichlet-transitions", "Dirichlet rows", "Categorical transitions, states observed",
-        "`p[states[:-1]]`", "DirichletMultinomial a row", "X: enumeration, J: mix, R"),
+        "`p[states[:-1]]`", "DirichletMultinomial a row", "X: enumeration, J: mix, R", within=("Dirichlet > Categorical",)),
     Row("crp", "Dirichlet process, restaurant", "Categorical", "", "restaurant process",
         "Nb: dCRP, J: mix, B", reason="partitions: no NumPyro distribution; truncated sticks are collapsed"),
     # rates
@@ -127,19 +129,19 @@ ROWS = (
          "InverseGamma > Exponential")),
     Row("flat", "flat", "Normal mean", "affine", "improper", "Nb", ("Flat > Normal",)),
     Row("uniform-scale", "Uniform standard deviation", "Normal, Gamma, Poisson and others", "power",
-        "truncated gammas", "J"),
+        "truncated gammas", "J", within=("Uniform > Normal",)),
     Row("half-t-scale", "half-t standard deviation, scaled Wishart", "Normal", "expanded parameters",
         "mixture over an inverse gamma", "J: parameter expansion",
         reason="a half-t standard deviation is an inverse gamma variance given a second inverse gamma: written "
         "so, the first of them is collapsed; for the two together there is no closed form"),
-    Row("exponential-normal", "Exponential", "Normal mean", "affine", "truncated normal", "J"),
+    Row("exponential-normal", "Exponential", "Normal mean", "affine", "truncated normal", "J", within=("Gamma > Normal",)),
     # means
     Row("normal-normal", "Normal", "Normal mean", "affine, of any latents together", "Normal",
         "A, F, X, O, Nb, J, R, B, S, K", ("Normal > Normal",)),
-    Row("zero-sum", "ZeroSumNormal", "Normal mean", "affine", "Normal"),
+    Row("zero-sum", "ZeroSumNormal", "Normal mean", "affine", "Normal", within=("Normal > Normal",)),
     Row("normal-lognormal", "Normal", "LogNormal", "location affine", "LogNormal", "A: LMM-HMC, Nb, J: glm, K",
         ("Normal > LogNormal",)),
-    Row("regression", "Normal coefficients", "Normal", "`X @ b`", "Normal", "A: LMM-HMC, E, O, Nb, J: glm, R, B, K"),
+    Row("regression", "Normal coefficients", "Normal", "`X @ b`", "Normal", "A: LMM-HMC, E, O, Nb, J: glm, R, B, K", within=("Normal > Normal",)),
     Row("glm", "Normal coefficients", "logit, probit, log links", "", "",
         "X: Laplace, E: augmented, J: augmented, R: augmented",
         reason="no closed form; others add latents (Polya-Gamma) or approximate. Stays with the sampler"),
@@ -157,24 +159,24 @@ ROWS = (
         "Nb, R, B, K", ("InverseWishart > MultivariateNormal",)),
     # compositions
     Row("normal-gamma", "Normal-Gamma, Normal-InverseGamma", "Normal", "mean and precision, by composition",
-        "StudentT", "O, Nb: dCRP, R: variational, B, S, K"),
+        "StudentT", "O, Nb: dCRP, R: variational, B, S, K", within=("Normal > Normal",)),
     Row("conjugate-regression", "Normal coefficients scaled by an InverseGamma variance", "Normal",
-        "`X @ b`, by composition", "StudentT", "R: variational, B, K"),
+        "`X @ b`, by composition", "StudentT", "R: variational, B, K", within=("Normal > Normal",)),
     Row("normal-wishart", "Normal-Wishart, Normal-InverseWishart", "MultivariateNormal", "by composition",
-        "MultivariateStudentT", "Nb: dCRP, R: variational, B, K"),
+        "MultivariateStudentT", "Nb: dCRP, R: variational, B, K", within=("MultivariateNormal > MultivariateNormal",)),
     Row("matrix-normal-wishart", "matrix-normal coefficients, (Inverse)Wishart", "MultivariateNormal rows",
-        "`X @ B`, by composition", "MatrixT", "R: variational, B"),
+        "`X @ B`, by composition", "MatrixT", "R: variational, B", within=("MatrixNormal > MultivariateNormal",)),
     Row("autoregression", "Normal coefficients, Gamma precision", "Normal, on its own past",
-        "`lags @ b`, by composition", "StudentT", "R"),
+        "`lags @ b`, by composition", "StudentT", "R", within=("Normal > Normal",)),
     # chains and fields
     Row("gaussian-chain", "Gaussian chain or tree", "Normal emissions", "linear dynamics", "Normal, by a filter",
-        "A: partly, F, P: GaussianHMM, X: statespace, E, O, Nb!, J!, R, B, S"),
+        "A: partly, F, P: GaussianHMM, X: statespace, E, O, Nb!, J!, R, B, S", within=("Normal > Normal",)),
     Row("gamma-gaussian-chain", "Gaussian chain, one common Gamma scale", "Normal emissions",
-        "linear dynamics, by composition", "StudentT", "P: GammaGaussianHMM"),
+        "linear dynamics, by composition", "StudentT", "P: GammaGaussianHMM", within=("Normal > Normal",)),
     Row("discrete-chain", "chain of discrete states", "anything", "any", "mixture, by recursion",
-        "F, P: DiscreteHMM, X, E, O, Nb!, R"),
+        "F, P: DiscreteHMM, X, E, O, Nb!, R", within=("Categorical > Normal",)),
     Row("gaussian-field", "Gaussian field, Gaussian process", "Normal", "any kernel", "MultivariateNormal",
-        "P: GaussianMRF, X: Laplace, O, Nb, J"),
+        "P: GaussianMRF, X: Laplace, O, Nb, J", within=("MultivariateNormal > Normal",)),
     # others
     Row("thinning", "Poisson, Binomial, NegativeBinomial total", "Binomial of that total", "total_count `z`",
         "Poisson and others", "J, B",
@@ -212,10 +214,10 @@ FORMS = ("batched", "plate", "look-up", "mask")
 
 
 def forms(case: Case) -> dict[str, set[str]]:
-    """For each "family > distribution" the forms that a model has it in; under "" those of all together."""
+    """For each "family > distribution" the forms that a model has it in."""
     args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args)
     program = trace_program(case.model, args)
-    found: dict[str, set[str]] = {"": set()}
+    found: dict[str, set[str]] = {}
     for site in program.sites.values():
         needed = program.graph.needed_for([site.factor])
         moves = [e for e in program.graph.equations if e.primitive == "gather" and e.outputs[0] in needed]
@@ -230,7 +232,6 @@ def forms(case: Case) -> dict[str, set[str]]:
                 own.add("look-up")
             pair = f"{latent.family or _name(latent.distribution)} > {_name(site.distribution)}"
             found.setdefault(pair, set()).update(own)
-            found[""] |= own
     return found
 
 
@@ -240,9 +241,8 @@ def covered() -> dict[str, set[str]]:
     for entry in CASES.values():
         present = forms(entry)
         for row in ROWS:
-            if row.key in entry.relation:
-                found[row.key] |= present[""]
-            for pair in row.pairs:
+            own = (*row.pairs, *row.within) if row.key in entry.relation else row.pairs
+            for pair in own:
                 found[row.key] |= present.get(pair, set())
     return found
 

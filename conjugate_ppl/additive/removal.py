@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.additive.cells import Cells
+from conjugate_ppl.additive.chains import chain_law
 from conjugate_ppl.additive.expectations import Touch, expectations
 from conjugate_ppl.additive.leverage import BlockLaw, block_law
 from conjugate_ppl.additive.monomials import Monomials, written
@@ -67,7 +68,7 @@ class Fitted:
     Attributes:
         laws: site of a Gaussian block -> the law of that block.
         naturals: site of another family -> its elimination and natural parameter, each statistic's flat.
-        in_steps: sites of chains, and those that all steps of one share; of these no law is known all at once.
+        in_steps: sites of large chains, and those that all steps of one share; of these no law is known all at once.
         matrices: site of matrices -> its elimination and natural parameter, shapes (count,) and (count, n, n).
         beneath: site that is integrated out given discrete latents -> those.
     """
@@ -81,18 +82,25 @@ class Fitted:
     @classmethod
     def of(cls, execution: Execution) -> Fitted:
         """Of a model all of whose latents are integrated out."""
-        laws, others = {}, {}
-        chains = [e for e in execution.chosen.eliminations if isinstance(e, StateSpaceElimination)]
-        beside = frozenset(s for e in chains for v in e.beside for s in v.roots)
-        in_steps = frozenset(n for e in chains for n in e.sites)
+        laws: dict[str, BlockLaw] = {}
+        others: dict[str, ElementwiseElimination | MatrixElimination] = {}
+        in_steps: frozenset[str] = frozenset()
         beneath = {n: frozenset(e.beneath.above) for e in execution.chosen.eliminations
                    if isinstance(e, FiniteElimination) and e.beneath is not None for n in e.beneath.sites}
         for elimination in execution.chosen.eliminations:
             if beneath.keys() & set(elimination.sites):  # it has a law for each of their states
                 continue
-            if isinstance(elimination, GaussianElimination) and beside.intersection(elimination.sites):
-                in_steps |= frozenset(elimination.sites)
-            elif isinstance(elimination, GaussianElimination):
+            if isinstance(elimination, StateSpaceElimination):
+                shared = frozenset(s for v in elimination.beside for s in v.roots)
+                later = next((e for e in execution.chosen.eliminations if isinstance(e, GaussianElimination)
+                              and shared.intersection(e.sites)), None)
+                law = chain_law(execution, elimination, later)
+                sites = (*elimination.sites, *(later.sites if later else ()))
+                if law is None or laws.keys() & set(sites):  # two chains share coefficients
+                    in_steps |= frozenset(sites)
+                else:
+                    laws.update(dict.fromkeys(sites, law))
+            elif isinstance(elimination, GaussianElimination) and not (laws.keys() | in_steps) & set(elimination.sites):
                 laws.update(dict.fromkeys(elimination.sites, block_law(execution, elimination)))
             elif isinstance(elimination, (ElementwiseElimination, MatrixElimination)):
                 others[elimination.sites[0]] = elimination
@@ -127,9 +135,10 @@ def log_predictive(fitted: Fitted, cells: Cells) -> np.ndarray:
 def expectation_ratios(fitted: Fitted, cells: Cells, powers: np.ndarray) -> np.ndarray:
     """D(second power) - D(first) of each cell, in C order."""
     for site in sorted(fitted.in_steps & cells.value.roots):
-        raise PlanError(f"`{site}` is integrated out step by step, so that single observations are not taken out of what is "
-                        "known of it all at once. `without(site, index)` gives the posterior without some, and the "
-                        "difference of two `log_evidence` what they add.")
+        raise PlanError(f"`{site}` is integrated out step by step and has too many elements, or shares coefficients with "
+                        "another chain, so that single observations are not taken out of what is known of it all at once. "
+                        "`without(site, index)` gives the posterior without some, and the difference of two "
+                        "`log_evidence` what they add.")
     count = int(np.prod(cells.shape))
     out: np.ndarray = np.zeros(count)
     step = max(1, min(count, _MONOMIALS // max(1, _monomials(cells.value) // max(count, 1))))

@@ -43,7 +43,8 @@ class StateSpaceElimination:
 
     There may be none, where only a recursion is one, which sites beside it enter. `parts` says where the elements of each site are, and those of recursions that the sites enter, some of
     them in `moved` coordinates; `origin` is what they are measured from. `beside` holds the elements of sites that
-    all steps share, which are integrated out later.
+    all steps share, which are integrated out later. `scale` is a positive site and its power in the quadratic, if it scales
+    all of the chain.
     """
 
     sites: tuple[str, ...]
@@ -52,6 +53,7 @@ class StateSpaceElimination:
     origin: np.ndarray
     moved: Mapping[int, Coordinates]
     beside: tuple[Latent, ...]
+    scale: tuple[str, Fraction] | None = None
 
     @property
     def rule(self) -> str:
@@ -93,7 +95,10 @@ class StateSpaceElimination:
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         if not self.sites:  # those beside are not known yet
             return {}
-        noise = normal(key, self.model.shape, values.dtype)
+        return self.from_noise(values, normal(key, self.model.shape, values.dtype))
+
+    def from_noise(self, values: Values, noise: Any) -> dict[str, Any]:
+        """The sites at standard normal noise of all steps, in which they are affine."""
         found = jax.vmap(draw)(forward(self._steps(values)), noise)
         return self._to_sites(values, self.model.unpack(found))
 
@@ -200,6 +205,7 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     powers = ((n, common_power(program, priors, written.bound, n, visible | frozenset(sites)))
               for n in program.latents if n in visible & roots)
     scaling, q = next(((n, p) for n, p in powers if p is not None), ("", Fraction(0)))
+    elimination = dataclasses.replace(elimination, scale=(scaling, q) if scaling else None)
     if not beside:
         left = Value.of(Computed(what, 1, False, roots, elimination.log_integral), ()).terms
         if scaling:
