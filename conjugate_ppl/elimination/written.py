@@ -118,7 +118,8 @@ def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation]
     for name in points:
         (value,) = walk.run([program.inputs[name]])
         beside += [a.variable for t in value.terms for a in t.atoms if isinstance(a.variable, Latent)]
-    elements = Latent(BLOCK, len(origin), False, inside, "real")
+    # also where no site is in the chain its elements are no known numbers
+    elements = Latent(BLOCK, len(origin), False, inside or frozenset(p.site for p in parts), "real")
     tokens = Variable("location", len(origin), False, frozenset())
     for p in parts:
         own = vector(elements, p.first, p.shape)

@@ -109,6 +109,9 @@ class Execution:
         deps = self.chosen.dependencies
         # a uniform prior's density touches nothing, its bounds count all the same
         touched = {n for e in self.chosen.eliminations for n in (*e.sites, *deps.touching(e.sites))}
+        # a recursion without sites of its own reads those beside it, should they stay
+        touched |= {n for e in self.chosen.eliminations if isinstance(e, StateSpaceElimination)
+                    for n in deps.touching([v.site for v in e.beside])}
         touched |= self.plan.statistics.keys()
         found = frozenset().union(*(deps.factor[n] | {n} for n in touched))
         return (found & frozenset(self.program.inputs)) - frozenset(self.plan.collapsed)

@@ -203,14 +203,3 @@ def lags_by_a_latent_choice(y):
         return jnp.where(c[1] > 0, jnp.stack([x, c[0]]), jnp.stack([c[0], x])), None
 
     scan(step, jnp.zeros(2), y)  # here
-
-
-@declines("level", "its prior is flat", Y)
-def flat_start_of_a_recursion(y):
-    level = sample("level", dist.ImproperUniform(constraints.real, (), ()))  # here
-
-    def step(level, seen):
-        sample("y", dist.Normal(level, 1.0), obs=seen)
-        return level + 0.3 * (seen - level), None
-
-    scan(step, level, y)

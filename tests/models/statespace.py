@@ -478,6 +478,35 @@ def moving_average_of_errors(y):
     scan(step, (y[0], 0.0), y[1:])
 
 
+@case("level", Y)
+def flat_start_of_a_recursion(y):
+    level = sample("level", dist.ImproperUniform(constraints.real, (), ()))
+    gain = sample("gain", dist.Uniform(0.0, 1.0))
+    noise = sample("noise", dist.HalfNormal(1.0))
+
+    def step(level, row):
+        seen, t = row
+        sample("y", dist.Normal(level, noise), obs=seen)
+        return level + 0.3 * (seen - level) + gain * t, None
+
+    scan(step, level, (y, jnp.arange(9.0)))
+
+
+@case("other", Y)
+def flat_coefficients_of_a_recursion_that_are_one(y):
+    """The data say what their sum is: one of them stays."""
+    noise = sample("noise", dist.HalfNormal(1.0))
+    one = sample("one", dist.ImproperUniform(constraints.real, (), ()))
+    other = sample("other", dist.ImproperUniform(constraints.real, (), ()))
+
+    def step(error, seen):
+        expected = one + other - 0.5 * error
+        sample("y", dist.Normal(expected, noise), obs=seen)
+        return seen - expected, None
+
+    scan(step, 0.0, y)
+
+
 @case("level slope", Y)
 def exponential_smoothing(y):
     """Holt's: no noise but that of the data; all states follow from the first ones."""
