@@ -151,7 +151,7 @@ def read_cells(model: Callable[..., Any], args: Any, kwargs: Any, program: Progr
     plain = [n for n in sites if n not in by_state]
     values = dict(zip(plain, walk({}).run([numbers[n]["as registered"] for n in plain]), strict=True))
     for name in by_state:
-        values[name] = in_states(name, graph, program, numbers[name], extras[name], walk)
+        values[name] = in_states(graph, program, numbers[name], extras[name], walk)
     if not all(is_known(a) for v in values.values() for t in v.terms for a in t.arrays):
         return None
     return {n: Cells(values[n], np.ones(values[n].shape), origins) for n in sites}

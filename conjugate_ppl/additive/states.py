@@ -26,7 +26,6 @@ from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.value import reduce_sum, reshape, where
 from conjugate_ppl.algebra.variables import Indicator
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.errors import PlanError
 from conjugate_ppl.finite.cases import NONE, Cases, Reading, held
 from conjugate_ppl.finite.evaluate import Evaluator, all_states
 from conjugate_ppl.graph import Graph
@@ -50,12 +49,11 @@ def apart(fn: Any) -> tuple[Any, int]:
     return fn, 0
 
 
-def in_states(site: str, graph: Graph, program: Program, numbers: Mapping[str, int], extra: int,
+def in_states(graph: Graph, program: Program, numbers: Mapping[str, int], extra: int,
               walk: Callable[[Mapping[str, int]], Walk]) -> Value:
     """The cells of an observed site that reads discrete latents.
 
     Args:
-        site: its name.
         graph: that of a run of the model, its latents as inputs.
         program: the model's.
         numbers: the log densities in the graph, "as NumPyro" has them, and if it reads others "as registered".
@@ -75,7 +73,7 @@ def in_states(site: str, graph: Graph, program: Program, numbers: Mapping[str, i
     found = Evaluator(graph, Values(graph, inputs, {}), latents, {}).evaluate(numbers["as NumPyro"])
     continuous = any((e == count).any() for e in found.elements())
     indicators = {n: _indicators(program, n) for n in sites}
-    value = _with_others(site, found, numbers["as registered"], first, indicators, walk) if continuous else _of_table(
+    value = _with_others(found, numbers["as registered"], first, indicators, walk) if continuous else _of_table(
         found, first, indicators)
     shape = found.shape
     return reduce_sum(reshape(value, shape), range(len(shape) - extra, len(shape)))
@@ -134,7 +132,7 @@ def _of_table(found: Cases, first: Mapping[str, int], indicators: Mapping[str, t
     return Value((n,), tuple(terms))
 
 
-def _with_others(site: str, found: Cases, number: int, first: Mapping[str, int],
+def _with_others(found: Cases, number: int, first: Mapping[str, int],
                  indicators: Mapping[str, tuple[Indicator, Indicator]], walk: Callable[[Mapping[str, int]], Walk]) -> Value:
     """Polynomials in other latents, for each state of what is read, as a vector of cells."""
     n = int(np.prod(found.shape))
@@ -145,11 +143,8 @@ def _with_others(site: str, found: Cases, number: int, first: Mapping[str, int],
             mine = (owner == k) & (element < _end(first, indicators, name))
             if mine.any():
                 before = reads.setdefault(name, np.full(n, NONE))
-                if (mine & (before != NONE) & (before != element - first[name])).any():
-                    raise PlanError(f"`{site}` reads several elements of the discrete latent `{name}` at once, and continuous "
-                                    "latents with them, whose statistics are not written for each combination of states. "
-                                    "What there is for it is on the collapsed model itself: `log_evidence`, `recover`, "
-                                    "`conditionals`, `mode`.")
+                # what is integrated out for each state has to do with one element of each site (`elimination/mixed.py`)
+                assert not (mine & (before != NONE) & (before != element - first[name])).any()
                 before[mine] = element[mine] - first[name]
     names = list(reads)
     patterns = np.stack([reads[m] != NONE for m in names])

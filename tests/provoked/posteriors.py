@@ -53,16 +53,6 @@ def classes(y):
         sample("y", dist.Normal(z, 1.0), obs=y)
 
 
-@raises(cj.PlanError, "several elements of the discrete latent `k` at once")
-def posterior_of_coefficients_that_may_be_left_out():
-    def model(y):
-        k = sample("k", dist.Bernoulli(0.5).expand([2]).to_event(1))
-        b = sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
-        sample("y", dist.Normal(jnp.array([[1.0, 0.2], [1.0, 1.1], [1.0, 0.7]]) @ (k * b), 1.0), obs=y)
-
-    posterior([1.0, 2.0, 3.0], model)
-
-
 @raises(cj.PlanError, "which together have 64", lambda p: p.loo("y"), lambda p: p.predictive("y"))
 def mixtures_over_many_states(ask):
     ask(posterior(jnp.zeros(6), classes))
