@@ -31,7 +31,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 import conjugate_ppl as cj
 
-ROUNDS = 4
+ROUNDS = 3
 RNG = np.random.default_rng(0)
 
 
@@ -173,18 +173,19 @@ def sampled(kernel: MCMCKernel, data: tuple[Any, ...], draws: int) -> Callable[[
 def line(name: str, case: Case, draws: int) -> str:
     collapsed, key = cj.collapse(case.model), jax.random.key(1)
     by_hand = jax.jit(case.hand, static_argnums=1)
-    short = draws // 10
+    size = sum(np.size(v) for v in case.numpy(1).values())
+    many, draws = 10 * max(10, 400_000 // size), 10 * max(10, min(draws, 4_000_000 // size) // 10)
 
     def ways(way: Callable[[int], Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        return lambda: way(short), lambda: way(draws)
+        return lambda: way(many // 10), lambda: way(many)
 
     r = fastest({
         "recover": ways(lambda n: collapsed.recover(key, {}, *case.data, num_samples=n)),
         "hand": ways(lambda n: by_hand(key, n)), "numpy": ways(case.numpy),
-        "mcmc": tuple(sampled(cj.Collapsed(case.model), case.data, n) for n in (short, draws)),
-        "direct": tuple(sampled(Direct(case.model, case.hand), case.data, n) for n in (short, draws)),
+        "mcmc": tuple(sampled(cj.Collapsed(case.model), case.data, n) for n in (draws // 10, draws)),
+        "direct": tuple(sampled(Direct(case.model, case.hand), case.data, n) for n in (draws // 10, draws)),
     })
-    made = draws - short
+    made = many - many // 10
     return (f"| {name} | {made / r['recover']:.3g} | {r['hand'] / r['recover']:.2f} | {r['numpy'] / r['recover']:.2f} | "
             f"{r['mcmc'] / r['direct']:.2f} |")
 
@@ -225,16 +226,14 @@ def sampled_warm(kernel: MCMCKernel, data: tuple[Any, ...], draws: int) -> Calla
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(CASES)}, intercepts")
-    parser.add_argument("--draws", type=int, default=20_000)
+    parser.add_argument("--draws", type=int, default=400_000, help="of MCMC, at most")
     options = parser.parse_args()
     names = options.names or [*CASES, "intercepts"]
     if set(names) & set(CASES):
         print("| model | draws/s of `recover` | over by hand | over NumPy | MCMC over a kernel by hand |\n|---|---|---|---|---|")
     for name in names:
         if name != "intercepts":
-            case = CASES[name]()
-            size = sum(np.size(v) for v in case.numpy(1).values())
-            print(line(name, case, max(100, min(options.draws, 5_000_000 // size))), flush=True)
+            print(line(name, CASES[name](), options.draws), flush=True)
     if "intercepts" in names:
         print("\n| groups of random intercepts | sampling, us a draw | share of `recover` |\n|---|---|---|")
         for groups in (100, 10_000, 100_000):

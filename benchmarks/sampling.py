@@ -26,14 +26,14 @@ class Result:
         startup: seconds of a first run, everything included.
         first: seconds of sampling that the draws of that first run would take.
         leapfrogs: a draw.
-        draws: a second.
+        rate: draws a second.
     """
 
     ess: dict[str, list[float]]
     startup: float
     first: float
     leapfrogs: float
-    draws: float
+    rate: float
 
     def _of(self, sites: Collection[str] | None) -> list[float]:
         return [x for n, v in self.ess.items() if sites is None or n in sites for x in v]
@@ -54,7 +54,7 @@ class Result:
     @property
     def per_leapfrog(self) -> float:
         """Effective samples of the worst number a leapfrog step."""
-        return self.steady() / (self.draws * self.leapfrogs) if self.leapfrogs else np.inf
+        return self.steady() / (self.rate * self.leapfrogs) if self.leapfrogs else np.inf
 
 
 def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int, args: tuple[Any, ...] = ()) -> Result:

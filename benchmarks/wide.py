@@ -198,7 +198,7 @@ def table(runs: Sequence[Run]) -> list[str]:
         memory = ", ".join(f"{first[w]['memory'] / 1e6:.0f}" if first[w] else "-" for w in (plain, "collapsed"))
         cells = [interval(r) if r else "" for r in steady.values()]
         lines.append(f"| {name} | {plain} | {' | '.join(cells)} | {interval(mean) if mean else ''} | "
-                     f"{np.mean(later) if later else np.nan:+.1f} | {steps} | {micro} | "
+                     f"{f'{np.mean(later):+.1f}' if later else ''} | {steps} | {micro} | "
                      f"{interval(slower) if slower else ''} | {memory} |")
         if steady[plain]:
             worst.setdefault(own[0]["family"], {})[name] = float(np.mean(np.log(steady[plain])))

@@ -28,6 +28,7 @@ __all__ = ["Atom", "Term", "Value", "array_module", "combine", "is_known", "merg
            "same_selection", "thin_einsum", "unhide"]
 
 _EAGER = 1 << 14  # coefficients up to this size are multiplied out at once
+_LONG = 4096  # elements of arrays that are not copied without need
 
 
 def array_module(*arrays: Any) -> Any:
@@ -146,11 +147,20 @@ def combine(coefficients: Sequence[Any]) -> tuple[Any, ...]:
             shape = np.broadcast_shapes(np.shape(c), np.shape(other))
             size = int(np.prod(shape))
             if size <= max(np.size(c), np.size(other)) or size <= _EAGER:
-                out[k] = other * c
+                if size <= _LONG or not (_leaves(other, c, shape) or _leaves(c, other, shape)):
+                    out[k] = other * c
+                elif _leaves(other, c, shape):
+                    out[k] = c
                 break
         else:
             out.append(c)
     return tuple(out)
+
+
+def _leaves(one: Any, other: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an array times `one` is that array, which is long to copy."""
+    return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and one.size == 1 and other.shape == shape and (
+        one.dtype == other.dtype == np.float64) and one.item() == 1.0
 
 
 def thin_einsum(arrays: Sequence[Any], keep: Sequence[int], sizes: Mapping[int, int]) -> Any:
