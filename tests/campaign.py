@@ -92,16 +92,20 @@ def note(record: dict[str, Any], results: Path) -> None:
 
 
 def compile_tables(names: list[str], results: Path) -> None:
-    """The identity of models of the tables, compiled in float32."""
+    """The identity of models of the tables, compiled in float32, and their draws in float64."""
     import jax
     import jax.numpy as jnp
+    from test_draws import DRAWN, test_draws_and_conditionals
 
     jax.config.update("jax_disable_most_optimizations", True)
     for name in names:
-        record: dict[str, Any] = {"kind": "table", "name": name, "failure": ""}
+        record: dict[str, Any] = {"kind": "table", "name": name, "failure": "", "drawn": name in DRAWN}
         try:
             args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in TABLES[name].args]
             record["error"] = cj.check(TABLES[name].model, jax.random.key(1), *args, num_points=2).relative
+            if name in DRAWN:
+                with jax.enable_x64(True):
+                    test_draws_and_conditionals(name)
         except Exception as error:  # whatever it is, it is a finding
             record["failure"] = f"{type(error).__name__}: " + " ".join(str(error).split())[:200]
         note(record, results)
