@@ -66,9 +66,7 @@ def _by_numpy(graph: Graph, equation: Equation, operands: Sequence[Any]) -> np.n
 
 
 def _on_host(x: Any) -> bool:
-    if isinstance(x, (np.ndarray, np.generic)):
-        return True
-    return isinstance(x, jax.Array) and _compat.is_concrete(x) and len(x.devices()) == 1
+    return not isinstance(x, jax.Array) or (_compat.is_concrete(x) and len(x.devices()) == 1)
 
 
 def _has(dtype: Any) -> bool:

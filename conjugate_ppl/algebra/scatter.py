@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Value, is_known
@@ -41,7 +41,7 @@ def targets(eqn: Equation, shape: tuple[int, ...], indices: Any, updates: tuple[
     mode = eqn.params["mode"]
     if "CLIP" not in str(mode).upper():
         mode = lax.GatherScatterMode.FILL_OR_DROP
-    with jax.ensure_compile_time_eval():
+    with _compat.eagerly():
         out = lax.gather(jnp.asarray(numbered(shape), jnp.int32), jnp.asarray(indices), reverse, tuple(sizes),
                          mode=mode, fill_value=-1)
     found = np.asarray(out)

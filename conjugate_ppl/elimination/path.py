@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array, identity
 from scipy.sparse.linalg import lsqr, spsolve
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.variables import Computed
@@ -75,7 +76,7 @@ def points_beside(program: Program, model: ChainModel, zeros: Mapping[str, np.nd
     def coefficients() -> Any:
         return quadratic(model.steps(typical(program)))[0]
 
-    with jax.ensure_compile_time_eval():
+    with _compat.eagerly():
         square = np.asarray(jax.jit(coefficients)(), np.float64)
     size = np.cumsum([0, *(z.size for z in zeros.values())])
     best = np.zeros(size[-1])

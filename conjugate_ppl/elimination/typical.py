@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.variables import Computed
@@ -46,7 +47,7 @@ def at_typical(program: Program, reduced: Reduced) -> Quadratic:
         values = typical(program)
         return reduced.weights.evaluate(values), {k: [t.evaluate(values) for t in ts] for k, ts in late.items()}
 
-    with jax.ensure_compile_time_eval():
+    with _compat.eagerly():
         omega, more = jax.tree.map(np.asarray, jax.jit(compute)())
     pairs, singles = [p for p, _ in more[2]], [p[0] for p, _ in more[1]]
     rows = np.concatenate([q.rows, *(i for p in pairs for i in p)])
