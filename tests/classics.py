@@ -357,6 +357,7 @@ class Case:
         kept: from the hyperparameters of a point to values of the kept sites.
         first: the index of a first element in the file.
         double: whether the model itself needs float64.
+        accept: the acceptance that NUTS aims at, where its default diverges; None for that.
     """
 
     model: Callable[..., None]
@@ -367,6 +368,7 @@ class Case:
     kept: Callable[[dict[str, float]], dict[str, Any]] = dict
     first: int = 1
     double: bool = False
+    accept: float | None = None
 
 
 def _correlated(sd: list[str]) -> Callable[[dict[str, float]], dict[str, Any]]:
@@ -448,7 +450,7 @@ CASES: dict[str, Case] = {
         f"theta{i + 1}[{j + 1}]": s["theta"][..., i, j] for i in range(2) for j in range(2)}),
     "low_dim_gauss_mix": Case(mixture, frozenset({"second"}), "low_dim_gauss_mix"),
     "garch": Case(garch, frozenset(), "garch_garch11"),
-    "gp_pois_regr": Case(gaussian_process, frozenset(), "gp_pois_regr", double=True),
+    "gp_pois_regr": Case(gaussian_process, frozenset(), "gp_pois_regr", double=True, accept=0.99),
 }
 
 
@@ -479,7 +481,7 @@ def compare(name: str, seed: int = 0, draws: int = 2000) -> dict[str, float]:
     """
     case = CASES[name]
     data, entry = trusted(name)
-    kernel = cj.Collapsed(case.model)
+    kernel = cj.Collapsed(case.model, **({} if case.accept is None else {"target_accept_prob": case.accept}))
     mcmc = MCMC(kernel, num_warmup=1000, num_samples=draws, num_chains=4, chain_method="vectorized",
                 progress_bar=False)
     mcmc.run(jax.random.key(seed), **data)
@@ -493,6 +495,9 @@ def compare(name: str, seed: int = 0, draws: int = 2000) -> dict[str, float]:
         found = element(samples, label, name)
         assert found is not None, label
         x = found.astype(float)
+        if not x.std():  # a state as good as certain: so many draws without another one must be likely
+            assert abs(x.mean() - known["mean"]) * x.size < 10, label
+            continue
         assert split_gelman_rubin(x) < 1.01, (label, split_gelman_rubin(x))
         assert effective_sample_size(x) > 1000, (label, effective_sample_size(x))
         for what, value, target, error in _statements(label, known, x, entry["skip_moments"]):
