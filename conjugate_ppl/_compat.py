@@ -84,10 +84,10 @@ def one_thread(function: Callable[P, T]) -> Callable[P, T]:
     return alone
 
 
-def double_precision() -> contextlib.AbstractContextManager[Any]:
-    """In this context JAX computes in double precision."""
+def double_precision(on: bool = True) -> contextlib.AbstractContextManager[Any]:
+    """In this context JAX computes in double precision; in single, if it is not `on`."""
     place: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
-    found: contextlib.AbstractContextManager[Any] = place.enable_x64(True)
+    found: contextlib.AbstractContextManager[Any] = place.enable_x64(on)
     return found
 
 

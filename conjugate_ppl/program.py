@@ -35,7 +35,7 @@ from conjugate_ppl.families.subspace import coordinates
 from conjugate_ppl.families.transformed import plain
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Program", "Site", "trace_program", "trace_sites"]
+__all__ = ["Program", "Site", "apart", "trace_program", "trace_sites"]
 
 Model = Callable[..., Any]
 
@@ -253,19 +253,18 @@ def _summed(fn: Any, value: Any, scale: Any) -> tuple[Any, bool]:
     return (total if scale is None else jnp.sum(out * scale)), known
 
 
-def _cells(fn: Any, value: Any) -> tuple[Any, int]:
-    """A site's log densities as NumPyro has them, an event that is many numbers taken apart; and how many
+def apart(fn: Any) -> tuple[Any, int]:
+    """A distribution with the numbers of an event taken apart, where its density is but their product; and how many
     axes that adds behind those of the batch."""
     if type(fn) is dist.Independent:
-        out, extra = _cells(fn.base_dist, value)
-        return out, extra + fn.reinterpreted_batch_ndims
+        inner, extra = apart(fn.base_dist)
+        return inner, extra + fn.reinterpreted_batch_ndims
     if type(fn) is dist.MaskedDistribution and type(fn.base_dist) is dist.Independent and not isinstance(
             fn._mask, bool):
-        wide = jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * fn.event_dim)
-        inside = jnp.where(wide, value, fn.base_dist.support.feasible_like(value))
-        out, extra = _cells(fn.base_dist, inside)
-        return jnp.where(jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * extra), out, 0.0), extra
-    return fn.log_prob(value), 0
+        inside, n = fn.base_dist.base_dist, fn.base_dist.reinterpreted_batch_ndims
+        inner, extra = apart(inside.mask(jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * n)))
+        return inner, extra + n
+    return fn, 0
 
 
 def _bounds(fn: Any) -> tuple[Any, Any] | None:
@@ -445,11 +444,12 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
 def _by_cell(site: dict[str, Any]) -> dict[str, Any]:
     """What summing out discrete latents needs of a site."""
     fn, scale = site["fn"], site["scale"]
-    cells, extra = _cells(fn, site["value"])
+    fn, extra = apart(fn)
+    cells = fn.log_prob(site["value"])
     if scale is not None:
         cells = cells * jnp.reshape(scale, jnp.shape(scale) + (1,) * extra)
     record = {"cells": jnp.asarray(cells)}
-    bounds = None if site["is_observed"] else _bounds(fn)
+    bounds = None if site["is_observed"] else _bounds(site["fn"])
     if bounds is not None:
         record["low"], record["high"] = (jnp.broadcast_to(b, jnp.shape(site["value"])) for b in bounds)
     return record

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import pytest
 
+from conjugate_ppl._compat import double_precision
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.families import registry
 
@@ -30,14 +31,13 @@ _OPTIMISED = {"test_posterior", "test_examples", "test_docs", "test_loggamma"}
 
 def _double(on: bool) -> contextlib.AbstractContextManager[None]:
     # the context manager, not the global switch: compiled code of one type is never met by the other
-    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
     if on is not _DOUBLE[-1]:
         # JAX keeps what a NumPy array that a model closes over was rounded to, and would use it again,
         # for as long as anything compiled from it is there
         jax.clear_caches()
         gc.collect()
     _DOUBLE[:] = [on]
-    return enable_x64(on)  # type: ignore[no-any-return]
+    return double_precision(on)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

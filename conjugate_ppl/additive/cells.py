@@ -16,14 +16,14 @@ import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.additive.polynomial import Polynomial
-from conjugate_ppl.additive.states import apart, in_states
+from conjugate_ppl.additive.states import in_states
 from conjugate_ppl.algebra.term import Term, Value, combine, is_known
 from conjugate_ppl.algebra.value import collect, move, multiply, reduce_sum, reshape
 from conjugate_ppl.algebra.variables import Indicator, Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.densities import log_density
 from conjugate_ppl.graph import Graph
-from conjugate_ppl.program import Program, trace_sites
+from conjugate_ppl.program import Program, apart, trace_sites
 
 __all__ = ["Cells", "read_cells", "walk_of"]
 

@@ -15,11 +15,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
@@ -31,22 +29,9 @@ from conjugate_ppl.finite.evaluate import Evaluator, all_states
 from conjugate_ppl.graph import Graph
 from conjugate_ppl.program import Program
 
-__all__ = ["apart", "in_states"]
+__all__ = ["in_states"]
 
 Read = tuple[str, np.ndarray]  # a discrete site, and the element of it that each cell reads (NONE: it reads none)
-
-
-def apart(fn: Any) -> tuple[Any, int]:
-    """A distribution with the numbers of an event taken apart, where it is but their sum; and how many axes that
-    adds behind those of the batch."""
-    if type(fn) is dist.Independent:
-        inner, extra = apart(fn.base_dist)
-        return inner, extra + fn.reinterpreted_batch_ndims
-    if type(fn) is dist.MaskedDistribution and type(fn.base_dist) is dist.Independent:
-        inside, n = fn.base_dist.base_dist, fn.base_dist.reinterpreted_batch_ndims
-        inner, extra = apart(inside.mask(jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * n)))
-        return inner, extra + n
-    return fn, 0
 
 
 def in_states(graph: Graph, program: Program, numbers: Mapping[str, int], extra: int,

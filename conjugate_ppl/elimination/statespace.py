@@ -41,10 +41,10 @@ __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 class StateSpaceElimination:
     """Gaussian sites integrated out step by step.
 
-    There may be none, where only a recursion is one, which sites beside it enter. `parts` says where the elements of each site are, and those of recursions that the sites enter, some of
-    them in `moved` coordinates; `origin` is what they are measured from. `beside` holds the elements of sites that
-    all steps share, which are integrated out later. `scale` is a positive site and its power in the quadratic, if it scales
-    all of the chain.
+    Of `sites` there may be none, where only a recursion is a chain, which sites beside it enter. `parts` says where the
+    elements of each site are, and those of recursions that the sites enter, some of them in `moved` coordinates;
+    `origin` is what they are measured from. `beside` holds the elements of sites that all steps share, which are
+    integrated out later. `scale` is a positive site and its power in the quadratic, if it scales all of the chain.
     """
 
     sites: tuple[str, ...]
