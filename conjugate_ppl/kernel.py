@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
-from collections import namedtuple
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -35,23 +36,45 @@ _FEW, _TARGET = 20, 0.65  # so few kept numbers get this target of the acceptanc
 _DRAW = 0x636F6C6C  # far from the small numbers that splitting a key uses
 
 
-class CollapsedState(namedtuple("CollapsedState", ["z", "inner", "rng_key", "data"])):
-    """State of `Collapsed`.
+@partial(jax.tree_util.register_dataclass, data_fields=("inner", "drawn", "data"), meta_fields=("field",))
+@dataclasses.dataclass(frozen=True)
+class CollapsedState:
+    """State of `Collapsed`; fields of the inner state (`diverging`, `num_steps`, `rng_key`, ...) can be read here too.
+
+    Nothing is in it twice: a loop over steps copies each array of its state in each of them.
 
     Fields:
-        z: unconstrained values of the kept sites and values of the collapsed ones.
-        inner: state of the kernel that moves the kept sites; its fields (`diverging`, `num_steps`,
-            `adapt_state`, ...) can be read here too.
-        rng_key: the key of the next step.
+        inner: state of the kernel that moves the kept sites.
+        drawn: values of the collapsed sites.
         data: a number that stands for the model's arguments, to notice a restart with others.
+        field: which field of `inner` has the kept sites; None where nothing is kept.
     """
 
-    __slots__ = ()
+    inner: Any
+    drawn: dict[str, Any]
+    data: Any
+    field: str | None
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Unconstrained values of the kept sites."""
+        return {} if self.field is None else dict(getattr(self.inner, self.field))
+
+    @property
+    def z(self) -> dict[str, Any]:
+        """Unconstrained values of the kept sites and values of the collapsed ones."""
+        return {**self.kept, **self.drawn}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            return super().__getattribute__(name)
-        return getattr(self[1], name)
+        if name.startswith("__") or name == "inner":  # while it is unpickled there is none yet
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def _replace(self, **changes: Any) -> CollapsedState:
+        """The same with other fields, as NumPyro changes states; `rng_key` is the inner state's."""
+        own = {n: changes.pop(n) for n in ("inner", "drawn", "data", "field") if n in changes}
+        new = dataclasses.replace(self, **own)
+        return dataclasses.replace(new, inner=new.inner._replace(**changes)) if changes else new
 
 
 class _Adaptation(NamedTuple):
@@ -70,7 +93,7 @@ class ExactState(NamedTuple):
         potential_energy: minus the log evidence (up to flat priors), the same for every draw.
         energy: the same.
         adapt_state: with a `step_size` of one.
-        rng_key: unused; kept for kernels' common interface.
+        rng_key: the key of the next step.
     """
 
     i: Any
@@ -239,11 +262,10 @@ class Collapsed(MCMCKernel):
         data = jnp.asarray(_checksum(self._fingerprint), jnp.uint32)
         if not single:
             data = jnp.broadcast_to(data, (inner_key.shape[0],))
-        state = CollapsedState({}, inner, key, data)
-        shapes = jax.eval_shape(lambda z: self._draw(z, draw_key, args, kwargs), self._kept(inner)) \
-            if self._recover else {}
-        empty = {n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()}
-        return state._replace(z={**self._kept(inner), **empty})
+        field = None if self._exact else self._inner.sample_field
+        state = CollapsedState(inner._replace(rng_key=key), {}, data, field)
+        shapes = jax.eval_shape(lambda z: self._draw(z, draw_key, args, kwargs), state.kept) if self._recover else {}
+        return state._replace(drawn={n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()})
 
     def _make_inner(self, execution: Execution) -> Any:
         plan, kwargs = execution.plan, dict(self._kernel_kwargs)
@@ -267,20 +289,14 @@ class Collapsed(MCMCKernel):
                                 f"names out of it, or give keep={gone}.")
         return self._kernel_class(self._collapsed, **kwargs)
 
-    def _kept(self, inner: Any) -> dict[str, Any]:
-        if self._exact:
-            return {}
-        return dict(getattr(inner, self._inner.sample_field))
-
     @_compat.one_thread
     def sample(self, state: CollapsedState, model_args: Any, model_kwargs: Any) -> CollapsedState:
         kwargs = {} if model_kwargs is None else model_kwargs
         args = tuple(model_args)
-        single = is_prng_key(state.rng_key)
-        inner = state.inner
-        data = state.data
+        single = is_prng_key(state.inner.rng_key)
+        inner, data = state.inner, state.data
         if self._exact:
-            inner = inner._replace(i=inner.i + 1, rng_key=_next_key(state.rng_key, 0))
+            inner = inner._replace(i=inner.i + 1, rng_key=_next_key(inner.rng_key, 0))
         else:
             mark = fingerprint(args, kwargs)
             if mark is not None and mark != self._fingerprint:
@@ -289,19 +305,18 @@ class Collapsed(MCMCKernel):
                                      lambda s: self._refresh(s, single, args, kwargs), lambda s: s,
                                      inner)
                 data = now
-            inner = _compat.apart(lambda s: self._inner.sample(s, args, kwargs),
-                                  inner._replace(rng_key=state.rng_key), data)
+            inner = _compat.apart(lambda s: self._inner.sample(s, args, kwargs), inner, data)
         # the kernel has moved on to a key of its own; the draw's key is made from that
-        new = CollapsedState(state.z, inner, inner.rng_key, data)
-        drawn = {n: v for n, v in state.z.items() if n not in self._kept(inner)}
-        if drawn:
-            def turn(s: Any) -> Any:
-                key, kept, _ = s
-                key = _next_key(key, _DRAW)
-                return key, jax.tree.map(jnp.zeros_like, kept), self._draw(kept, key, args, kwargs)
+        new = state._replace(inner=inner, data=data)
+        if not new.drawn:
+            return new
 
-            drawn = _compat.apart(turn, (inner.rng_key, self._kept(inner), drawn), data)[2]
-        return new._replace(z={**self._kept(inner), **drawn})
+        def turn(s: Any) -> Any:
+            key, kept, _ = s
+            key = _next_key(key, _DRAW)
+            return key, jax.tree.map(jnp.zeros_like, kept), self._draw(kept, key, args, kwargs)
+
+        return new._replace(drawn=_compat.apart(turn, (inner.rng_key, new.kept, new.drawn), data)[2])
 
     def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:
         def one(s: Any) -> Any:
