@@ -8,6 +8,7 @@ a model with such a pair tests it. Where that does not say enough, `case(..., re
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,29 +196,17 @@ def _name(distribution: str) -> str:
     return distribution.removesuffix("Probs").removesuffix("Logits")
 
 
-def pairs(case: Case) -> set[str]:
-    """"family > distribution" of all that depend on a collapsed latent directly."""
-    args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args)
-    program = trace_program(case.model, args)
-    if all(site.latent for site in program.sites.values()):
-        return set()
-    found = set()
-    for site in program.sites.values():
-        for root in program.roots(site.factor) & case.collapsed - {site.name}:
-            latent = program.sites[root]
-            found.add(f"{latent.family or _name(latent.distribution)} > {_name(site.distribution)}")
-    return found
-
-
 FORMS = ("batched", "plate", "look-up", "mask")
 """What a relation is tested in: a latent of many events, a plate, a look-up of the latent, masked observations."""
 
 
 def forms(case: Case) -> dict[str, set[str]]:
-    """For each "family > distribution" the forms that a model has it in."""
+    """For each "family > distribution" of what depends on a collapsed latent directly, the forms that a model has it in."""
     args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in case.args)
     program = trace_program(case.model, args)
     found: dict[str, set[str]] = {}
+    if all(site.latent for site in program.sites.values()):
+        return found
     for site in program.sites.values():
         needed = program.graph.needed_for([site.factor])
         moves = [e for e in program.graph.equations if e.primitive == "gather" and e.outputs[0] in needed]
@@ -235,43 +224,50 @@ def forms(case: Case) -> dict[str, set[str]]:
     return found
 
 
+@functools.cache
+def present() -> dict[str, dict[str, set[str]]]:
+    """`forms` of every model, by its name."""
+    return {name: forms(entry) for name, entry in CASES.items()}
+
+
+@functools.cache
 def covered() -> dict[str, set[str]]:
     """Key of a row -> the forms that some model has the relation in."""
     found: dict[str, set[str]] = {row.key: set() for row in ROWS}
-    for entry in CASES.values():
-        present = forms(entry)
+    for name, entry in CASES.items():
         for row in ROWS:
             own = (*row.pairs, *row.within) if row.key in entry.relation else row.pairs
             for pair in own:
-                found[row.key] |= present.get(pair, set())
+                found[row.key] |= present()[name].get(pair, set())
     return found
 
 
+@functools.cache
 def nearest() -> dict[str, list[str]]:
     """Key of a row -> names of the models of `declined` that are one step away from it."""
     found: dict[str, list[str]] = {row.key: [] for row in ROWS}
     for name, entry in DECLINED.items():
         args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in entry.args)
         program = trace_program(entry.model, args)
-        present = {f"{program.sites[r].family or _name(program.sites[r].distribution)} > {_name(site.distribution)}"
+        pairs = {f"{program.sites[r].family or _name(program.sites[r].distribution)} > {_name(site.distribution)}"
                    for site in program.sites.values() for r in program.roots(site.factor)
                    if r in program.sites and r not in (*entry.collapsed, site.name)}
         for row in ROWS:
-            if row.key in entry.relation or present.intersection(row.pairs):
+            if row.key in entry.relation or pairs.intersection(row.pairs):
                 found[row.key].append(name)
     return found
 
 
+@functools.cache
 def tested() -> dict[str, list[str]]:
     """Key of a row -> names of the models that test it, those that name it first."""
     found: dict[str, list[str]] = {row.key: [] for row in ROWS}
     for name, entry in CASES.items():
         for key in entry.relation:
             found[key].append(name)
-    present = {name: pairs(entry) for name, entry in CASES.items()}
-    for name in sorted(CASES, key=lambda n: len(present[n])):  # what tests nothing else goes first
+    for name in sorted(CASES, key=lambda n: len(present()[n])):  # what tests nothing else goes first
         for row in ROWS:
-            if present[name].intersection(row.pairs) and name not in found[row.key]:
+            if set(row.pairs) & present()[name].keys() and name not in found[row.key]:
                 found[row.key].append(name)
     return found
 

@@ -1,8 +1,11 @@
 """docs/relations.md is what `python tests/relations.py` writes, and every row of it is tested in every form."""
 
+import pytest
 import relations
 import test_identity as identity
 from models import CASES
+
+pytestmark = pytest.mark.xdist_group("relations")  # one process finds out what all models use
 
 
 def test_page_is_up_to_date():
