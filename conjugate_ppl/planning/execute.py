@@ -73,6 +73,10 @@ class Execution:
         return self.chosen.plan
 
     def values(self, sites: Mapping[str, Any]) -> Values:
+        """Values of some sites, checked."""
+        return Values(self.program.graph, self.program.inputs, self._checked(sites))
+
+    def _checked(self, sites: Mapping[str, Any]) -> dict[str, Any]:
         """Values of some sites, checked for shape and given the sites' types."""
         known = {}
         for name, value in sites.items():
@@ -87,7 +91,7 @@ class Execution:
                     "Likely it was made with other arguments, or holds a batch of values: take them "
                     "one at a time, with `jax.vmap`.")
             known[name] = self.program.inside(name, jnp.asarray(value, dtype))
-        return Values(self.program.graph, self.program.inputs, known)
+        return known
 
     def log_marginal(self, sites: Mapping[str, Any]) -> Any:
         """Log of the integral over the collapsed sites of every factor that touches them.
@@ -210,16 +214,22 @@ class Execution:
 
     def log_prob(self, sites: Mapping[str, Any], args: Any, kwargs: Any) -> Any:
         """Normalised log density of the collapsed sites given the kept ones."""
-        values = self.values(sites)
-        total: Any = jnp.zeros((), values.dtype)
-        for elimination in self.chosen.eliminations:
-            total = total + elimination.log_prob(values)
+        total = self._log_prob(self._checked(sites))
         if self.chosen.forward:
             trace = self._forward(jax.random.PRNGKey(0), sites, args, kwargs)
             for name in self.chosen.forward:
                 site = trace[name]
                 total = total + jnp.sum(site["fn"].log_prob(site["value"]))
         return total
+
+    @functools.cached_property
+    def _log_prob(self) -> Callable[[Mapping[str, Any]], Any]:
+        """One compiled program, as of the laws."""
+        def compute(known: Mapping[str, Any]) -> Any:
+            values = Values(self.program.graph, self.program.inputs, known)
+            return sum((e.log_prob(values) for e in self.chosen.eliminations), jnp.zeros((), values.dtype))
+
+        return jax.jit(compute)
 
     def conditionals(self, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
         """The exact conditional of each collapsed site that has one in closed form."""
