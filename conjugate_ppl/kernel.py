@@ -71,8 +71,12 @@ class CollapsedState:
         return getattr(self.inner, name)
 
     def _replace(self, **changes: Any) -> CollapsedState:
-        """The same with other fields, as NumPyro changes states; `rng_key` is the inner state's."""
+        """The same with other fields, as NumPyro changes states; those of the inner state can be given too, and `z`."""
         own = {n: changes.pop(n) for n in ("inner", "drawn", "data", "field") if n in changes}
+        if "z" in changes:
+            z = dict(changes.pop("z"))
+            own["drawn"] = {n: z.pop(n) for n in self.drawn}
+            changes.update({} if self.field is None else {self.field: z})
         new = dataclasses.replace(self, **own)
         return dataclasses.replace(new, inner=new.inner._replace(**changes)) if changes else new
 

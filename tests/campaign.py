@@ -53,6 +53,11 @@ def version() -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in files if f.exists())).hexdigest()[:8]
 
 
+def precisions(number: int) -> tuple[str, ...]:
+    """What a model is checked in."""
+    return ("float64", "float32") if number % SINGLE == 0 else ("float64",)
+
+
 def check_chunk(job: tuple[list[int], Path]) -> int:
     """Every model of some seeds; how many failures."""
     import gc
@@ -68,7 +73,7 @@ def check_chunk(job: tuple[list[int], Path]) -> int:
     for number in seeds:
         written = random_model(number)
         how = {"compiled": number % COMPILED == COMPILED // 2, "slope": number % SLOPE == SLOPE // 3}
-        for precision in ("float64", "float32") if number % SINGLE == 0 else ("float64",):
+        for precision in precisions(number):
             begin = time.process_time()
             record: dict[str, Any] = {"kind": "model", "version": version(), "name": number,
                                       "precision": precision, **how, "features": written.features,
@@ -178,11 +183,12 @@ def main() -> None:
     options.results.parent.mkdir(parents=True, exist_ok=True)
     if not options.results.exists():
         options.results.write_bytes(lzma.decompress(KEPT.read_bytes()) if KEPT.exists() else b"")
-    before = [(r, (r["kind"], r.get("version", version()), r["name"])) for r in latest(read(options.results))]
-    done = {key for _, key in before} - {key for r, key in before if r.get("failure")}
+    done = {(r["kind"], r.get("version", version()), r["name"], r.get("precision"))
+            for r in latest(read(options.results)) if not r.get("failure")}
 
     def left(kind: str, names: Iterable[Any]) -> list[Any]:
-        return [n for n in names if (kind, version(), n) not in done]
+        return [n for n in names if not all((kind, version(), n, p) in done for p in
+                                            (precisions(n) if kind == "model" else (None,)))]
 
     seeds = left("model", range(options.start, options.start + options.models))
     chunks = [(seeds[k: k + CHUNK], options.results) for k in range(0, len(seeds), CHUNK)]

@@ -158,6 +158,22 @@ def test_warm_restart_with_new_data_and_pickle():
     assert again.get_samples()["theta"].mean() > mcmc.get_samples()["theta"].mean() + 5
 
 
+def test_fields_of_a_state():
+    """They are set and read as those of NumPyro's own states; nothing is in a state twice."""
+    state = run(cj.Collapsed(schools), Y, SIGMA, num_samples=3).last_state
+    again = pickle.loads(pickle.dumps(state))
+    assert again.z.keys() == state.z.keys() and again.num_steps == state.inner.num_steps
+    new = state._replace(z={n: v + 1.0 for n, v in state.z.items()}, rng_key=jax.random.PRNGKey(7), diverging=True)
+    for name, value in state.z.items():
+        np.testing.assert_array_equal(new.z[name], value + 1.0)
+    assert new.inner.diverging is True and new.kept.keys().isdisjoint(new.drawn)
+    np.testing.assert_array_equal(new.rng_key, jax.random.PRNGKey(7))
+    places = [id(x) for x in jax.tree.leaves(state)]
+    assert len(set(places)) == len(places)
+    with pytest.raises(AttributeError, match="no_such_field"):
+        _ = state.no_such_field
+
+
 def test_nothing_kept():
     mcmc = run(cj.Collapsed(regression), X, Z, num_warmup=0, num_samples=2000)
     draws = mcmc.get_samples()
