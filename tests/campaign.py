@@ -97,22 +97,34 @@ def note(record: dict[str, Any], results: Path) -> None:
 
 
 def compile_tables(names: list[str], results: Path) -> None:
-    """The identity of models of the tables, compiled in float32, and their draws in float64."""
+    """The identity of models of the tables, compiled in float32, and then their draws in float64."""
+    import gc
+
     import jax
     import jax.numpy as jnp
     from test_draws import DRAWN, test_draws_and_conditionals
 
+    def identity(name: str) -> None:
+        args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in TABLES[name].args]
+        records[name]["error"] = cj.check(TABLES[name].model, jax.random.key(1), *args, num_points=2).relative
+
+    def draws(name: str) -> None:
+        if name in DRAWN:
+            test_draws_and_conditionals(name)
+
     jax.config.update("jax_disable_most_optimizations", True)
-    for name in names:
-        record: dict[str, Any] = {"kind": "table", "name": name, "failure": "", "drawn": name in DRAWN}
-        try:
-            args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in TABLES[name].args]
-            record["error"] = cj.check(TABLES[name].model, jax.random.key(1), *args, num_points=2).relative
-            if name in DRAWN:
-                with jax.enable_x64(True):
-                    test_draws_and_conditionals(name)
-        except Exception as error:  # whatever it is, it is a finding
-            record["failure"] = f"{type(error).__name__}: " + " ".join(str(error).split())[:200]
+    records: dict[str, dict[str, Any]] = {n: {"kind": "table", "name": n, "failure": "", "drawn": n in DRAWN}
+                                          for n in names}
+    for double, look in ((False, identity), (True, draws)):
+        jax.clear_caches()  # of the other precision, as in conftest.py
+        gc.collect()
+        with jax.enable_x64(double):
+            for name in names:
+                try:
+                    look(name)
+                except Exception as error:  # whatever it is, it is a finding
+                    records[name]["failure"] += f"{type(error).__name__}: " + " ".join(str(error).split())[:200]
+    for record in records.values():
         note(record, results)
 
 
