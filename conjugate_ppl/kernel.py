@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import inspect
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,87 +26,12 @@ from conjugate_ppl.marginal import MarginalModel
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution
 from conjugate_ppl.planning.noncentred import NOISE
+from conjugate_ppl.state import Adaptation, CollapsedState, ExactState
 
-__all__ = ["Collapsed", "CollapsedState", "ExactState"]
-
+__all__ = ["Collapsed"]
 
 _FEW, _TARGET = 20, 0.65  # so few kept numbers get this target of the acceptance probability
 _DRAW = 0x636F6C6C  # far from the small numbers that splitting a key uses
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=("inner", "drawn", "data"), meta_fields=("field",))
-@dataclasses.dataclass(frozen=True)
-class CollapsedState:
-    """State of `Collapsed`; fields of the inner state (`diverging`, `num_steps`, `rng_key`, ...) can be read here too.
-
-    Nothing is in it twice: a loop over steps copies each array of its state in each of them.
-
-    Fields:
-        inner: state of the kernel that moves the kept sites.
-        drawn: values of the collapsed sites.
-        data: a number that stands for the model's arguments, to notice a restart with others.
-        field: which field of `inner` has the kept sites; None where nothing is kept.
-    """
-
-    inner: Any
-    drawn: dict[str, Any]
-    data: Any
-    field: str | None
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """Unconstrained values of the kept sites."""
-        return {} if self.field is None else dict(getattr(self.inner, self.field))
-
-    @property
-    def z(self) -> dict[str, Any]:
-        """Unconstrained values of the kept sites and values of the collapsed ones."""
-        return {**self.kept, **self.drawn}
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "inner":  # while it is unpickled there is none yet
-            raise AttributeError(name)
-        return getattr(self.inner, name)
-
-    def _replace(self, **changes: Any) -> CollapsedState:
-        """The same with other fields, as NumPyro changes states; those of the inner state can be given too, and `z`."""
-        own = {n: changes.pop(n) for n in ("inner", "drawn", "data", "field") if n in changes}
-        if "z" in changes:
-            z = dict(changes.pop("z"))
-            own["drawn"] = {n: z.pop(n) for n in self.drawn}
-            changes.update({} if self.field is None else {self.field: z})
-        new = dataclasses.replace(self, **own)
-        return dataclasses.replace(new, inner=new.inner._replace(**changes)) if changes else new
-
-
-class _Adaptation(NamedTuple):
-    step_size: Any
-
-
-class ExactState(NamedTuple):
-    """What stands for the inner state where nothing is kept: every step is an independent draw.
-
-    Fields:
-        i: number of steps taken.
-        diverging: never.
-        num_steps: gradients taken in a step: none.
-        accept_prob: one.
-        mean_accept_prob: one.
-        potential_energy: minus the log evidence (up to flat priors), the same for every draw.
-        energy: the same.
-        adapt_state: with a `step_size` of one.
-        rng_key: the key of the next step.
-    """
-
-    i: Any
-    diverging: Any
-    num_steps: Any
-    accept_prob: Any
-    mean_accept_prob: Any
-    potential_energy: Any
-    energy: Any
-    adapt_state: Any
-    rng_key: Any
 
 
 class Collapsed(MCMCKernel):
@@ -354,7 +277,7 @@ class Collapsed(MCMCKernel):
 
         one = jnp.ones((), jnp.result_type(float))
         return ExactState(full(0), full(False), full(0), full(one), full(one), full(energy),
-                          full(energy), _Adaptation(full(one)), key)
+                          full(energy), Adaptation(full(one)), key)
 
     def postprocess_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         args = () if model_args is None else tuple(model_args)
