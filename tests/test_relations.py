@@ -1,23 +1,17 @@
 """docs/relations.md is what `python tests/relations.py` writes, and every row of it is tested in every form."""
 
-import pytest
 import relations
 import test_identity as identity
 from models import CASES
 
-pytestmark = pytest.mark.xdist_group("relations")  # one process finds out what all models use
 
-
-def test_page_is_up_to_date():
+def test_page_and_what_tests_its_rows(monkeypatch):
+    """One test: what all models use takes long to find out."""
     assert relations.PAGE.read_text() == relations.page(), "run `python tests/relations.py`"
-
-
-def test_every_row_is_tested_in_all_forms():
     assert not relations.open_rows()
-
-
-def test_a_row_without_one_of_them_is_open(monkeypatch):
     tested, covered, nearest = relations.tested(), relations.covered(), relations.nearest()
+    assert {n for names in tested.values() for n in names} <= set(CASES)
+    # a row without one of them is open
     for name, found in (("tested", tested), ("covered", covered), ("nearest", nearest)):
         monkeypatch.setattr(relations, name, lambda found=found: found)
     for row in (r for r in relations.ROWS if not r.reason):
@@ -27,10 +21,9 @@ def test_a_row_without_one_of_them_is_open(monkeypatch):
             found[row.key] = before
 
 
-def test_every_model_that_is_named_has_the_identity_in_both_precisions():
+def test_every_model_has_the_identity_in_both_precisions():
     marks = {m.args[0]: m.args[1] for m in identity.test_identity.pytestmark if m.name == "parametrize"}
-    named = {n for names in relations.tested().values() for n in names}
-    assert named <= set(marks["name"]) == set(CASES)
+    assert set(marks["name"]) == set(CASES)
     assert "x64" in identity.test_identity.__code__.co_varnames  # a fixture of both
 
 
