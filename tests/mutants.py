@@ -161,8 +161,9 @@ def caught_by(mutant: Mutant) -> str:
         with mutated(mutant):
             off = any(not np.allclose(a, b, rtol=1e-3) for a, b in both(d, inside(d, (5,))))
         return "NumPyro's density" if off else ""
-    # models that name the entry first: what others use takes longer to find out
-    for name, detect in sorted(detectors(models=mutant.key not in BY_VERSION), key=lambda d: not _names(d[0], mutant)):
+    # of a distribution the models that name it first: what others use takes longer to find out
+    for name, detect in sorted(detectors(models=mutant.key not in BY_VERSION),
+                               key=lambda d: isinstance(mutant.key, type) and not _names(d[0], mutant.key)):
         if (id(mutant.table), mutant.key) in _used(name):
             with mutated(mutant):
                 try:
@@ -172,11 +173,11 @@ def caught_by(mutant: Mutant) -> str:
     return ""
 
 
-def _names(detector: str, mutant: Mutant) -> bool:
-    """Whether the source of a detector's model has the name of a mutant's entry in it."""
+def _names(detector: str, distribution: type) -> bool:
+    """Whether the source of a detector's model has the name of a distribution in it."""
     case = CASES.get(detector.removeprefix("model "))
     source = "" if case is None else inspect.getsource(getattr(case.model, "func", case.model))
-    return mutant.name.split()[-1] in source
+    return distribution.__name__ in source
 
 
 @functools.cache
