@@ -52,8 +52,8 @@ class CollapsedState:
             z = dict(changes.pop("z"))
             own["drawn"] = {n: z.pop(n) for n in self.drawn}
             changes.update({} if self.field is None else {self.field: z})
-        new = dataclasses.replace(self, **own)
-        return dataclasses.replace(new, inner=new.inner._replace(**changes)) if changes else new
+        inner = own.pop("inner", self.inner)
+        return dataclasses.replace(self, inner=inner._replace(**changes) if changes else inner, **own)
 
 
 class Adaptation(NamedTuple):

@@ -37,6 +37,7 @@ from models import CASES
 from mutants import MUTANTS, caught_by, in_use
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 
 KEPT = Path(__file__).parent / "data" / "campaign.jsonl.xz"
 TABLES = {**CASES, **{f"declined {n}": c for n, c in declined.CASES.items()}}
@@ -79,7 +80,7 @@ def check_chunk(job: tuple[list[int], Path]) -> int:
                                       "precision": precision, **how, "features": written.features,
                                       "twisted": bool(written.never)}
             try:
-                with jax.enable_x64(precision == "float64"):
+                with double_precision(precision == "float64"):
                     record |= verify(written, **how)._asdict()
             except Exception as error:  # whatever it is, it is a finding
                 failed += 1
@@ -118,7 +119,7 @@ def compile_tables(names: list[str], results: Path) -> None:
     for double, look in ((False, identity), (True, draws)):
         jax.clear_caches()  # of the other precision, as in conftest.py
         gc.collect()
-        with jax.enable_x64(double):
+        with double_precision(double):
             for name in names:
                 try:
                     look(name)
@@ -139,11 +140,9 @@ def compare(name: str, results: Path) -> None:
 
     After a failure once more, with another seed and twice the draws.
     """
-    import jax
-
     distances: dict[str, float] = {}
     wrong = ""
-    with jax.enable_x64(classics.CASES[name].double):
+    with double_precision(classics.CASES[name].double):
         for seed, draws in ((0, 2000), (1, 4000)):
             try:
                 distances = classics.compare(name, seed, draws)
@@ -160,7 +159,7 @@ def mutate(names: list[str], results: Path) -> None:
     import jax
 
     jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True):
+    with double_precision(True):
         for name in names:
             caught = caught_by(MUTANTS[name])
             made = bool(caught) or in_use(MUTANTS[name])

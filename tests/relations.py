@@ -250,8 +250,8 @@ def nearest() -> dict[str, list[str]]:
         args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in entry.args)
         program = trace_program(entry.model, args)
         pairs = {f"{program.sites[r].family or _name(program.sites[r].distribution)} > {_name(site.distribution)}"
-                   for site in program.sites.values() for r in program.roots(site.factor)
-                   if r in program.sites and r not in (*entry.collapsed, site.name)}
+                 for site in program.sites.values() for r in program.roots(site.factor)
+                 if r in program.sites and r not in (*entry.collapsed, site.name)}
         for row in ROWS:
             if row.key in entry.relation or pairs.intersection(row.pairs):
                 found[row.key].append(name)
