@@ -406,16 +406,23 @@ def outer_scales(inside: Any) -> list[str]:
     return out
 
 
-def apart(function: Callable[[Any], Any], state: Any, mark: Any) -> Any:
-    """`function(state)`, of the same structure, run as a computation of its own.
+def apart(function: Callable[[Any, Any], Any], state: Any, inputs: Any, mark: Any) -> Any:
+    """`function(state, inputs)`, of the structure of `state`, run as a computation of its own.
 
     The CPU runtime of XLA hands operations between threads in every computation that touches an array of more
-    than `SMALL` bytes, such as the one that collects draws; where operations are small that takes longer than they
-    do. A loop's body is a computation; `mark`, an integer known only when the program runs, keeps the compiler from
-    unrolling a loop of one step. What `function` gives back as it got it, the compiler moves out of the loop
-    together with all that is made from it: a state is to be given back changed.
+    than `SMALL` bytes, such as the one that collects draws, as soon as eight wait for their turn; where operations are
+    small that takes longer than they do. A loop's body is a computation; `mark`, an integer known only when the program
+    runs, keeps the compiler from unrolling a loop of one step. What is made from something that a loop does not change
+    the compiler would move out of it: `inputs` are read through a choice that depends on the step. (As parts of `state`
+    they would be copied, each an operation that waits.)
     """
     if jax.default_backend() != "cpu":
-        return function(state)
+        return function(state, inputs)
     first = jax.numpy.ravel(mark)[0]
-    return jax.lax.while_loop(lambda s: s[0] == first, lambda s: (s[0] + 1, function(s[1])), (first, state))[1]
+
+    def turn(s: Any) -> Any:
+        step, state = s
+        now = jax.tree.map(lambda x: jax.numpy.where(step == first, x, jax.numpy.zeros_like(x)), inputs)
+        return step + 1, function(state, now)
+
+    return jax.lax.while_loop(lambda s: s[0] == first, turn, (first, state))[1]

@@ -232,18 +232,17 @@ class Collapsed(MCMCKernel):
                                      lambda s: self._refresh(s, single, args, kwargs), lambda s: s,
                                      inner)
                 data = now
-            inner = _compat.apart(lambda s: self._inner.sample(s, args, kwargs), inner, data)
+            inner = _compat.apart(lambda s, _: self._inner.sample(s, args, kwargs), inner, (), data)
         # the kernel has moved on to a key of its own; the draw's key is made from that
         new = state._replace(inner=inner, data=data)
         if not new.drawn:
             return new
 
-        def turn(s: Any) -> Any:
-            key, kept, _ = s
-            key = _next_key(key, _DRAW)
-            return key, jax.tree.map(jnp.zeros_like, kept), self._draw(kept, key, args, kwargs)
+        def draw(_: Any, given: Any) -> dict[str, Any]:
+            key, kept = given
+            return self._draw(kept, _next_key(key, _DRAW), args, kwargs)
 
-        return new._replace(drawn=_compat.apart(turn, (inner.rng_key, new.kept, new.drawn), data)[2])
+        return new._replace(drawn=_compat.apart(draw, new.drawn, (inner.rng_key, new.kept), data))
 
     def _refresh(self, inner: Any, single: bool, args: Any, kwargs: Any) -> Any:
         def one(s: Any) -> Any:
