@@ -15,7 +15,7 @@ from numpyro import sample
 
 import conjugate_ppl as cj
 
-BY_XLA = frozenset(list(CASES)[::5])
+BY_XLA = frozenset(list(CASES)[::10])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -19,7 +19,7 @@ from models import CASES
 
 import conjugate_ppl as cj
 
-BY_XLA = frozenset(list(CASES)[::5])
+BY_XLA = frozenset(list(CASES)[::10])
 
 
 @pytest.mark.parametrize("name", CASES)
