@@ -12,7 +12,7 @@ from conjugate_ppl.algebra.functions import power_of
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.operands import full, shape_of, value_of
 from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.value import add, multiply
+from conjugate_ppl.algebra.value import add, always_positive, multiply
 from conjugate_ppl.algebra.variables import Opaque
 
 if TYPE_CHECKING:
@@ -53,10 +53,8 @@ def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
 
 def _as_one(walk: Walk, number: int, x: Value) -> Value:
     """A sum free of the candidates (`s + 0.1`) as one variable: a coefficient like any other."""
-    positive = all(is_known(c) and bool((c > 0).all()) for t in x.terms for c in t.coefficients) and (
-        all(a.variable.positive for t in x.terms for a in t.atoms))
     return Value.of(walk.variables.once(("whole", number), lambda: Opaque(
-        f"sum#{number}", int(np.prod(x.shape)), positive, x.roots, number)), x.shape)
+        f"sum#{number}", int(np.prod(x.shape)), always_positive(x), x.roots, number)), x.shape)
 
 
 def _integer_pow(walk: Walk, eqn: Equation, x: Value) -> Value:

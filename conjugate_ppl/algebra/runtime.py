@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.term import Term, Value, thin_einsum
+from conjugate_ppl.algebra.term import Term, Value, combine, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
@@ -72,7 +72,7 @@ class Values:
 
     def factors(self, term: Term, skip: tuple[int, ...] = ()) -> list[Any]:
         """The arrays whose Einstein sum a term is, its atoms at the positions `skip` left out."""
-        out = [self.number(c) for c in term.coefficients]
+        out = [self.number(c) for c in combine(term.coefficients, whole=True)]
         for k, atom in enumerate(term.atoms):
             if k not in skip:
                 out.append(raised(self.variable(atom.variable), atom.power)[atom.selection])

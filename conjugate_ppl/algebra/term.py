@@ -85,11 +85,11 @@ class Term:
 
     def coefficient(self) -> Any:
         """All coefficients multiplied into one array."""
-        only = self.coefficients[0] if len(self.coefficients) == 1 else None
-        if isinstance(only, np.ndarray) and only.dtype == np.float64 and only.ndim == self.rank + len(self.hidden):
-            return only
         ones: Any = np.ones((1,) * (self.rank + len(self.hidden)))
-        for c in self.coefficients:
+        only = [c for c in self.coefficients if not _is_one(c)]
+        if len(only) == 1 and isinstance(only[0], np.ndarray) and only[0].dtype == np.float64 and only[0].ndim == ones.ndim:
+            return only[0]
+        for c in sorted(only, key=np.size):  # numbers first: an array of many is multiplied once
             ones = ones * c
         return np.asarray(ones) if array_module(ones) is np else ones
 
@@ -132,6 +132,11 @@ class Value:
         return Value(shape, (Term(len(shape), (), (one,), (atom,)),))
 
 
+def _is_one(array: Any) -> bool:
+    """Whether it is the known float 1, times which every array is itself."""
+    return isinstance(array, np.ndarray) and array.size == 1 and array.dtype == np.float64 and array.item() == 1.0
+
+
 def unhide(array: Any, rank: int, hidden: int) -> Any:
     """An array over own axes (any rank up to `rank`) with trailing axes of size 1 added."""
     xp = array_module(array)
@@ -139,28 +144,30 @@ def unhide(array: Any, rank: int, hidden: int) -> Any:
     return xp.reshape(array, (1,) * (rank - len(shape)) + tuple(shape) + (1,) * hidden)
 
 
-def combine(coefficients: Sequence[Any]) -> tuple[Any, ...]:
-    """Multiply coefficients together where that makes no array larger than it must be."""
+def combine(coefficients: Sequence[Any], whole: bool = False) -> tuple[Any, ...]:
+    """Multiply coefficients together where that makes no array larger than it must be.
+
+    A number is not multiplied into a long array of known numbers, unless the product is wanted `whole`: it is one of
+    many, and each would copy the array.
+    """
     out: list[Any] = []
-    for c in coefficients:
+    for c in sorted(coefficients, key=np.size) if whole else coefficients:
         for k, other in enumerate(out):
             shape = np.broadcast_shapes(np.shape(c), np.shape(other))
             size = int(np.prod(shape))
+            if size > _LONG and 1 in (np.size(c), np.size(other)) and is_known(c) and is_known(other):
+                number, array = (c, other) if np.size(c) == 1 else (other, c)
+                if _is_one(number) and array.dtype == np.float64 and array.shape == shape:
+                    out[k] = array
+                    break
+                if not whole:
+                    continue
             if size <= max(np.size(c), np.size(other)) or size <= _EAGER:
-                if size <= _LONG or not (_leaves(other, c, shape) or _leaves(c, other, shape)):
-                    out[k] = other * c
-                elif _leaves(other, c, shape):
-                    out[k] = c
+                out[k] = other * c
                 break
         else:
             out.append(c)
     return tuple(out)
-
-
-def _leaves(one: Any, other: Any, shape: tuple[int, ...]) -> bool:
-    """Whether an array times `one` is that array, which is long to copy."""
-    return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and one.size == 1 and other.shape == shape and (
-        one.dtype == other.dtype == np.float64) and one.item() == 1.0
 
 
 def thin_einsum(arrays: Sequence[Any], keep: Sequence[int], sizes: Mapping[int, int]) -> Any:
@@ -172,6 +179,8 @@ def thin_einsum(arrays: Sequence[Any], keep: Sequence[int], sizes: Mapping[int, 
         sizes: the full sizes of the axes that are summed.
     """
     xp = array_module(*arrays)
+    numbers = [a for a in arrays if xp is np and np.size(a) == 1]
+    arrays = [a for a in arrays if xp is not np or np.size(a) != 1] or [numbers.pop()]
     operands: list[Any] = []
     present: set[int] = set()
     for a in arrays:
@@ -187,7 +196,9 @@ def thin_einsum(arrays: Sequence[Any], keep: Sequence[int], sizes: Mapping[int, 
         # the best order of many factors takes long to find
         result = jnp.einsum(*operands, out, precision="highest",
                             optimize="optimal" if len(arrays) < 6 else True)
-    factor = float(np.prod([n for i, n in sizes.items() if i not in present and i not in keep]))
+    factor: Any = float(np.prod([n for i, n in sizes.items() if i not in present and i not in keep]))
+    for a in numbers:
+        factor = factor * a.item()
     if factor != 1.0:
         result = result * factor
     full = dict(zip(out, np.shape(result), strict=True))

@@ -25,7 +25,7 @@ from conjugate_ppl.algebra.term import (
 )
 from conjugate_ppl.algebra.variables import Condition
 
-__all__ = ["add", "add_up", "collect", "contract", "joined", "move", "multiply", "never_negative", "permute",
+__all__ = ["add", "add_up", "always_positive", "collect", "contract", "joined", "move", "multiply", "never_negative", "permute",
            "reduce_sum", "reshape", "spread", "where", "write_out"]
 
 _LISTED = 1 << 12  # monomials of a scalar up to this number are listed one by one
@@ -173,8 +173,8 @@ def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndar
 
 def _alike(a: Term, b: Term) -> bool:
     """Whether two terms in the same variables and powers, with the same hidden axes, add up to one."""
-    if a.hidden and (len(a.coefficients) > 1 or len(b.coefficients) > 1):
-        return False
+    if a.hidden and any(sum(np.size(c) > 1 for c in t.coefficients) > 1 for t in (a, b)):
+        return False  # an outer product
     return all(same_selection(x.selection, y.selection)
                for x, y in zip(a.atoms, b.atoms, strict=True))
 
@@ -342,5 +342,21 @@ def where(mask: np.ndarray, value: Value) -> Value:
 
 def never_negative(value: Value) -> bool:
     """Whether no element of a value can be negative, by proof."""
-    return all(is_known(c) and bool((c >= 0).all()) for t in value.terms for c in t.coefficients) and all(
-        a.variable.positive for t in value.terms for a in t.atoms)
+    return _of_one_sign(value, np.greater_equal, np.less_equal)
+
+
+def always_positive(value: Value) -> bool:
+    """Whether every element of a value is positive, by proof."""
+    return bool(value.terms) and _of_one_sign(value, np.greater, np.less)
+
+
+def _of_one_sign(value: Value, above: Callable[..., Any], below: Callable[..., Any]) -> bool:
+    """Whether each term is: an even number of its coefficients is below 0 everywhere, the others are above."""
+    for t in value.terms:
+        if not all(map(is_known, t.coefficients)) or not all(a.variable.positive for a in t.atoms):
+            return False
+        under = [bool(c.size) and bool(below(c, 0).all()) for c in t.coefficients if not above(c, 0).all()]
+        if not all(under) or len(under) % 2:
+            return False
+    return True
+

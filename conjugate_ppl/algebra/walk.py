@@ -26,8 +26,8 @@ from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
 from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.running import RECURSIONS, running
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.value import move
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.value import always_positive, move
 from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
 from conjugate_ppl.errors import InternalError
 from conjugate_ppl.graph import Equation, Graph
@@ -248,9 +248,7 @@ def _chosen_among_positive(equation: Equation, operands: list[Any]) -> bool:
         chosen = operands[1:]
     else:
         return False
-    return all(v.terms and all(is_known(c) and bool((c > 0).all()) for t in v.terms for c in t.coefficients)
-               and all(a.variable.positive for t in v.terms for a in t.atoms)
-               for v in (x if isinstance(x, Value) else Value.known(x) for x in chosen))
+    return all(always_positive(x if isinstance(x, Value) else Value.known(x)) for x in chosen)
 
 
 def _is_tangled(value: Value) -> bool:
