@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -54,14 +56,18 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
 def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndarray:
     """The linear part without what is linear in a direction that nothing is quadratic in, which no point explains.
 
-    By conjugate gradients for least squares (Hestenes & Stiefel, 1952), which unlike those of `_descend` stay
-    where they are in such a direction.
+    Most often there is none, which a solution shows that comes from well curved directions alone. Otherwise by conjugate
+    gradients for least squares (Hestenes & Stiefel, 1952), which unlike plain ones stay where they are in such a direction.
     """
     scale = _plain(matrix.diagonal())
     scaled = _scaled(matrix, scale)
     r = right * scale
+    enough = _UNEXPLAINED**2 * _dot(r, r)
+    solved = _conjugate_gradients(scaled, r, enough, steps)
+    if solved.left <= enough and solved.flattest > _RESOLVED:
+        return right
     s = scaled @ r
-    p, norm, enough = s.copy(), _dot(s, s), _UNEXPLAINED**2 * _dot(r, r)
+    p, norm = s.copy(), _dot(s, s)
     for _ in range(steps):
         left = _dot(r, r)
         if left <= enough or norm <= _RESOLVED**2 * left:
@@ -91,21 +97,31 @@ def _scaled(matrix: csr_array, scale: np.ndarray) -> csr_array:
 def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.ndarray, steps: int
              ) -> np.ndarray:
     """The solution nearest to `start` in units of `scale`, by conjugate gradients."""
-    size = len(start)
-    scaled = _scaled(matrix, scale)
-    x = np.zeros(size)
-    r: np.ndarray = (right - matrix @ start) * scale
-    p = r.copy()
-    norm = _dot(r, r)
-    steepest = 0.0
+    r = (right - matrix @ start) * scale
     target = _dot(right * scale, right * scale) * 1e-24
-    for _ in range(min(steps, 2 * size + 10)):
+    out: np.ndarray = start + _conjugate_gradients(_scaled(matrix, scale), r, target, steps).point * scale
+    return out
+
+
+class _Solved(NamedTuple):
+    """What conjugate gradients found: the point, the square of what is left of the right side, and the smallest
+    curvature among the directions gone, as a share of the largest."""
+
+    point: np.ndarray
+    left: float
+    flattest: float
+
+
+def _conjugate_gradients(matrix: csr_array, right: np.ndarray, target: float, steps: int) -> _Solved:
+    x, r = np.zeros(len(right)), right
+    p, norm, steepest, flattest = r, _dot(r, r), 0.0, np.inf
+    for _ in range(min(steps, 2 * len(right) + 10)):
         if norm <= target:
             break
-        ap = scaled @ p
+        ap = matrix @ p
         curve = _dot(p, ap)
         bend = curve / _dot(p, p)
-        steepest = max(steepest, bend)
+        steepest, flattest = max(steepest, bend), min(flattest, bend)
         if not np.isfinite(curve) or bend <= _FLAT * steepest:
             break
         alpha = norm / curve
@@ -114,8 +130,7 @@ def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.
         new = _dot(r, r)
         p = r + (new / norm) * p
         norm = new
-    out: np.ndarray = start + x * scale
-    return out
+    return _Solved(x, norm, flattest / steepest if steepest > 0 else 1.0)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
