@@ -103,7 +103,7 @@ def compile_tables(names: list[str], results: Path) -> None:
 
     import jax
     import jax.numpy as jnp
-    from test_draws import DRAWN, test_draws_and_conditionals
+    from test_draws import DRAWN, compare
 
     def identity(name: str) -> None:
         args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in TABLES[name].args]
@@ -111,7 +111,7 @@ def compile_tables(names: list[str], results: Path) -> None:
 
     def draws(name: str) -> None:
         if name in DRAWN:
-            test_draws_and_conditionals(name)
+            compare(name, compiled=True)
 
     jax.config.update("jax_disable_most_optimizations", True)
     records: dict[str, dict[str, Any]] = {n: {"kind": "table", "name": n, "failure": "", "drawn": n in DRAWN}

@@ -286,8 +286,9 @@ Every conjugate relation that any system known to us recognises, and which of th
 `python tests/relations.py` reads it off the table of families and the models of the tests. A relation is no
 rule: each follows from a density and a family, and they combine (several likelihoods of one latent, several
 latents of one likelihood, sums, look-ups, one block inside another). Every model named here satisfies the
-identity of `check` in both precisions (`tests/test_identity.py`), and its draws have the right moments
-(`tests/test_draws.py`). ✓ under a form: some of these models have the relation with a latent of many elements, in a
+identity of `check` in both precisions, and its draws have the right moments (`tests/campaign.py`; on every change
+`tests/test_identity.py` looks at all of them in double precision and at some of each row in single, `tests/test_draws.py`
+at the draws of some). ✓ under a form: some of these models have the relation with a latent of many elements, in a
 plate, through a look-up of the latent (`z[group]`), with some observations masked. The last column has the nearest model
 that must be declined (`tests/declined`).
 """

@@ -25,6 +25,7 @@ WHOLE = [m.__name__ for m in (gaussian_blocks, composition, matrices, mixed, sta
 DRAWN = {n: c for n, c in CASES.items() if c.model.__module__ != "models.finite" and not n.startswith("childless")}
 # here every third, and of the models that differ in their spelling alone, some; all of them in `campaign.py`
 TABLE = [n for k, (n, c) in enumerate(DRAWN.items()) if k % (3 if c.model.__module__ in WHOLE else 10) == 0]
+BY_XLA = frozenset(TABLE[::5])
 
 
 def kept_values(collapsed, args):
@@ -37,12 +38,17 @@ def kept_values(collapsed, args):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_draws_and_conditionals(name):
+    compare(name, compiled=name in BY_XLA)
+
+
+def compare(name, compiled):
+    """Draws, of a compiled program or of one that NumPy evaluates, with the model's density and its conditionals."""
     args = [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in DRAWN[name].args]
     collapsed = cj.collapse(DRAWN[name].model)
     plan, kept = collapsed.plan(*args), kept_values(collapsed, args)
     repeated = {n: jnp.broadcast_to(v, (DRAWS, *jnp.shape(v))) for n, v in kept.items()}
-    draws = collapsed.recover(jax.random.key(3), repeated, *args,
-                              num_samples=None if kept else DRAWS)
+    draws = (jax.jit if compiled else evaluated)(lambda key, kept: collapsed.recover(
+        key, kept, *args, num_samples=None if kept else DRAWS))(jax.random.key(3), repeated)
     found = collapsed.conditionals(kept, *args)
     if all(plan[n].rule == "jointly Gaussian" for n in plan.collapsed):
         assert set(found) == {n for n in plan.collapsed if plan[n].size}

@@ -95,7 +95,8 @@ def test_against_every_combination(x64, name):
                                        atol=1e-8 if x64 else 1e-4)
 
     repeated = {n: jnp.broadcast_to(v, (DRAWS, *jnp.shape(v))) for n, v in kept.items()}
-    draws = collapsed.recover(jax.random.key(3), repeated, *args)
+    draws = (evaluated if x64 else jax.jit)(lambda key, kept: collapsed.recover(key, kept, *args))(
+        jax.random.key(3), repeated)
     seen = np.concatenate([np.asarray(draws[n]).reshape(DRAWS, -1) for n in own], 1)
     check_draws(seen, np.concatenate([np.asarray(values[n]).reshape(len(joint), -1) for n in own], 1),
                 probability)

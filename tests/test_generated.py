@@ -22,7 +22,7 @@ from numpyro import handlers
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.py"))
 
 
-@pytest.mark.parametrize(("x64", "block"), [(True, k) for k in range(6)] + [(False, k) for k in range(2)],
+@pytest.mark.parametrize(("x64", "block"), [(True, k) for k in range(4)] + [(False, 0)],
                          indirect=["x64"], ids=str)
 def test_generated_models(block, x64):
     @hypothesis.seed(block)

@@ -85,7 +85,8 @@ MODELS = {m.__name__: (m, y) for m, y in (
     (events_of_rows, Y), (far_apart, np.array([0.0, 100.0])), (means_of_groups, Y), (prior_that_switches, Y))}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("x64, name", [*((True, n) for n in MODELS), *((False, n) for n in list(MODELS)[::3])],
+                         indirect=["x64"])
 def test_sums(name, x64):
     """Data added, weighted and taken away, and all cells left out, against refitting."""
     model, y = MODELS[name]

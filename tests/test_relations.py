@@ -11,6 +11,7 @@ def test_page_and_what_tests_its_rows(monkeypatch):
     assert not relations.open_rows()
     tested, covered, nearest = relations.tested(), relations.covered(), relations.nearest()
     assert {n for names in tested.values() for n in names} <= set(CASES)
+    assert not [key for key, names in tested.items() if names and not identity.IN_FLOAT32.intersection(names)]
     # a row without one of them is open
     for name, found in (("tested", tested), ("covered", covered), ("nearest", nearest)):
         monkeypatch.setattr(relations, name, lambda found=found: found)
@@ -21,10 +22,10 @@ def test_page_and_what_tests_its_rows(monkeypatch):
             found[row.key] = before
 
 
-def test_every_model_has_the_identity_in_both_precisions():
+def test_every_model_has_the_identity():
     marks = {m.args[0]: m.args[1] for m in identity.test_identity.pytestmark if m.name == "parametrize"}
-    assert set(marks["name"]) == set(CASES)
-    assert "x64" in identity.test_identity.__code__.co_varnames  # a fixture of both
+    assert {(x64, n) for x64, n in marks["x64, name"] if x64 or n in identity.IN_FLOAT32} == {
+        *((True, n) for n in CASES), *((False, n) for n in identity.IN_FLOAT32)}
 
 
 def test_rows():

@@ -249,8 +249,9 @@ def test_time_and_memory_by_steps():
     assert sizes[::2] == sizes[1::2]
 
 
-@pytest.mark.parametrize("name, times", [("local_trend", 40), ("coefficients_that_all_steps_share", 1),
-                                         ("seasons_as_a_vector", 1), ("exponential_smoothing", 1)])
+@pytest.mark.parametrize("x64, name, times", [
+    (True, "local_trend", 40), (False, "local_trend", 40), (True, "coefficients_that_all_steps_share", 1),
+    (True, "seasons_as_a_vector", 1), (False, "seasons_as_a_vector", 1), (True, "exponential_smoothing", 1)], indirect=["x64"])
 def test_parallel_in_time(name, times, x64, monkeypatch):
     """Steps put together in parallel, as where there are many processors: the same value and derivative. No
     loop is left but the model's own."""

@@ -151,15 +151,31 @@ class Entries(Small):
                 low[i][j] = rest if _zero(rest) else rest * (1 / low[j][j])  # shared with the inverse
         return Entries(tuple(map(tuple, low)))
 
+    def unit_lower(self) -> tuple[Entries, Entries]:
+        n, m = self.width, self.rows
+        low: list[list[Any]] = [[int(i == j) for j in range(n)] for i in range(n)]
+        pivots: list[Any] = []
+        for j in range(n):
+            shares = [dot((x,), (p,)) for x, p in zip(low[j], pivots, strict=False)]
+            pivot = m[j][j] - dot(low[j][:j], shares)
+            pivots.append(jnp.where(pivot > 0, pivot, jnp.nan))
+            for i in range(j + 1, n):
+                rest = dot((m[i][j], *low[i][:j]), (1, *(-x for x in shares)))
+                low[i][j] = rest if _zero(rest) else rest / pivots[j]
+        return Entries(tuple(map(tuple, low))), diagonal(pivots)
+
+    def inverse_diagonal(self) -> Entries:
+        return diagonal([1 / r[i] for i, r in enumerate(self.rows)])
+
     def inverse_lower(self) -> Entries:
         n, low = self.width, self.rows
         out: list[list[Any]] = [[0] * n for _ in range(n)]
         for j in range(n):
-            out[j][j] = 1 / low[j][j]
+            out[j][j] = 1 if _one(low[j][j]) else 1 / low[j][j]
         for j in range(n):
             for i in range(j + 1, n):
                 rest = dot(low[i][j:i], [out[k][j] for k in range(j, i)])
-                out[i][j] = rest if _zero(rest) else -rest * out[i][i]
+                out[i][j] = -dot((rest,), (out[i][i],))
         return Entries(tuple(map(tuple, out)))
 
     def log_diagonal(self) -> Any:

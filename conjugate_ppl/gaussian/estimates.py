@@ -33,7 +33,10 @@ class Prior:
 
 
 def one_weight(q: Quadratic, s: Structure) -> np.ndarray | None:
-    """The number of the one weight of each component, proved positive; None if some has several."""
+    """The number of the one weight of each component, proved positive; None if some has several.
+
+    One that no monomial holds (a group without rows) has that of most others, so that all may have one.
+    """
     count = len(s.components)
     if not q.fixed or not count:
         return None
@@ -43,8 +46,9 @@ def one_weight(q: Quadratic, s: Structure) -> np.ndarray | None:
         owner = s.component[element]
         np.minimum.at(low, owner[owner >= 0], w[owner >= 0])
         np.maximum.at(high, owner[owner >= 0], w[owner >= 0])
-    low = np.where(high < 0, 0, low)
-    high = np.maximum(high, 0)
+    there = high >= 0
+    common = np.bincount(low[there]).argmax() if there.any() else 0
+    low, high = np.where(there, low, common), np.where(there, high, common)
     return low if (low == high).all() and q.reduced.weights.positive(low) else None
 
 

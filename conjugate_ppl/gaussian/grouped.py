@@ -102,28 +102,28 @@ def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, 
 def _pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
                        ) -> tuple[Small, Any]:
     """(V, log det M) of every pattern; R is known, and has no derivative."""
-    _, low, half = _factors(root, weight, scale)
-    return _filled(half.gram().scaled(weight), 2 * low.log_diagonal(), shape)
+    _, low, pivots = _factors(root, weight, scale)
+    half = root @ low.inverse_lower().T
+    return _filled(half.around(pivots.inverse_diagonal()).scaled(weight), pivots.log_diagonal(), shape)
 
 
 @_pattern_precision.defjvp
 def _(shape: tuple[int, ...], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (root, weight, scale), (_, d_weight, d_scale) = primals, tangents
     v, logdet = _pattern_precision(root, weight, scale, shape)
-    white, low, half = _factors(root, weight, scale)
-    inverse_low = low.inverse_lower()
-    n, whitened = half @ inverse_low, inverse_low @ white
+    white, low, pivots = _factors(root, weight, scale)
+    inverse_low, inverse = low.inverse_lower(), pivots.inverse_diagonal()
+    n, whitened = root @ inverse_low.T @ inverse @ inverse_low, inverse_low @ white
     d_s = (d_scale @ scale.T).plus_transposed()
     d_v = n.gram().scaled(d_weight) + (v @ d_s @ v).scaled(-1)
-    d_logdet = d_weight * whitened.inner(whitened) + v.inner(d_s)
+    d_logdet = d_weight * inverse.inner(whitened.gram()) + v.inner(d_s)
     return (v, logdet), _filled(d_v, d_logdet, shape)
 
 
 def _factors(root: Small, weight: Any, scale: Small) -> tuple[Small, Small, Small]:
-    """R'T, the Cholesky factor L of M, and R L'^-1."""
+    """R'T, and the factors L and P of M = L P L'."""
     white = root.T @ scale
-    low = white.scaled(jnp.sqrt(weight)).gram().plus_one().lower()
-    return white, low, root @ low.inverse_lower().T
+    return white, *white.scaled(jnp.sqrt(weight)).gram().plus_one().unit_lower()
 
 
 def _filled(v: Small, logdet: Any, shape: tuple[int, ...]) -> tuple[Small, Any]:

@@ -90,7 +90,7 @@ class NarrowCoupling:
         if not there:
             return list(each)
         size = each[there[0]].nbytes
-        if self.blocks == 1 and size <= _compat.SMALL < size * len(there):
+        if self.blocks == 1 and size * len(there) > _compat.SMALL:
             return [x if isinstance(x, int) else jnp.sum(x, keepdims=True) for x in each]
         rows = jnp.stack([each[k] for k in there])
         if self.blocks == 1:

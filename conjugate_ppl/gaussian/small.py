@@ -92,12 +92,23 @@ class Small(abc.ABC):
         """Cholesky factors; NaN where a matrix is not positive definite."""
 
     @abc.abstractmethod
+    def unit_lower(self) -> tuple[Small, Small]:
+        """(L, P) with L P L' = A, for L lower triangular with a diagonal of ones and P diagonal; NaN as in `lower`.
+
+        No root is taken of a pivot, which takes as long as all else of a small matrix.
+        """
+
+    @abc.abstractmethod
     def inverse_lower(self) -> Small:
         """The inverses of lower triangular matrices."""
 
     @abc.abstractmethod
     def log_diagonal(self) -> Any:
         """The sums of the logarithms of the diagonals."""
+
+    @abc.abstractmethod
+    def inverse_diagonal(self) -> Small:
+        """The inverses of diagonal matrices."""
 
     @abc.abstractmethod
     def times(self, vector: Sequence[Any]) -> list[Any]:

@@ -86,6 +86,15 @@ class Stacked(Small):
     def lower(self) -> Stacked:
         return Stacked(jnp.linalg.cholesky(self.array))
 
+    def unit_lower(self) -> tuple[Stacked, Stacked]:
+        low = jnp.linalg.cholesky(self.array)
+        roots = jnp.diagonal(low, axis1=-2, axis2=-1)
+        return Stacked(low / roots[..., None, :]), Stacked(roots[..., None] ** 2 * jnp.eye(self.width, dtype=low.dtype))
+
+    def inverse_diagonal(self) -> Stacked:
+        one = jnp.eye(self.width, dtype=self.array.dtype)
+        return Stacked(one / jnp.where(one == 1, self.array, 1.0))
+
     def inverse_lower(self) -> Stacked:
         return Stacked(inverse_triangular(self.array))
 
