@@ -17,7 +17,8 @@ from jax.scipy.special import logit
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.term import Value, combine
+from conjugate_ppl.algebra.value import always_positive, multiply, never_negative
 from conjugate_ppl.algebra.variables import Elementwise, Latent, Opaque, Variables
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE, Walk, latent_value
 from conjugate_ppl.graph import Equation, Graph
@@ -503,3 +504,24 @@ def test_elements_that_are_moved_are_followed_without_a_loop_over_steps(seed):
     for _ in range(steps - 1):
         naive.append(np.where(naive[-1] < 0, -1, origin[naive[-1]]))
     np.testing.assert_array_equal(followed(origin, own, steps), naive)
+
+
+def test_numbers_stay_apart_from_long_arrays() -> None:
+    """A million rows are not copied for each factor; what is proved of a product does not depend on it."""
+    long, short = np.linspace(1.0, 2.0, 10_000), np.linspace(1.0, 2.0, 10)
+    two, one = np.full(1, 2.0), np.ones(1)
+    assert [c.size for c in combine((long, two, two))] == [10_000, 1]
+    assert combine((two, long, one))[1] is long and combine((one, long)) == (long,)
+    (product,) = combine((two, long, two), whole=True)
+    np.testing.assert_array_equal(product, 4 * long)
+    assert len(combine((short, two))) == 1
+    for array in (short, long):
+        x = Value.known(-array)
+        assert not never_negative(x)
+        for factor, sign in ((-2.0, True), (2.0, False)):
+            found = multiply(x, Value.known(np.full_like(array, factor)))
+            scaled = Value(x.shape, tuple(t.scaled(np.full(1, factor)) for t in x.terms))
+            assert never_negative(found) is sign and never_negative(scaled) is sign
+            assert always_positive(scaled) is sign
+            np.testing.assert_array_equal(scaled.terms[0].coefficient(), -factor * array)
+    assert not always_positive(Value((3,), ()))

@@ -19,10 +19,12 @@ from conjugate_ppl.algebra.reduce import Reduced, Weights
 from conjugate_ppl.gaussian import crossed, linear
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.crossed import Crossed
+from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.rotation import rotations
+from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 from conjugate_ppl.planning import cost
 
@@ -286,6 +288,45 @@ def test_reference_explains_a_level_by_what_the_prior_leaves_free(scales: tuple[
 def test_reference_of_nothing() -> None:
     none = quadratic(np.zeros((2, 2)), np.zeros(2))
     np.testing.assert_array_equal(reference(none, np.zeros(2), np.ones(2)), 0.0)
+
+
+@pytest.mark.parametrize("kind", [Entries, Stacked])
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_factors_without_roots(width: int, kind: type, x64: bool) -> None:
+    def small(m: np.ndarray) -> Any:
+        stacked = Stacked(jnp.asarray(m))
+        return stacked if kind is Stacked else stacked.entries()
+
+    m = spd(width, (5,))
+    low, pivots = small(m).unit_lower()
+    found, p = (np.asarray(x.stacked((5,), jnp.result_type(float))) for x in (low, pivots))
+    close(found @ p @ found.swapaxes(1, 2), m, x64)
+    np.testing.assert_array_equal(np.triu(found), np.broadcast_to(np.eye(width), m.shape))
+    np.testing.assert_array_equal(p * (1 - np.eye(width)), 0.0)
+    inverse = low.inverse_lower().T.around(pivots.inverse_diagonal())
+    close(inverse.stacked((5,), jnp.result_type(float)), np.linalg.inv(m), x64)
+    close(pivots.log_diagonal(), np.linalg.slogdet(m)[1], x64)
+    m[2] = -m[2]
+    bad = small(m).unit_lower()[1].log_diagonal()
+    np.testing.assert_array_equal(np.isnan(bad), np.arange(5) == 2)
+
+
+def test_groups_without_rows_have_the_weight_of_the_others() -> None:
+    """So that it is one number, which no gradient looks up."""
+    group, rng = np.array([0, 0, 2, 2, 2, 4, 4]), np.random.default_rng(0)
+    x, y = rng.normal(size=7), rng.normal(size=7)
+
+    def model() -> None:
+        scale = numpyro.sample("scale", dist.HalfNormal(jnp.ones(2)).to_event(1))
+        slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+        a = numpyro.sample("a", dist.Normal(slope, scale[0]).expand([6]).to_event(1))
+        numpyro.sample("y", dist.Normal(a[group] + slope * x, scale[1]), obs=y)
+
+    block = cj.collapse(model).execution((), {}).chosen.eliminations[-1].block
+    assert isinstance(block.parts, Between)
+    assert len(block.structure.components) == 6 and len(block.parts.many) == 4
+    assert len(set(block.parts.weight)) == 1
+    cj.check(model, jax.random.key(0), num_points=2)
 
 
 @pytest.mark.parametrize("uneven", [False, True], ids=["one weight", "weights"])

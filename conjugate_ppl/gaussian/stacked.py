@@ -88,8 +88,8 @@ class Stacked(Small):
 
     def unit_lower(self) -> tuple[Stacked, Stacked]:
         low = jnp.linalg.cholesky(self.array)
-        roots = jnp.diagonal(low, axis1=-2, axis2=-1)
-        return Stacked(low / roots[..., None, :]), Stacked(roots[..., None] ** 2 * jnp.eye(self.width, dtype=low.dtype))
+        roots, one = jnp.diagonal(low, axis1=-2, axis2=-1), jnp.eye(self.width, dtype=low.dtype)
+        return Stacked(jnp.where(one == 1, one, low / roots[..., None, :])), Stacked(roots[..., None] ** 2 * one)
 
     def inverse_diagonal(self) -> Stacked:
         one = jnp.eye(self.width, dtype=self.array.dtype)
