@@ -311,6 +311,36 @@ def test_factors_without_roots(width: int, kind: type, x64: bool) -> None:
     np.testing.assert_array_equal(np.isnan(bad), np.arange(5) == 2)
 
 
+@pytest.mark.parametrize(("t", "s"), [(1e18, 1e5), (1e10, 0.1), (1e-20, 1.0), (1e15, 1.0)])
+def test_gradients_at_scales_of_all_sizes(t: float, s: float, x64: bool) -> None:
+    """Of matrices of two rows whose pivots' product is no finite float32, against least squares and differences."""
+    group, rng = np.repeat(np.arange(5), [3, 4, 5, 6, 2]), np.random.default_rng(0)
+    x, y = rng.normal(size=20).astype(np.float32), rng.normal(size=20).astype(np.float32)
+
+    def model() -> None:
+        t, s = (numpyro.sample(n, dist.ImproperUniform(dist.constraints.positive, (), ())) for n in "ts")
+        a, b = (numpyro.sample(n, dist.Normal(0.0, t).expand([5]).to_event(1)) for n in "ab")
+        numpyro.sample("y", dist.Normal(a[group] + b[group] * x, s), obs=jnp.asarray(y))
+
+    def exact(log_t: float, log_s: float) -> float:
+        t, s, total = np.exp(log_t), np.exp(log_s), 0.0
+        for g in range(5):
+            rows = np.column_stack([np.ones(20), x])[group == g].astype(float)
+            whole, seen = np.concatenate([rows / s, np.eye(2) / t]), np.append(y[group == g] / s, [0.0, 0.0])
+            left = seen - whole @ np.linalg.lstsq(whole, seen, rcond=0)[0]
+            total += left @ left + np.linalg.slogdet(np.eye(2) + (t / s) ** 2 * rows.T @ rows)[1]
+        return -0.5 * total - 20 * (log_s + 0.5 * np.log(2 * np.pi))
+
+    log_marginal = cj.collapse(model).execution((), {}).log_marginal
+    value, slope = jax.value_and_grad(log_marginal)({"t": jnp.asarray(t), "s": jnp.asarray(s)})
+    at, h = np.log([t, s]), 1e-4
+    tol = 1e-6 if x64 else 1e-4
+    assert float(value) == pytest.approx(exact(*at), rel=tol)
+    for n, step in (("t", np.array([h, 0.0])), ("s", np.array([0.0, h]))):
+        expected = (exact(*(at + step)) - exact(*(at - step))) / (2 * h)
+        assert float(slope[n]) * {"t": t, "s": s}[n] == pytest.approx(expected, rel=tol, abs=tol)
+
+
 def test_groups_without_rows_have_the_weight_of_the_others() -> None:
     """So that it is one number, which no gradient looks up."""
     group, rng = np.array([0, 0, 2, 2, 2, 4, 4]), np.random.default_rng(0)

@@ -116,7 +116,7 @@ def _(shape: tuple[int, ...], primals: tuple[Any, ...], tangents: tuple[Any, ...
     n, whitened = root @ inverse_low.T @ inverse @ inverse_low, inverse_low @ white
     d_s = (d_scale @ scale.T).plus_transposed()
     d_v = n.gram().scaled(d_weight) + (v @ d_s @ v).scaled(-1)
-    d_logdet = d_weight * inverse.inner(whitened.gram()) + v.inner(d_s)
+    d_logdet = d_weight * whitened.inner(inverse @ whitened) + v.inner(d_s)
     return (v, logdet), _filled(d_v, d_logdet, shape)
 
 
