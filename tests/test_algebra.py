@@ -515,6 +515,8 @@ def test_numbers_stay_apart_from_long_arrays() -> None:
     (product,) = combine((two, long, two), whole=True)
     np.testing.assert_array_equal(product, 4 * long)
     assert len(combine((short, two))) == 1
+    for extreme in (0.0, np.nan, np.inf, 1e200):  # what comes of it is seen at once
+        assert len(combine((long, np.full(1, extreme)))) == 1
     for array in (short, long):
         x = Value.known(-array)
         assert not never_negative(x)

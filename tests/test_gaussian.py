@@ -13,6 +13,7 @@ import numpyro.distributions as dist
 import pytest
 from generated.numpy_jaxpr import check_by_numpy
 from models import CASES
+from scipy.sparse import csr_array
 
 import conjugate_ppl as cj
 from conjugate_ppl.algebra.reduce import Reduced, Weights
@@ -22,7 +23,7 @@ from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
 from conjugate_ppl.gaussian.quadratic import Quadratic
-from conjugate_ppl.gaussian.reference import reference
+from conjugate_ppl.gaussian.reference import explained, reference
 from conjugate_ppl.gaussian.rotation import rotations
 from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.gaussian.structure import Structure, find_structure
@@ -283,6 +284,11 @@ def test_reference_explains_a_level_by_what_the_prior_leaves_free(scales: tuple[
     found = reference(quadratic(x.T @ x, x.T @ y), np.zeros(5), np.array([free, *[groups] * 4]))
     np.testing.assert_allclose(x @ found, np.repeat(y.reshape(4, 3).mean(1), 3), rtol=1e-10)
     assert np.abs(found[1:]).max() < 2
+
+
+def test_nothing_is_explained_where_nothing_is_quadratic() -> None:
+    found = explained(csr_array(np.diag([1.0, 0.0, 2.0])), np.array([1.0, 0.7, 2.0]))
+    np.testing.assert_allclose(found, [1.0, 0.0, 2.0], rtol=1e-10)
 
 
 def test_reference_of_nothing() -> None:

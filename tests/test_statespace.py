@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 from generated.numpy_jaxpr import evaluated
@@ -283,6 +284,26 @@ def test_parallel_in_time(name, times, x64, monkeypatch):
     np.testing.assert_allclose(*found, rtol=1e-9 if x64 else 2e-4)
     for name, one in draws[0].items():  # of one noise
         np.testing.assert_allclose(draws[1][name], one, rtol=1e-7 if x64 else 2e-3, atol=1e-8 if x64 else 2e-3)
+
+
+@pytest.mark.parametrize("slope", [0.7, 20.0])
+def test_a_factor_that_is_linear_in_an_unobserved_state(slope, x64):
+    """Nothing is quadratic in it but the prior, from which its path so is not far."""
+    y = jnp.asarray(np.random.default_rng(0).normal(size=20).cumsum())
+
+    def model(y):
+        s = sample("s", dist.HalfNormal(1.0))
+
+        def step(before, _):
+            x = sample("x", dist.Normal(before, s))
+            return x, x
+
+        _, x = scan(step, 0.0, None, length=40)
+        sample("y", dist.Normal(x[::2], 0.5), obs=y)
+        numpyro.factor("f", slope * x[5])
+
+    assert cj.collapse(model).plan(y).collapsed == ("x",)
+    assert cj.check(model, jax.random.key(0), y, num_points=2).relative < (1e-10 if x64 else 2e-5)
 
 
 CARRIES = {

@@ -29,6 +29,7 @@ __all__ = ["Atom", "Term", "Value", "array_module", "combine", "is_known", "merg
 
 _EAGER = 1 << 14  # coefficients up to this size are multiplied out at once
 _LONG = 4096  # elements of arrays that are not copied without need
+_EXTREME = 1e100  # a number that may not be kept apart from them
 
 
 def array_module(*arrays: Any) -> Any:
@@ -148,7 +149,8 @@ def combine(coefficients: Sequence[Any], whole: bool = False) -> tuple[Any, ...]
     """Multiply coefficients together where that makes no array larger than it must be.
 
     A number is not multiplied into a long array of known numbers, unless the product is wanted `whole`: it is one of
-    many, and each would copy the array.
+    many, and each would copy the array. One of extreme size is: what it makes of the array (nothing, or what is no finite
+    number) must be seen.
     """
     out: list[Any] = []
     for c in sorted(coefficients, key=np.size) if whole else coefficients:
@@ -160,7 +162,7 @@ def combine(coefficients: Sequence[Any], whole: bool = False) -> tuple[Any, ...]
                 if _is_one(number) and array.dtype == np.float64 and array.shape == shape:
                     out[k] = array
                     break
-                if not whole:
+                if not whole and 1 / _EXTREME < abs(number.item()) < _EXTREME:
                     continue
             if size <= max(np.size(c), np.size(other)) or size <= _EAGER:
                 out[k] = other * c

@@ -84,7 +84,8 @@ class NarrowCoupling:
     def _in_blocks(self, each: Sequence[Any]) -> list[Any]:
         """Numbers of all components added up in the blocks they belong to.
 
-        All sums in one step; where each is small but all of them together are not, one by one (`_compat.apart`).
+        Few numbers in one step. More of them, in one block, sum by sum: a sum of all takes longer than its parts, and
+        what is not small hands operations to other threads (`_compat.apart`).
         """
         there = [k for k, x in enumerate(each) if not isinstance(x, int)]
         if not there:

@@ -65,7 +65,7 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
     enough = _UNEXPLAINED**2 * _dot(r, r)
     solved = _conjugate_gradients(scaled, r, enough, steps)
     if solved.left <= enough and solved.flattest > _RESOLVED:
-        return right
+        return np.where(scale > 0, right, 0.0)
     s = scaled @ r
     p, norm = s.copy(), _dot(s, s)
     for _ in range(steps):
