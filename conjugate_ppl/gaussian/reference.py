@@ -60,12 +60,13 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
     gradients for least squares (Hestenes & Stiefel, 1952), which unlike plain ones stay where they are in such a direction.
     """
     scale = _plain(matrix.diagonal())
+    right = np.where(scale > 0, right, 0.0)
     scaled = _scaled(matrix, scale)
     r = right * scale
     enough = _UNEXPLAINED**2 * _dot(r, r)
     solved = _conjugate_gradients(scaled, r, enough, steps)
     if solved.left <= enough and solved.flattest > _RESOLVED:
-        return np.where(scale > 0, right, 0.0)
+        return right
     s = scaled @ r
     p, norm = s.copy(), _dot(s, s)
     for _ in range(steps):
@@ -80,8 +81,7 @@ def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndar
         norm = new
     else:
         return right  # not resolved
-    some = scale > 0
-    return np.where(some, right - (r / np.where(some, scale, 1.0) if left > enough else 0.0), 0.0)
+    return right - (np.where(scale > 0, r / np.where(scale > 0, scale, 1.0), 0.0) if left > enough else 0.0)
 
 
 def _plain(diagonal: np.ndarray) -> np.ndarray:
@@ -113,6 +113,7 @@ class _Solved(NamedTuple):
 
 
 def _conjugate_gradients(matrix: csr_array, right: np.ndarray, target: float, steps: int) -> _Solved:
+    """From 0, until the square of what is left is `target`, or the next direction is flat (Hestenes & Stiefel, 1952)."""
     x, r = np.zeros(len(right)), right
     p, norm, steepest, flattest = r, _dot(r, r), 0.0, np.inf
     for _ in range(min(steps, 2 * len(right) + 10)):
