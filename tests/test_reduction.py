@@ -9,10 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from functions import FLOAT32, Function, Sites, X, Y, point, walk
 from jax import lax
+from numpyro.infer.util import log_density
 
+import conjugate_ppl as cj
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.host import HOST, known
@@ -177,3 +181,30 @@ def test_known_numbers_keep_double_precision_in_float32(x64: bool) -> None:
     np.testing.assert_allclose(value.terms[0].coefficient(), np.sum((wide - wide.mean()) ** 2),
                                rtol=1e-12)
     assert known(y).dtype == np.float64 and all(map(callable, HOST.values()))
+
+
+@pytest.mark.parametrize("rows", [50, 5000])
+def test_signs_of_products_with_numbers_kept_apart(rows, x64):
+    """A scale or variance that is a product of two negative factors is positive, however many rows there are."""
+    below = -np.linspace(1.0, 2.0, rows)
+    y = np.random.default_rng(0).normal(size=rows)
+
+    def variance(factor):
+        v = numpyro.sample("v", dist.InverseGamma(3.0, 2.0))
+        numpyro.sample("y", dist.Normal(0.0, jnp.sqrt(factor * v * jnp.asarray(below))), obs=jnp.asarray(y))
+
+    def prior_scale(factor):
+        t = numpyro.sample("t", dist.HalfNormal(1.0))
+        with numpyro.plate("rows", rows):
+            z = numpyro.sample("z", dist.Normal(0.0, factor * t * jnp.asarray(below)))
+            numpyro.sample("y", dist.Normal(z, 1.0), obs=jnp.asarray(y))
+
+    for model, site in ((variance, "v"), (prior_scale, "z")):
+        assert cj.explain(model, -1.5).collapsed == (site,)
+        cj.check(model, jax.random.key(0), -1.5, num_points=2)
+    # of one negative factor the variance is none; a prior's scale is looked at when the model runs
+    assert cj.explain(variance, 1.5).collapsed == ()
+    one = {"t": jnp.ones(())}
+    assert np.isfinite(log_density(cj.collapse(prior_scale), (-1.5,), {}, one)[0])
+    with numpyro.validation_enabled(False):
+        assert not np.isfinite(log_density(cj.collapse(prior_scale), (1.5,), {}, one)[0])
