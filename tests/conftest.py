@@ -85,6 +85,6 @@ def _registries_as_they_were() -> Iterator[None]:
 def _compiled_programs_dropped() -> Iterator[None]:
     """Every so often compiled programs are dropped, so that a process stays under 2 GiB."""
     yield
-    if next(_TESTS) % 60 == 0:
+    if next(_TESTS) % 200 == 0:
         jax.clear_caches()
         gc.collect()

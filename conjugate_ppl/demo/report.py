@@ -45,38 +45,35 @@ class Run:
 
 def run(kernel: Any, data: Mapping[str, Any], chains: int, draws: int, warmup: int, seed: int,
         progress_bar: bool) -> Run:
-    """Warm up (compiling) and sample, then time sampling itself.
+    """Warm up (compiling) and sample, then time the kernel's steps alone.
 
-    A progress bar costs more than a step of a fast sampler, and without one every run compiles its loop
-    anew. So sampling is timed by what a run of five times the length takes longer than a plain one.
+    A progress bar costs more than a step of a fast sampler, and without one NumPyro compiles a loop for every
+    run and chain. So a loop of any length is compiled once, and takes every chain on from where it is.
     """
-
-    def sampler(length: int, bar: bool) -> MCMC:
-        return MCMC(kernel, num_warmup=warmup, num_samples=length, num_chains=chains,
-                    chain_method="sequential", progress_bar=bar)
-
-    def seconds_of(mcmc: MCMC, start: Callable[..., None], seed: int) -> float:
-        begin = time.perf_counter()
-        start(jax.random.key(seed), **data, extra_fields=("num_steps",))
-        jax.block_until_ready(mcmc.last_state)
-        return time.perf_counter() - begin
-
-    mcmc = sampler(draws, progress_bar)
-    startup = seconds_of(mcmc, mcmc.warmup, seed)
+    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws, num_chains=chains,
+                chain_method="sequential", progress_bar=progress_bar)
+    begin = time.perf_counter()
+    mcmc.warmup(jax.random.key(seed), **data)
+    jax.block_until_ready(mcmc.last_state)
+    startup = time.perf_counter() - begin
     warm = mcmc.last_state
     mcmc.run(jax.random.key(seed + 1), **data, extra_fields=("num_steps",))
 
-    def silently(length: int) -> float:
-        silent = sampler(length, False)
-        silent.post_warmup_state = warm
-        return seconds_of(silent, silent.run, seed + 1)
+    @jax.jit
+    def advance(state: Any, steps: Any) -> Any:
+        return jax.lax.fori_loop(0, steps, lambda _, s: kernel.sample(s, (), data), state)
 
-    # every run compiles anew; what sampling adds to that has to stand out from its noise
-    first, times, gap = silently(draws), 1, 0.0
-    while gap < _SECONDS and times < _LONGEST:
+    def seconds_of(steps: int) -> float:
+        begin = time.perf_counter()
+        for chain in range(chains):
+            state = warm if chains == 1 else jax.tree.map(lambda x, c=chain: x[c], warm)
+            jax.block_until_ready(advance(state, steps))
+        return time.perf_counter() - begin
+
+    seconds_of(0)  # compiles
+    times = 1
+    while (seconds := seconds_of(times * draws) / times) * times < _SECONDS and times < _LONGEST:
         times *= 5
-        gap = silently(times * draws) - first
-    seconds = max(gap / (times - 1), 1e-9)
     samples = {n: np.asarray(v, np.float64)
                for n, v in mcmc.get_samples(group_by_chain=True).items()}
     fields = mcmc.get_extra_fields()
