@@ -26,7 +26,7 @@ if jax.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 _DOUBLE = [True]  # the type of the test before
 # where sampling takes longer than compiling, or the last digit of compiled arithmetic is looked at
-_OPTIMISED = {"test_posterior", "test_examples", "test_docs", "test_loggamma"}
+_OPTIMISED = {"test_docs", "test_loggamma"}
 
 
 def _double(on: bool) -> contextlib.AbstractContextManager[None]:

@@ -161,9 +161,8 @@ def caught_by(mutant: Mutant) -> str:
         with mutated(mutant):
             off = any(not np.allclose(a, b, rtol=1e-3) for a, b in both(d, inside(d, (5,))))
         return "NumPyro's density" if off else ""
-    # of a distribution the models that name it first: what others use takes longer to find out
-    for name, detect in sorted(detectors(models=mutant.key not in BY_VERSION),
-                               key=lambda d: isinstance(mutant.key, type) and not _names(d[0], mutant.key)):
+    # the likely ones first: what others use takes longer to find out
+    for name, detect in sorted(detectors(models=mutant.key not in BY_VERSION), key=lambda d: not _likely(d[0], mutant)):
         if (id(mutant.table), mutant.key) in _used(name):
             with mutated(mutant):
                 try:
@@ -173,11 +172,17 @@ def caught_by(mutant: Mutant) -> str:
     return ""
 
 
-def _names(detector: str, distribution: type) -> bool:
-    """Whether the source of a detector's model has the name of a distribution in it."""
+_KINDS = {id(TRANSFORMED): "transformed", id(HOST): "known", id(MOVES): "known", id(RULES): "function", id(CASE_RULES): "cases",
+          id(RECURSIONS): "model"}
+
+
+def _likely(detector: str, mutant: Mutant) -> bool:
+    """Whether a detector looks at a mutant's table, or its model has the name of the mutant's distribution in it."""
+    if not isinstance(mutant.key, type):
+        return detector.startswith(_KINDS.get(id(mutant.table), ""))
     case = CASES.get(detector.removeprefix("model "))
     source = "" if case is None else inspect.getsource(getattr(case.model, "func", case.model))
-    return distribution.__name__ in source
+    return mutant.key.__name__ in source
 
 
 @functools.cache

@@ -82,20 +82,21 @@ def test_against_every_combination(x64, name):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(
             a, b, rtol=1e-8 if x64 else 2e-3, atol=1e-8 if x64 else 2e-3), slope, brute)
 
-    best = collapsed.mode(kept, *args)
+    best = run(lambda k: collapsed.mode(k, *args))(kept)
     at = run(lambda z: log_density(TABLE[name].model, args, {}, {**kept, **z})[0])(best)
     assert float(at) == pytest.approx(float(joint.max()), rel=exact, abs=exact)
     assert all(v.dtype == values[n].dtype or x64 for n, v in best.items())
 
     probability = np.exp(np.asarray(joint - total, float))
-    for n, d in collapsed.conditionals(kept, *args).items():
-        for v in np.unique(values[n]):
-            expected = np.tensordot(probability, np.asarray(values[n]) == v, 1)
-            np.testing.assert_allclose(np.exp(d.log_prob(jnp.full(shapes[n], v))), expected,
-                                       atol=1e-8 if x64 else 1e-4)
+    levels = {n: np.unique(v) for n, v in values.items()}
+    laws = run(lambda k: {n: jnp.stack([d.log_prob(jnp.full(shapes[n], v)) for v in levels[n]])
+                          for n, d in collapsed.conditionals(k, *args).items()})(kept)
+    for n, law in laws.items():
+        expected = [np.tensordot(probability, np.asarray(values[n]) == v, 1) for v in levels[n]]
+        np.testing.assert_allclose(np.exp(law), expected, atol=1e-8 if x64 else 1e-4)
 
     repeated = {n: jnp.broadcast_to(v, (DRAWS, *jnp.shape(v))) for n, v in kept.items()}
-    draws = (evaluated if x64 else jax.jit)(lambda key, kept: collapsed.recover(key, kept, *args))(
+    draws = run(lambda key, kept: collapsed.recover(key, kept, *args))(
         jax.random.key(3), repeated)
     seen = np.concatenate([np.asarray(draws[n]).reshape(DRAWS, -1) for n in own], 1)
     check_draws(seen, np.concatenate([np.asarray(values[n]).reshape(len(joint), -1) for n in own], 1),

@@ -385,7 +385,8 @@ def test_components_of_any_width(width: int, blocks: int, uneven: bool, x64: boo
         numpyro.sample("y", dist.Normal(jnp.sum(b[of] * x, -1), noise), obs=jnp.asarray(y))
 
     assert set(cj.explain(model).collapsed) == {"top", "b"}
-    (check_by_numpy if x64 else cj.check)(model, jax.random.key(0), num_points=2)
+    check = cj.check if not x64 and blocks == 3 and uneven else check_by_numpy
+    check(model, jax.random.key(0), num_points=2)
 
 
 @pytest.mark.parametrize("name", ["gaussian_random_slopes", "gaussian_crossed_sparsely_in_two_blocks"])

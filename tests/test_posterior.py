@@ -49,7 +49,7 @@ def gaps(found: Any, expected: Any) -> dict[str, np.ndarray]:
 def test_posterior(name: str) -> None:
     entry = CASES[name]()
     mcmc = MCMC(cj.Collapsed(entry.model), num_warmup=500, num_samples=1500, num_chains=2,
-                chain_method="sequential", progress_bar=False)
+                chain_method="vectorized", progress_bar=False)
     mcmc.run(jax.random.key(3), **entry.data)
     samples = mcmc.get_samples(group_by_chain=True)
     assert set(NUTS[name]) <= set(samples)

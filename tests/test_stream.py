@@ -100,9 +100,10 @@ TESTS = Path(__file__).parent
 
 
 def python(*arguments, devices):
-    """A Python process of its own, which sees so many devices."""
+    """A Python process of its own, which sees so many devices, and compiles as other tests do."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={
-        **os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        **os.environ, "XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])})
 
 

@@ -39,28 +39,32 @@ def chain_law(execution: Execution, chain: StateSpaceElimination, later: Gaussia
         if chain.scale is not None:
             site = chain.scale[0]
             values = values.with_sites({site: jnp.ones(values.shape_of(site), values.dtype)})
-        center, root = jnp.zeros(0), jnp.zeros((0, 0))
-        unravel = None
-        if later is not None:
-            found = later.conditionals(later.laws(values))
-            center, unravel = ravel_pytree({n: jnp.asarray(found[n].mean, values.dtype) for n in later.sites})
-            # its log density is a quadratic
-            root = jnp.linalg.cholesky(jnp.linalg.inv(-jax.hessian(
-                lambda z: later.log_prob(values.with_sites(unravel(z))))(center)))
 
-        @jax.jit
-        def compute(z: jax.Array, noise: jax.Array) -> jax.Array:
-            given = values if unravel is None else values.with_sites(unravel(z))
-            own = chain.from_noise(given, noise)
-            shared = {} if unravel is None else unravel(z)
-            return jnp.concatenate([jnp.reshape({**own, **shared}[n], -1) for n in sites])
+        def parts() -> tuple[jax.Array, jax.Array, jax.Array]:
+            """The mean, and a factor of the covariance: what the shared block does, and what the noise."""
+            center, root = jnp.zeros(0), jnp.zeros((0, 0))
+            unravel = None
+            if later is not None:
+                found = later.conditionals(later.laws(values))
+                center, unravel = ravel_pytree({n: jnp.asarray(found[n].mean, values.dtype) for n in later.sites})
+                # its log density is a quadratic
+                root = jnp.linalg.cholesky(jnp.linalg.inv(-jax.hessian(
+                    lambda z: later.log_prob(values.with_sites(unravel(z))))(center)))
 
-        still = jnp.zeros(chain.model.shape)
-        mean = np.asarray(compute(center, still), float)
-        _, push = jax.linearize(lambda noise: compute(center, noise), still)
-        unit = jnp.eye(still.size).reshape(-1, *still.shape)
-        own = np.asarray(jax.jit(jax.vmap(push, out_axes=-1))(unit), float)
-        through = np.asarray(jax.jacfwd(lambda z: compute(z, still))(center), float) @ np.asarray(root, float)
+            def compute(z: jax.Array, noise: jax.Array) -> jax.Array:
+                given = values if unravel is None else values.with_sites(unravel(z))
+                own = chain.from_noise(given, noise)
+                shared = {} if unravel is None else unravel(z)
+                return jnp.concatenate([jnp.reshape({**own, **shared}[n], -1) for n in sites])
+
+            still = jnp.zeros(chain.model.shape)
+            mean, push = jax.linearize(lambda noise: compute(center, noise), still)
+            unit = jnp.eye(still.size).reshape(-1, *still.shape)
+            through = jax.jacfwd(lambda z: compute(z, still))(center) @ root
+            return mean, through, jax.vmap(push, out_axes=-1)(unit)
+
+        # as one program: its operations, a hundred, would be compiled one by one
+        mean, through, own = (np.asarray(x, float) for x in _compat.compiled_quickly(parts)())
     one = np.arange(size)
     scale = None if chain.scale is None else (("latent", chain.scale[0]), chain.scale[1])
     flat = later is not None and any(s.family == "Flat" for s in later.block.sites)
