@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib
 import string
+import weakref
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
@@ -73,40 +74,89 @@ def _closed(closed: Any, args: Sequence[Any], wanted: Collection[int] | None = N
     return _run(getattr(closed, "jaxpr", closed), getattr(closed, "consts", ()), args, wanted)
 
 
+class _Step(NamedTuple):
+    """An equation as it is evaluated: a rule, where its operands are, and place, shape and type of what becomes of it."""
+
+    equation: Any
+    calls: bool
+    rule: Rule
+    used: list[int]
+    reads: list[int]
+    writes: list[tuple[int, tuple[int, ...], Any]]
+
+
+class _Plan(NamedTuple):
+    """What a jaxpr does to a list of values, which has literals in their places already."""
+
+    values: list[Any]
+    inputs: list[int]
+    steps: list[_Step]
+    results: list[int | None]
+
+
+# a loop's body is evaluated many times
+_KNOWN: weakref.WeakKeyDictionary[Any, dict[Any, _Plan]] = weakref.WeakKeyDictionary()
+
+
+def _planned(jaxpr: Any, wanted: Collection[int] | None) -> _Plan:
+    """What has to be done for the results that are wanted."""
+    results = [v if wanted is None or k in wanted else None for k, v in enumerate(jaxpr.outvars)]
+    needed = {v for v in results if v is not None and not isinstance(v, Literal)}
+    equations = []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not needed.isdisjoint(equation.outvars):
+            equations.append((equation, [k for k, v in enumerate(equation.outvars) if v in needed]))
+            needed.update(v for v in equation.invars if not isinstance(v, Literal))
+    values, places = [], dict[Any, int]()
+
+    def place(v: Any) -> int:
+        literal = isinstance(v, Literal)
+        if literal or v not in places:
+            values.append(np.asarray(v.val, v.aval.dtype) if literal else None)
+            if literal:
+                return len(values) - 1
+            places[v] = len(values) - 1
+        return places[v]
+
+    inputs = [place(v) for v in (*jaxpr.constvars, *jaxpr.invars)]
+    steps = []
+    for equation, used in reversed(equations):
+        name = equation.primitive.name
+        reads = [place(v) for v in equation.invars]
+        writes = [(place(v), v.aval.shape, np.uint64 if _is_key(v.aval.dtype) else v.aval.dtype) for v in equation.outvars]
+        steps.append(_Step(equation, name in _CALLS, _CALLS.get(name) or _TABLE.get(name) or _by_jax(equation.primitive),
+                           used, reads, writes))
+    return _Plan(values, inputs, steps, [None if v is None else place(v) for v in results])
+
+
 def _run(jaxpr: Any, constants: Sequence[Any], args: Sequence[Any], wanted: Collection[int] | None = None
          ) -> list[Any]:
     """The results of a jaxpr; of those that are not wanted, None."""
-    results = [v if wanted is None or k in wanted else None for k, v in enumerate(jaxpr.outvars)]
-    needed = {v for v in results if v is not None and not isinstance(v, Literal)}
-    steps = []
-    for equation in reversed(jaxpr.eqns):
-        if equation.effects or not needed.isdisjoint(equation.outvars):
-            steps.append((equation, [k for k, v in enumerate(equation.outvars) if v in needed]))
-            needed.update(v for v in equation.invars if not isinstance(v, Literal))
-    env = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*map(_host, constants), *args), strict=True))
-
-    def read(v: Any) -> Any:
-        return np.asarray(v.val, v.aval.dtype) if isinstance(v, Literal) else env[v]
-
-    for equation, used in reversed(steps):
-        operands = [read(v) for v in equation.invars]
-        for v, x in zip(equation.outvars, _results(equation, operands, used), strict=True):
+    known = _KNOWN.setdefault(jaxpr, {})
+    which = None if wanted is None else tuple(wanted)
+    if which not in known:
+        known[which] = _planned(jaxpr, wanted)
+    plan = known[which]
+    values = plan.values.copy()
+    for k, x in zip(plan.inputs, (*map(_host, constants), *args), strict=True):
+        values[k] = x
+    for equation, calls, rule, used, reads, writes in plan.steps:
+        operands = [values[k] for k in reads]
+        out = rule(equation, operands, used) if calls else rule(equation.params, *operands)
+        for (k, shape, dtype), x in zip(writes, out if calls or equation.primitive.multiple_results else [out], strict=True):
             if x is not None:
-                x = np.asarray(x, np.uint64 if _is_key(v.aval.dtype) else v.aval.dtype)
-                assert x.shape == v.aval.shape, (equation.primitive, x.shape, v.aval)
-            env[v] = x
-    return [None if v is None else read(v) for v in results]
+                x = np.asarray(x, dtype)
+                assert x.shape == shape, (equation.primitive, x.shape, shape)
+            values[k] = x
+    return [None if k is None else values[k] for k in plan.results]
 
 
-def _results(equation: Any, operands: Sequence[Any], used: Collection[int]) -> Sequence[Any]:
-    name, params = equation.primitive.name, equation.params
-    if name in _CALLS:
-        return _CALLS[name](equation, operands, used)
-    if name in _TABLE:
-        out = _TABLE[name](params, *operands)
-        return out if equation.primitive.multiple_results else [out]
-    out = equation.primitive.bind(*map(jnp.asarray, operands), **params)
-    return [_host(x) for x in (out if equation.primitive.multiple_results else [out])]
+def _by_jax(primitive: Any) -> Rule:
+    def run(params: Any, *operands: Any) -> Any:
+        out = primitive.bind(*map(jnp.asarray, operands), **params)
+        return [_host(x) for x in out] if primitive.multiple_results else _host(out)
+
+    return run
 
 
 # -- calls, branches and loops ---------------------------------------------------------------------------
