@@ -26,7 +26,7 @@ REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.py"))
                          indirect=["x64"], ids=str)
 def test_generated_models(block, x64):
     @hypothesis.seed(block)
-    @hypothesis.settings(max_examples=25, database=None, deadline=None,
+    @hypothesis.settings(max_examples=20, database=None, deadline=None,
                          phases=[Phase.generate],
                          suppress_health_check=list(HealthCheck))
     @hypothesis.given(models())
