@@ -2,9 +2,9 @@
 
 Two figures a model:
 
-* steady: effective samples a second of the worst scalar, sampling alone: the time of a run of 10 n draws
-  less that of a run of n draws, so that the fixed start-up of a run drops out (1 chain, n = 2000, or
-  20000 where that takes less than two seconds, which compilation's noise would hide);
+* steady: effective samples a second of the worst scalar, sampling alone: the time of 10 n draws less that
+  of n draws, in a loop that is compiled once, so that the fixed start-up of a run drops out (1 chain,
+  n = 2000, or 20000 where the difference is less than half a second);
 * cold: seconds to 1000 effective samples of the worst scalar, everything included (analysis, compilation,
   warm-up), from the measured start-up and the steady rate.
 

@@ -8,13 +8,15 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import MCMC
 
 __all__ = ["Result", "measure"]
 
-_SECONDS = 2.0  # of sampling that a rate is measured on
+_SECONDS = 0.5  # of sampling that a rate is measured on
+_LONGEST = 20.0  # that is done again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,29 +61,46 @@ class Result:
 
 def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int, args: tuple[Any, ...] = ()) -> Result:
     """Steady and cold figures of one kernel."""
-
-    def timed(mcmc: MCMC, key: Any) -> float:
-        start = time.perf_counter()
-        mcmc.run(key, *args, **data, extra_fields=("num_steps",))
-        jax.block_until_ready(mcmc.get_samples())
-        return time.perf_counter() - start
-
     keys = jax.random.split(jax.random.key(seed), 3)
     jax.clear_caches()  # nobody starts with what another compiled
+    begin = time.perf_counter()
     first = MCMC(kernel, num_warmup=1000, num_samples=draws, progress_bar=False)
-    startup = timed(first, keys[0])
+    first.run(keys[0], *args, **data, extra_fields=("num_steps",))
+    jax.block_until_ready(first.get_samples())
+    startup = time.perf_counter() - begin
+
+    # NumPyro compiles a loop for every run, which drowns short ones; this one is of any length
+    field = kernel.sample_field
+    kept = jax.tree.map(lambda x: jnp.zeros((draws, *x.shape), x.dtype), getattr(first.last_state, field))
+
+    @jax.jit
+    def advance(state: Any, steps: Any) -> Any:
+        def step(k: Any, now: Any) -> Any:
+            state, kept = now
+            state = kernel.sample(state, args, data)
+            return state, jax.tree.map(lambda x, v: x.at[k % draws].set(v), kept, getattr(state, field))
+
+        return jax.lax.fori_loop(0, steps, step, (state, kept))
+
+    def seconds_of(steps: int) -> float:
+        begin = time.perf_counter()
+        jax.block_until_ready(advance(first.last_state, steps))
+        return time.perf_counter() - begin
+
+    seconds_of(0)
     n, gap = draws, 0.0
-    while gap < _SECONDS and n <= 10 * draws:
-        times = {}
-        for length in (n, 10 * n):
-            mcmc = MCMC(kernel, num_warmup=1000, num_samples=length, progress_bar=False)
-            mcmc.post_warmup_state = first.last_state
-            # every run compiles again; the shortest of several times has least of the machine's noise
-            times[length] = timed(mcmc, keys[1])
-            for _ in range(int(np.clip(20 / times[length], 1, 3))):
-                times[length] = min(times[length], timed(mcmc, keys[1]))
-        gap, n = times[10 * n] - times[n], 10 * n
+    while True:
+        short, long = (seconds_of(length) for length in (n, 10 * n))
+        for _ in range(int(np.clip(_LONGEST / long, 0, 2))):  # the shortest has least of the machine's noise
+            short, long = min(short, seconds_of(n)), min(long, seconds_of(10 * n))
+        gap = long - short
+        if gap >= _SECONDS or n > 10 * draws:
+            break
+        n *= 10
     seconds = max(gap * 10 / 9, 1e-9)
+    mcmc = MCMC(kernel, num_warmup=1000, num_samples=10 * n, progress_bar=False)
+    mcmc.post_warmup_state = first.last_state
+    mcmc.run(keys[1], *args, **data, extra_fields=("num_steps",))
     found = {}
     for name, value in mcmc.get_samples(group_by_chain=True).items():
         flat = np.asarray(value, np.float64).reshape(*value.shape[:2], -1)
@@ -89,4 +108,4 @@ def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int, args: tupl
         if flat.shape[-1]:
             found[name] = [float(x) / seconds for x in np.atleast_1d(effective_sample_size(flat))]
     steps = float(np.mean(mcmc.get_extra_fields()["num_steps"]))
-    return Result(found, startup, seconds * draws / n, steps, n / seconds)
+    return Result(found, startup, seconds * draws / (10 * n), steps, 10 * n / seconds)
