@@ -88,17 +88,14 @@ def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int, args: tupl
         return time.perf_counter() - begin
 
     seconds_of(0)
-    n, gap = draws, 0.0
-    while True:
-        short, long = (seconds_of(length) for length in (n, 10 * n))
+    for length in (10 * draws, 100 * draws):
+        short, long = seconds_of(length // 10), seconds_of(length)
         for _ in range(int(np.clip(_LONGEST / long, 0, 2))):  # the shortest has least of the machine's noise
-            short, long = min(short, seconds_of(n)), min(long, seconds_of(10 * n))
-        gap = long - short
-        if gap >= _SECONDS or n > 10 * draws:
+            short, long = min(short, seconds_of(length // 10)), min(long, seconds_of(length))
+        if long - short >= _SECONDS:
             break
-        n *= 10
-    seconds = max(gap * 10 / 9, 1e-9)
-    mcmc = MCMC(kernel, num_warmup=1000, num_samples=10 * n, progress_bar=False)
+    seconds = max((long - short) * 10 / 9, 1e-9)
+    mcmc = MCMC(kernel, num_warmup=1000, num_samples=length, progress_bar=False)
     mcmc.post_warmup_state = first.last_state
     mcmc.run(keys[1], *args, **data, extra_fields=("num_steps",))
     found = {}
@@ -108,4 +105,4 @@ def measure(kernel: Any, data: dict[str, Any], draws: int, seed: int, args: tupl
         if flat.shape[-1]:
             found[name] = [float(x) / seconds for x in np.atleast_1d(effective_sample_size(flat))]
     steps = float(np.mean(mcmc.get_extra_fields()["num_steps"]))
-    return Result(found, startup, seconds * draws / (10 * n), steps, 10 * n / seconds)
+    return Result(found, startup, seconds * draws / length, steps, length / seconds)

@@ -412,9 +412,9 @@ def apart(function: Callable[[Any, Any], Any], state: Any, inputs: Any, mark: An
     The CPU runtime of XLA hands operations between threads in every computation that touches an array of more
     than `SMALL` bytes, such as the one that collects draws, as soon as more than eight wait for their turn; where
     operations are small that takes longer than they do. A loop's body is a computation; `mark`, an integer known only
-    when the program runs, keeps the compiler from unrolling a loop of one step. What is made from something that a loop does not change
-    the compiler would move out of it: `inputs` are read through a choice that depends on the step. (As parts of `state`
-    they would be copied, each an operation that waits.)
+    when the program runs, keeps the compiler from unrolling a loop of one step. What is made from something that a
+    loop does not change the compiler would move out of it: `inputs` are read through a choice that depends on the
+    step. (As parts of `state` they would be copied, each an operation that waits.)
     """
     if jax.default_backend() != "cpu":
         return function(state, inputs)

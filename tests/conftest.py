@@ -84,7 +84,7 @@ def _registries_as_they_were() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _compiled_programs_dropped() -> Iterator[None]:
-    """Every so often compiled programs are dropped, so that a process stays under 2 GiB."""
+    """Every so often compiled programs are dropped, so that a process does not grow with the tests it runs."""
     yield
     if next(_TESTS) % 200 == 0:
         jax.clear_caches()

@@ -71,9 +71,11 @@ def run(kernel: Any, data: Mapping[str, Any], chains: int, draws: int, warmup: i
         return time.perf_counter() - begin
 
     seconds_of(0)  # compiles
-    times = 1
-    while (seconds := seconds_of(times * draws) / times) * times < _SECONDS and times < _LONGEST:
+    times, taken = 1, seconds_of(draws)
+    while taken < _SECONDS and times < _LONGEST:
         times *= 5
+        taken = seconds_of(times * draws)
+    seconds = taken / times
     samples = {n: np.asarray(v, np.float64)
                for n, v in mcmc.get_samples(group_by_chain=True).items()}
     fields = mcmc.get_extra_fields()

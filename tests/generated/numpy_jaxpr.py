@@ -110,12 +110,12 @@ def _planned(jaxpr: Any, wanted: Collection[int] | None) -> _Plan:
     values, places = [], dict[Any, int]()
 
     def place(v: Any) -> int:
-        literal = isinstance(v, Literal)
-        if literal or v not in places:
-            values.append(np.asarray(v.val, v.aval.dtype) if literal else None)
-            if literal:
-                return len(values) - 1
-            places[v] = len(values) - 1
+        if isinstance(v, Literal):
+            values.append(np.asarray(v.val, v.aval.dtype))
+            return len(values) - 1
+        if v not in places:
+            places[v] = len(values)
+            values.append(None)
         return places[v]
 
     inputs = [place(v) for v in (*jaxpr.constvars, *jaxpr.invars)]
