@@ -42,12 +42,13 @@ Loop = tuple[Callable[[Any], Any], Any, int]
 
 
 def looped(potential: Callable[[Any], Any], z: Any, number: int) -> Loop:
-    """Compiled: `number` gradients, each of which needs the one before."""
+    """Compiled: `number` values with gradients, each of which needs the one before."""
     value = jax.value_and_grad(potential)
 
     def loop(z: Any) -> Any:
         def step(_: int, z: Any) -> Any:
-            return jax.tree.map(lambda a, d: a + 1e-30 * d, z, value(z)[1])
+            energy, slope = value(z)
+            return jax.tree.map(lambda a, d: a + 1e-30 * (d + energy), z, slope)
 
         return jax.lax.fori_loop(0, number, step, z)
 

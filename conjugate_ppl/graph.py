@@ -274,6 +274,23 @@ class Graph:
         """The same; None for inputs and constants."""
         return self._producer.get(number)
 
+    def origin(self, number: int, index: np.ndarray) -> tuple[int, np.ndarray]:
+        """Where the elements `index` of a number, flattened, are repeated from: another number, and elements of it."""
+        while (maker := self.maker(number)) is not None:
+            if maker.primitive == "broadcast_in_dim":
+                (before,) = maker.inputs
+                shape = self.shapes[before]
+                at = np.unravel_index(index, self.shapes[number])
+                own = [at[d] if n > 1 else np.zeros_like(index)
+                       for d, n in zip(maker.params["broadcast_dimensions"], shape, strict=True)]
+                index = np.ravel_multi_index(own, shape) if shape else np.zeros_like(index)
+            elif maker.primitive == "squeeze" or (maker.primitive == "reshape" and maker.params["dimensions"] is None):
+                before = maker.inputs[0]
+            else:
+                break
+            number = before
+        return number, index
+
     def apply(self, equation: Equation, operands: Sequence[Any]) -> list[Any]:
         """The results of an equation for these operands, computed by JAX."""
         return _compat.evaluate_equation(equation.raw, operands, self._jaxpr)

@@ -28,6 +28,7 @@ from conjugate_ppl.gaussian.rotation import rotations
 from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 from conjugate_ppl.planning import cost
+from conjugate_ppl.triangular import unless_failed
 
 
 def spd(n: int, batch: tuple[int, ...] = (), seed: int = 0) -> np.ndarray:
@@ -406,6 +407,45 @@ def test_sparse_cross_terms_are_the_dense_ones(name: str, monkeypatch: pytest.Mo
         laws = collapsed.conditionals(kept, *entry.args)
         found.append((value, slope, draw, density, {n: (d.mean, d.variance) for n, d in laws.items()}))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-11), *found)
+
+
+SHAPES = {"one": (1, 1), "rows": (3, 1), "columns": (1, 2), "each": (3, 2)}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
+def test_second_derivatives(shape: tuple[int, int], wide: bool) -> None:
+    """With a rest number by number or of arrays, and scales that are one for all, for rows or for columns."""
+    rng, columns = np.random.default_rng(0), 6 if wide else 2
+    x, of = rng.normal(size=(12, columns)), np.arange(12) % 3
+    y = rng.normal(size=(12, 2))
+
+    def model() -> None:
+        s = numpyro.sample("s", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        t = numpyro.sample("t", dist.HalfNormal(1.0).expand(shape).to_event(2))
+        b = numpyro.sample("b", dist.Normal(0.0, s[0]).expand([columns]).to_event(1))
+        a = numpyro.sample("a", dist.Normal(b[0], jnp.broadcast_to(t, (3, 2))).to_event(2))
+        numpyro.sample("y", dist.Normal((x @ b)[:, None] + a[of], s[1]), obs=y)
+
+    assert set(cj.explain(model).collapsed) == {"a", "b"}
+    log_marginal = cj.collapse(model).execution((), {}).log_marginal
+
+    def density(v: Any) -> Any:
+        return log_marginal({"s": v[:2], "t": v[2:].reshape(shape)})
+
+    at = jnp.asarray(rng.uniform(0.5, 1.5, 2 + shape[0] * shape[1]))
+    slope, step = jax.jit(jax.grad(density)), 1e-5 * np.eye(len(at))
+    numeric = np.stack([slope(at + e) - slope(at - e) for e in step]) / 2e-5
+    np.testing.assert_allclose(jax.jit(jax.hessian(density))(at), numeric, rtol=1e-6, atol=1e-6)
+    for e in step:
+        assert float(slope(at) @ e) == pytest.approx(float(density(at + e) - density(at - e)) / 2, rel=1e-6, abs=1e-11)
+
+
+def test_where_a_factorisation_fails() -> None:
+    value, slope = jax.value_and_grad(lambda x: unless_failed(jnp.log(x), -jnp.inf))(-1.0)
+    assert (value, slope) == (-np.inf, -1.0)
+    value, slope = jax.value_and_grad(lambda x: unless_failed(jnp.log(x), -jnp.inf))(2.0)
+    assert (value, slope) == (np.log(2.0), 0.5)
 
 
 def test_what_is_too_dear_stays_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from conjugate_ppl import _compat
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.host import HOST, known
 from conjugate_ppl.algebra.reduce import Weights, reduce_terms
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import Joined, Values
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.variables import Latent, Variables
 from conjugate_ppl.elimination.elementwise import Contribution
@@ -119,6 +119,41 @@ def test_weights_that_are_equal_get_one_number() -> None:
 
 U = np.array([[0.3, -1.7, 2.5], [0.5, -0.5, 1.5]])
 K = np.array([[3, -2, 5], [0, -2, -4]])
+def test_vectors_in_parts() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=n) for n in (1, 4, 1, 30)]
+    whole, joined = np.concatenate(parts), Joined([jnp.asarray(x) for x in parts])
+    assert len(joined) == len(whole)
+    for index in (0, 3, 35, [0, 5], [2, 1, 1, 4], [[0], [35]], np.arange(36), np.arange(6, 36), np.zeros(0, int), np.full(20, 5)):
+        np.testing.assert_array_equal(joined[index], whole[np.asarray(index, int)])
+    slopes = jax.grad(lambda x: jnp.sum(Joined([x, jnp.zeros(2)])[np.array([[0, 1], [0, 0]])]))(jnp.ones(2))
+    np.testing.assert_array_equal(slopes, [3.0, 1.0])
+
+
+REPEATED: dict[str, Callable[[Any], Any]] = {
+    "all": lambda x: jnp.broadcast_to(x[0], (4, 3)),
+    "rows": lambda x: jnp.broadcast_to(x[:4, None], (4, 3)),
+    "columns": lambda x: jnp.broadcast_to(x[:3], (4, 3)),
+    "twice": lambda x: jnp.broadcast_to(jnp.broadcast_to(x[:2, None], (2, 3)).reshape(1, 6), (2, 6)),
+    "turned": lambda x: jnp.broadcast_to(jax.lax.reshape(x.reshape(2, 3), (6,), (1, 0)), (2, 6)),
+    "not": lambda x: x.reshape(2, 3) * 2,
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_elements_of_what_is_repeated(name: str) -> None:
+    x = jnp.asarray(np.random.default_rng(0).normal(size=6))
+    graph = Graph(jax.make_jaxpr(REPEATED[name])(x))
+    number, whole = graph.outputs[0], np.asarray(REPEATED[name](x))
+    index = np.array([0, 1, 2, whole.size - 1])
+    origin, places = graph.origin(number, index)
+    assert (origin == number) == (name == "not")
+    (value,) = graph.evaluate([origin], {graph.inputs[0]: x})
+    np.testing.assert_array_equal(np.ravel(value)[places], np.ravel(whole)[index])
+    values = Values(graph, {"x": graph.inputs[0]}, {"x": x})
+    np.testing.assert_array_equal(values.elements(number, index), np.ravel(whole)[index])
+
+
 FOLDED: dict[str, Callable[[Any], Any]] = {
     "round away": lambda u: lax.round(u),
     "round even": lambda u: jnp.round(u),

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
-from conjugate_ppl.algebra.runtime import Values, raised
+from conjugate_ppl.algebra.runtime import Joined, Values, raised
 from conjugate_ppl.algebra.term import Atom, Term, array_module, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Variable
@@ -85,8 +85,8 @@ class Weights:
                 v.positive or own for (v, _), own in zip(signature, of_unit, strict=True))))
         return np.concatenate(there), np.concatenate(positive)
 
-    def evaluate(self, values: Values) -> Any:
-        """All weights, shape (count,)."""
+    def evaluate(self, values: Values) -> Joined:
+        """All weights, `count` of them."""
         out = []
         for signature, rows in self._groups:
             total: Any = jnp.ones(len(rows), values.dtype)
@@ -94,7 +94,7 @@ class Weights:
                 x = raised(values.variable(variable), power)
                 total = total * (x[0] if variable.size == 1 else x[rows[:, k]])
             out.append(total)
-        return jnp.concatenate(out) if len(out) > 1 else out[0]
+        return Joined(out)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from conjugate_ppl.algebra.term import Term, Value, combine, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Values", "look_up", "raised", "segment_sums"]
+__all__ = ["Joined", "Values", "look_up", "raised", "segment_sums"]
+
+_FEW = 8  # elements that are read one by one
 
 
 class Values:
@@ -64,6 +67,14 @@ class Values:
         inputs = {self._numbers[n]: v for n, v in self._sites.items() if n in self._numbers}
         return self._graph.evaluate([number], inputs, self._memo)[0]
 
+    def elements(self, number: int, index: np.ndarray) -> Any:
+        """Elements of a number, flattened, at distinct known places; what it repeats is not written out."""
+        origin, places = self._graph.origin(number, index)
+        if len(np.unique(places)) < len(places):
+            origin, places = number, index
+        flat = jnp.reshape(self.evaluate(origin), -1)
+        return flat[:len(places)] if np.array_equal(places, np.arange(len(places))) else flat[places]
+
     def variable(self, variable: Variable) -> Any:
         """The elements of a variable, shape (size,)."""
         if variable not in self._variables:
@@ -88,6 +99,42 @@ class Values:
         return total
 
 
+class Joined:
+    """A vector by its parts, one after the other.
+
+    What reads some of them has nothing to do with the others: it does not wait for them, and where those that it reads
+    are known its derivative is known to be 0.
+    """
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(p) for p in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @functools.cached_property
+    def whole(self) -> Any:
+        """The vector itself."""
+        return jnp.concatenate(self._parts) if len(self._parts) > 1 else self._parts[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        """The elements at known numbers (an integer, or an array of any shape)."""
+        index = np.asarray(index)
+        if index.ndim == 1 and 1 < len(index) <= _FEW:
+            return jnp.stack([self[i] for i in index])
+        owner = np.searchsorted(self._ends, index, side="right")
+        read = np.unique(owner)
+        if len(read) > 1:
+            sizes = [len(self._parts[k]) for k in read]
+            moved = np.cumsum(sizes) - self._ends[read]
+            return jnp.concatenate([self._parts[k] for k in read])[index + moved[np.searchsorted(read, owner)]]
+        if not len(read):
+            return self.whole[index]
+        place = index - (self._ends[read[0]] - len(self._parts[read[0]]))
+        return self._parts[read[0]][place if place.ndim else int(place)]
+
+
 def raised(x: Any, power: Any) -> Any:
     """x ** power for a rational power, by the cheapest exact form."""
     if power == 1:
@@ -101,6 +148,7 @@ def raised(x: Any, power: Any) -> Any:
 
 def look_up(vector: Any, index: np.ndarray) -> Any:
     """Elements by known numbers, all in range: no compiler has to prove that for millions of them."""
+    vector = vector.whole if isinstance(vector, Joined) else vector
     return vector.at[index.astype(np.int32)].get(mode="promise_in_bounds")
 
 

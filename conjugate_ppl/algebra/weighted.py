@@ -25,7 +25,7 @@ class WeightedArray:
                  numbers: np.ndarray) -> None:
         self.shape = shape
         used, local = np.unique(weights, return_inverse=True)
-        self._used = used
+        self._used: np.ndarray = used
         size = int(np.prod(shape))
         flat = np.ravel_multi_index(index, shape) if len(numbers) else np.zeros(0, np.int64)
         self._dense: np.ndarray | None = None
@@ -45,9 +45,15 @@ class WeightedArray:
         """From one dense array for each of the weights `used`."""
         self = cls(table.shape[1:], tuple(np.zeros(0, np.int64) for _ in table.shape[1:]),
                    np.zeros(0, np.int64), np.zeros(0))
-        filled = table.reshape(len(table), -1).any(1)
+        filled = table.any(tuple(range(1, table.ndim)))
         self._used, self._dense, self.empty = used[filled], table[filled], not filled.any()
         return self
+
+    def part(self, *place: int) -> WeightedArray:
+        """What stands at a place of the last axes, of an array that is held densely."""
+        assert self._dense is not None
+        axes = self._dense.ndim - len(place)
+        return WeightedArray.from_tables(self._used, self._dense[(slice(None),) * axes + place])
 
     @property
     def known(self) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.solve import Solution, log_integral
 from conjugate_ppl.program import Program
+from conjugate_ppl.triangular import unless_failed
 
 __all__ = ["common_power", "scaled_terms", "what_is_left"]
 
@@ -132,7 +133,7 @@ def _of_scales(program: Program, numbers: Sequence[int | None], name: str, visib
 
 def _squares_and_volume(elimination: Solved, one: Values) -> tuple[Any, Any]:
     solution = elimination.solution(one)
-    squares = jnp.where(jnp.isnan(solution.quadratic), jnp.inf, solution.quadratic)
+    squares = unless_failed(solution.quadratic, jnp.inf)
     volume = log_integral(elimination.block, dataclasses.replace(
         solution, quadratic=jnp.zeros((), one.dtype)))
     return -0.5 * squares, volume
@@ -174,7 +175,7 @@ def _terms_by_part(elimination: Solved, site: ScaleSite, q: Fraction, owner: np.
             return elimination.solution(values.with_sites({name: v})).quadratic
 
         each = site.squares(jax.grad(squares)(one), q)
-        each = jnp.where(jnp.isnan(each), jnp.inf, each)
+        each = unless_failed(each, jnp.inf)
         solution = elimination.solution(values.with_sites({name: one}))
         volume = log_integral(elimination.block, dataclasses.replace(
             solution, quadratic=jnp.zeros((), values.dtype)))

@@ -33,6 +33,7 @@ from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
 from conjugate_ppl.statespace.model import ChainModel
 from conjugate_ppl.statespace.smoother import draw, forward, log_probs, smoothed
+from conjugate_ppl.triangular import unless_failed
 
 __all__ = ["StateSpaceElimination", "eliminate_statespace"]
 
@@ -71,18 +72,18 @@ class StateSpaceElimination:
     def log_integral(self, values: Values) -> Any:
         """Log of the integral over the sites of all that depends on them, where nothing is beside them."""
         out = log_integral(self.model.steps(values))
-        return jnp.where(jnp.isnan(out), -jnp.inf, out)
+        return unless_failed(out, -jnp.inf)
 
     def squares_and_volume(self, values: Values) -> tuple[Any, Any]:
         """The same, the squares and what is left."""
         square, volume = quadratic(self.model.steps(values))
         square = 0.5 * square[0, 0]
-        return jnp.where(jnp.isnan(square), -jnp.inf, square), jnp.where(jnp.isnan(volume), -jnp.inf, volume)
+        return unless_failed(square, -jnp.inf), unless_failed(volume, -jnp.inf)
 
     def quadratic(self, values: Values) -> Any:
         """The same as the coefficients of a quadratic in 1 and the elements beside, and a constant."""
         square, volume = quadratic(self.model.steps(values))
-        return jnp.append(0.5 * square.reshape(-1), jnp.where(jnp.isnan(volume), -jnp.inf, volume))
+        return jnp.append(0.5 * square.reshape(-1), unless_failed(volume, -jnp.inf))
 
     def _steps(self, values: Values) -> Steps:
         return self.model.steps(values).at(jnp.concatenate([

@@ -45,7 +45,7 @@ def at_typical(program: Program, reduced: Reduced) -> Quadratic:
 
     def compute() -> Any:
         values = typical(program)
-        return reduced.weights.evaluate(values), {k: [t.evaluate(values) for t in ts] for k, ts in late.items()}
+        return reduced.weights.evaluate(values).whole, {k: [t.evaluate(values) for t in ts] for k, ts in late.items()}
 
     with _compat.eagerly():
         omega, more = jax.tree.map(np.asarray, jax.jit(compute)())

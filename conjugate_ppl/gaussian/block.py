@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import Joined, Values
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.assemble import Assembly
@@ -121,21 +121,21 @@ class GaussianBlock:
     def _scale_map(self) -> None:
         rows, columns, index = [], [], []
         offset = 0
-        # number of a site's scale, how much of it is read, what of that must not be negative
-        self._t_read: list[tuple[int, int, np.ndarray | None]] = []
+        # number of a site's scale, which elements of it are read, what of those must not be negative
+        self._t_read: list[tuple[int, np.ndarray, np.ndarray | None]] = []
         for s in self.sites:
             if s.scale is None:
                 continue
             d = s.width
             i, j = np.tril_indices(d)
             events = s.elements.reshape(-1, d)
-            numbers = s.scale_index.reshape(-1, d, d)
+            used, numbers = np.unique(s.scale_index, return_inverse=True)
+            numbers = numbers.reshape(-1, d, d)
             rows.append(events[:, i].reshape(-1))
             columns.append(events[:, j].reshape(-1))
             index.append(offset + numbers[:, i, j].reshape(-1))
-            used = int(numbers.max(initial=-1)) + 1
-            self._t_read.append((s.scale, used, s.signed))
-            offset += used
+            self._t_read.append((s.scale, used, None if s.signed is None else s.signed[used]))
+            offset += len(used)
         none = np.zeros(0, np.int64)
         self._t_rows = np.concatenate(rows) if rows else none
         self._t_columns = np.concatenate(columns) if columns else none
@@ -222,14 +222,14 @@ class GaussianBlock:
 
     # -- at run time -------------------------------------------------------------------------------
 
-    def scale_numbers(self, values: Values) -> Any:
+    def scale_numbers(self, values: Values) -> Joined:
         """The numbers of all T, and a last 0 for whatever has no scale; NaN for a negative scale, of
         which only the square would be seen."""
         parts = []
         for scale, used, signed in self._t_read:
-            part = jnp.asarray(values.evaluate(scale), values.dtype).reshape(-1)[:used]
-            parts.append(part if signed is None else jnp.where(signed[:used] & (part < 0), jnp.nan, part))
-        return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
+            part = jnp.asarray(values.elements(scale, used), values.dtype)
+            parts.append(part if signed is None else jnp.where(signed & (part < 0), jnp.nan, part))
+        return Joined([*parts, jnp.zeros(1, values.dtype)])
 
     def inner_scale(self, t: Any, numbers: np.ndarray | None = None) -> Small:
         """T of the components, or of others by their numbers of T, shape (many, width, width)."""
@@ -264,13 +264,13 @@ class GaussianBlock:
         n = range(self.structure.blocks.shape[1])
         return Entries(tuple(tuple(entry(i, j) for j in n) for i in n))
 
-    def moving_mean(self, values: Values) -> Any:
+    def moving_mean(self, values: Values) -> Joined | None:
         """The part of m that depends on kept sites, length size + 1; None if there is none."""
         if not self._moving:
             return None
         parts = [jnp.zeros(s.size, values.dtype) if s.mean is None
                  else values.value(s.mean).reshape(-1) for s in self.sites]
-        return jnp.concatenate([*parts, jnp.zeros(1, values.dtype)])
+        return Joined([*parts, jnp.zeros(1, values.dtype)])
 
     def mean_at(self, values: Values, moving: Any, elements: np.ndarray) -> Any:
         """m at the given element numbers; padding reads 0."""

@@ -72,6 +72,10 @@ class Entries(Small):
             logdet = logdet + jnp.log(pivot)
         return self._symmetric(lambda i, j: -m[i][j]), logdet
 
+    def inverted(self) -> tuple[Entries, Any]:
+        low, pivots = self.unit_lower()
+        return low.inverse_lower().T.around(pivots.inverse_diagonal()), pivots.log_diagonal()
+
     def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
         if not all(_zero(x) for i, row in enumerate(r.rows) for j, x in enumerate(row) if i != j):
             return super().joseph(r, inverse)
@@ -207,6 +211,11 @@ class Entries(Small):
 
     def as_change(self) -> Entries:
         return self._map(lambda i, j, x: 0 if isinstance(x, int) else x)
+
+    def like(self, value: Any) -> Entries:
+        out: Entries = value._map(lambda i, j, x: x if isinstance(x, int) else jnp.broadcast_to(
+            jnp.asarray(self.rows[i][j], x.dtype), x.shape))
+        return out
 
     def lower_half(self) -> Any:
         return [[self.rows[i][j] for j in range(i + 1)] for i in range(self.width)]

@@ -26,7 +26,13 @@ from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.entries import Entries, dot
-from conjugate_ppl.gaussian.narrow import NarrowCoupling, elements, known_entries, known_numbers, matrix
+from conjugate_ppl.gaussian.narrow import (
+    NarrowCoupling,
+    known_entries,
+    known_numbers,
+    weighted_entries,
+    weighted_numbers,
+)
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import Small
@@ -49,8 +55,11 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     shift = [values.number(x) for x in parts.shift.T]
     if moving is not None:
         shift = [a - read(moving, e) for a, e in zip(shift, parts.element.T, strict=True)]
-    within, within_linear = (part.evaluate(values, omega) for part in (parts.within, parts.within_linear))
-    inside = (matrix(within), elements(within_linear)) if block.narrow else (within, within_linear)
+    inside: tuple[Any, Any]
+    if block.narrow:
+        inside = weighted_entries(parts.within, values, omega), weighted_numbers(parts.within_linear, values, omega)
+    else:
+        inside = parts.within.evaluate(values, omega), parts.within_linear.evaluate(values, omega)
     rest, linear = inside
     if s.blocks.shape[1]:
         more = loading.shares(v.scaled(many), shift)
@@ -67,7 +76,7 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
         if isinstance(inside[0], Entries):
             left = dot(e, [a - 2 * b for a, b in zip(inside[0].times(e), inside[1], strict=True)])
         else:
-            left = e * (times(within, e) - 2 * within_linear)
+            left = e * (times(inside[0], e) - 2 * inside[1])
         return total + jnp.sum(left) - adjustment
 
     own_pattern = np.array_equal(parts.pattern, np.arange(len(parts.pattern)))

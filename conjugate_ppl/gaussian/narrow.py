@@ -15,12 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl import _compat
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.gaussian.entries import Entries, dot
-from conjugate_ppl.gaussian.stacked import Stacked
 
-__all__ = ["NarrowCoupling", "elements", "known_entries", "known_numbers", "matrix", "stacked"]
+__all__ = ["NarrowCoupling", "elements", "known_entries", "known_numbers", "stacked", "weighted_entries", "weighted_numbers"]
 
 def known_numbers(values: Values, numbers: np.ndarray) -> Any:
     """Known numbers, one for each pattern; a scalar where they are equal, and 0 or 1 where they all are."""
@@ -37,9 +36,20 @@ def known_entries(values: Values, matrices: np.ndarray) -> Entries:
     return Entries(tuple(tuple(known_numbers(values, matrices[:, i, j]) for j in range(columns)) for i in range(rows)))
 
 
-def matrix(array: Any) -> Entries:
-    """Matrices of all blocks from an array of shape (blocks, n, n)."""
-    return Stacked(array).entries()
+def weighted_entries(array: WeightedArray, values: Values, omega: Any) -> Entries:
+    """Symmetric matrices of all blocks from an array of shape (blocks, n, n)."""
+    n = array.shape[-1]
+    half = [[_weighted(array.part(i, j), values, omega) for j in range(i + 1)] for i in range(n)]
+    return Entries.of_half(half)
+
+
+def weighted_numbers(array: WeightedArray, values: Values, omega: Any) -> list[Any]:
+    """Vectors of all blocks from an array of shape (blocks, n)."""
+    return [_weighted(array.part(i), values, omega) for i in range(array.shape[-1])]
+
+
+def _weighted(part: WeightedArray, values: Values, omega: Any) -> Any:
+    return 0 if part.empty else part.evaluate(values, omega)
 
 
 def elements(array: Any) -> list[Any]:
@@ -82,21 +92,14 @@ class NarrowCoupling:
         return Entries(tuple(tuple(found[max(i, j), min(i, j)] for j in range(n)) for i in range(n))), sums[len(pairs):]
 
     def _in_blocks(self, each: Sequence[Any]) -> list[Any]:
-        """Numbers of all components added up in the blocks they belong to.
-
-        Few numbers in one step. More of them, in one block, sum by sum: a sum of all takes longer than its parts, and
-        what is not small hands operations to other threads (`_compat.apart`).
-        """
+        """Numbers of all components added up in the blocks they belong to; in one block sum by sum, since a sum of
+        all takes longer than its parts."""
         there = [k for k, x in enumerate(each) if not isinstance(x, int)]
         if not there:
             return list(each)
-        size = each[there[0]].nbytes
-        if self.blocks == 1 and size * len(there) > _compat.SMALL:
+        if self.blocks == 1:
             return [x if isinstance(x, int) else jnp.sum(x, keepdims=True) for x in each]
         rows = jnp.stack([each[k] for k in there])
-        if self.blocks == 1:
-            sums = jnp.sum(rows, -1, keepdims=True)
-        else:
-            sums = jnp.zeros((len(there), self.blocks), rows.dtype).at[:, self.owner].add(rows)
+        sums = jnp.zeros((len(there), self.blocks), rows.dtype).at[:, self.owner].add(rows)
         found = dict(zip(there, (x[0] for x in jax.lax.split(sums, [1] * len(there))), strict=True))
         return [found.get(k, 0) for k in range(len(each))]

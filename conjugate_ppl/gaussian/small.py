@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 
 if TYPE_CHECKING:
     from conjugate_ppl.gaussian.entries import Entries
@@ -52,6 +53,10 @@ class Small(abc.ABC):
     @abc.abstractmethod
     def swept(self) -> tuple[Small, Any]:
         """(inverse, log-determinant) of symmetric matrices no less than I."""
+
+    @abc.abstractmethod
+    def inverted(self) -> tuple[Small, Any]:
+        """(inverse, log-determinant) of symmetric matrices; NaN where one is not positive definite."""
 
     def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
         """((P^-1 + R R')^-1, (I + P R R')^-1) for symmetric P, given (I + R' P R)^-1, in the form of Bucy and
@@ -139,6 +144,10 @@ class Small(abc.ABC):
         """A tangent, 0 in place of whole numbers, which are no variables."""
 
     @abc.abstractmethod
+    def like(self, value: Any) -> Small:
+        """A tangent of `value`, with numbers wherever that has some."""
+
+    @abc.abstractmethod
     def lower_half(self) -> Any:
         """Symmetric matrices without what is above the diagonal."""
 
@@ -161,12 +170,11 @@ def inverse_logdet(m: Small) -> tuple[Small, Any]:
 
         d inverse(M) = -inverse(M) dM inverse(M),    d logdet(M) = tr(inverse(M) dM).
     """
-    low = m.lower()
-    return low.inverse_lower().T.gram(), 2 * low.log_diagonal()
+    return m.inverted()
 
 
 @inverse_logdet.defjvp
 def _(primals: tuple[Small], tangents: tuple[Small]) -> tuple[tuple[Small, Any], tuple[Small, Any]]:
     inverse, logdet = inverse_logdet(primals[0])
     dm = tangents[0].as_change()
-    return (inverse, logdet), ((inverse @ dm @ inverse).scaled(-1), inverse.inner(dm))
+    return (inverse, logdet), ((inverse @ dm @ inverse).scaled(-1).like(inverse), jnp.broadcast_to(jnp.asarray(inverse.inner(dm), logdet.dtype), logdet.shape))

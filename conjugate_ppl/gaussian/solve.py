@@ -32,6 +32,7 @@ from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.schur import schur_shares
 from conjugate_ppl.gaussian.shares import Components, Shares
+from conjugate_ppl.triangular import unless_failed
 
 __all__ = ["Solution", "log_integral", "solve"]
 
@@ -83,10 +84,13 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     eye = jnp.eye(m.shape[1], dtype=values.dtype)
     precision = proper[:, :, None] * eye + scale.sandwich(shares.rest)
     inverse, logdet = inverse_logdet(precision)
-    maps = [partial(times, x) for x in (shares.rest, precision, inverse, jax.lax.stop_gradient(inverse))]
-    mean, step, solution, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply, *maps)
-    quadratic = jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(solution + scale.apply(step))
-    return Solution(shares.components, scale, precision, inverse, mean, centre, quadratic,
+    maps = [partial(times, x) for x in (shares.rest, precision, inverse)]
+    mean, step, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply, *maps)
+
+    def quadratic(mean: Any, step: Any) -> Any:
+        return jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(m + scale.apply(mean) + scale.apply(step))
+
+    return Solution(shares.components, scale, precision, inverse, mean, centre, at_minimum(quadratic, mean, step),
                     jnp.sum(logdet) + shares.logdet)
 
 
@@ -98,40 +102,61 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
     proper = [known_numbers(values, x) for x in np.where(block.flat, 0.0, 1.0).T]
     precision = scale.T.around(shares.rest) + diagonal(proper)
     inverse, logdet = small.inverse_logdet(precision)
-    maps = [x.times for x in (shares.rest, precision, inverse, jax.lax.stop_gradient(inverse))]
-    mean, step, solution, centre = _refined(m, shares.linear, proper, scale.times, scale.T.times, *maps)
-    at = [a + b for a, b in zip(solution, scale.times(step), strict=True)]
-    squares = dot(proper, [(a + b) ** 2 for a, b in zip(mean, step, strict=True)])
-    quadratic = jnp.sum(squares) + shares.quadratic(at)
+    maps = [x.times for x in (shares.rest, precision, inverse)]
+    mean, step, centre = _refined(m, shares.linear, proper, scale.times, scale.T.times, *maps)
+
+    def quadratic(mean: Any, step: Any) -> Any:
+        squares = dot(proper, [(a + b) ** 2 for a, b in zip(mean, step, strict=True)])
+        at = [a + b + c for a, b, c in zip(m, scale.times(mean), scale.times(step), strict=True)]
+        return jnp.sum(squares) + shares.quadratic(at)
+
+    smallest = at_minimum(quadratic, mean, step)
     mean, centre = (stacked(x, blocks, dtype) for x in (mean, centre))
     precision, inverse = (x.stacked((blocks,), dtype) for x in (precision, inverse))
-    return Solution(shares.components, block.rest_scale(values, t), precision, inverse, mean, centre, quadratic,
+    return Solution(shares.components, block.rest_scale(values, t), precision, inverse, mean, centre, smallest,
                     jnp.sum(logdet) + shares.logdet)
 
 
-def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, precision: Map, inverse: Map,
-             fixed: Map) -> tuple[Any, Any, Any, Any]:
-    """The posterior mean of u, a last step from it, the solution m + T u, and that after the step.
+def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, precision: Map, inverse: Map
+             ) -> tuple[Any, Any, Any]:
+    """The posterior mean of u, a last step from it, and m + T u after the step.
 
     Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `precision` that of u,
-    `inverse` its inverse, and `fixed` the same without a derivative.
+    and `inverse` its inverse.
     """
     plus, minus, times_each = (partial(jax.tree.map, f) for f in (operator.add, operator.sub, operator.mul))
     target = back(minus(linear, rest(m)))
-    # A Newton step from the solution: it refines it, and carries its derivative. The quadratic is
-    # stationary there, so neither its gradient nor its Hessian needs the inverse's derivative.
-    mean = jax.lax.stop_gradient(inverse(target))
-    mean = plus(mean, fixed(minus(target, precision(mean))))
+    mean = inverse(target)
+    mean = plus(mean, inverse(minus(target, precision(mean))))
     solution = plus(m, push(mean))
-    # A second one in the elements themselves, which are small where prior means are far away: there m + T u
+    # A second Newton step in the elements themselves, which are small where prior means are far away: there m + T u
     # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
-    step = fixed(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
-    return mean, jax.lax.stop_gradient(step), solution, plus(solution, push(step))
+    step = inverse(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
+    return mean, jax.lax.stop_gradient(step), plus(solution, push(step))
+
+
+def at_minimum(f: Callable[..., Any], *point: Any) -> Any:
+    """f(*point) where the point is f's own minimum, whatever else f reads.
+
+    The first derivative is so that of f with the point held, and asks for none of the point, which takes as long as
+    the rest of a gradient. The second derivative is that of the first, in which the point moves.
+    """
+    g, read = jax.closure_convert(f, *point)
+
+    @jax.custom_jvp
+    def value(point: Any, read: Any) -> Any:
+        return g(*point, *read)
+
+    @value.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        (point, read), (_, moves) = primals, tangents
+        return jax.jvp(lambda r: g(*point, *r), (read,), (moves,))
+
+    return value(point, read)
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:
     """log of the integral over the block of exp(-1/2 e'He + h'e) times its priors."""
     scales = block.flat_scale[block.flat]  # flat elements: normalising constant and column scales
     volume = 0.5 * math.log(2 * math.pi) * len(scales) + float(np.sum(np.log(scales)))
-    out = volume - 0.5 * (solution.quadratic + solution.logdet)
-    return jnp.where(jnp.isnan(out), -jnp.inf, out)
+    return unless_failed(volume - 0.5 * (solution.quadratic + solution.logdet), -jnp.inf)

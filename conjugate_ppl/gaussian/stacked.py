@@ -43,6 +43,9 @@ class Stacked(Small):
         return out if plus is None else out + plus
 
     def swept(self) -> tuple[Stacked, Any]:
+        return self.inverted()
+
+    def inverted(self) -> tuple[Stacked, Any]:
         low = self.lower()
         return low.inverse_lower().T.gram(), 2 * low.log_diagonal()
 
@@ -129,6 +132,9 @@ class Stacked(Small):
         return Entries(tuple(tuple(parts[i * n:(i + 1) * n]) for i in range(n)))
 
     def as_change(self) -> Stacked:
+        return self
+
+    def like(self, value: Any) -> Stacked:
         return self
 
     def lower_half(self) -> Any:
