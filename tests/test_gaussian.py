@@ -83,6 +83,33 @@ def test_inverse_logdet(n: int, large: int, batch: tuple[int, ...], x64: bool,
     close(second, [np.sum(weight * both), -trace(dot(w, s, w, t))], x64, 10)
 
 
+@pytest.mark.parametrize("large", [256, 2])
+@pytest.mark.parametrize("kind", ["one band", "three bands", "dense"])
+def test_inverse_of_a_whitened_precision(kind: str, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, first and second derivatives are those of the same written plainly."""
+    monkeypatch.setattr(linear, "_LARGE", large)
+    rng, n = np.random.default_rng(0), 6
+    h, proper = jnp.asarray(spd(n, (2,))), jnp.asarray([[1.0] * n, [1, 0, 1, 0, 1, 1]])
+    dense = np.tril(rng.uniform(0.5, 1.5, (2, n, n)))
+    bands = [np.stack([np.append(np.zeros(k), np.diagonal(t, -k)) for t in dense]) for k in range(3 if "three" in kind else 1)]
+    start = linear.Scale((), jnp.asarray(dense)) if kind == "dense" else linear.Scale(tuple(map(jnp.asarray, bands)))
+    weight, change = rng.normal(size=(2, n, n)), jnp.asarray(spd(n, (2,), 1))
+    moves = jax.tree.map(lambda x: jnp.asarray(np.where(x == 0, 0.0, rng.normal(size=x.shape))), start)
+
+    def found(f: Any, x: Any, y: Any) -> Any:
+        t = jax.tree.map(lambda a, b: a + y * b, start, moves)
+        inverse, logdet = f(h + x * change, t, proper)
+        return jnp.stack([jnp.sum(weight * inverse), jnp.sum(logdet), jnp.exp(-logdet[0])])
+
+    def plainly(h: Any, t: Any, proper: Any) -> Any:
+        m = proper[:, :, None] * jnp.eye(n) + jnp.swapaxes(t.matrix(), 1, 2) @ h @ t.matrix()
+        return jnp.linalg.inv(m), jnp.linalg.slogdet(m)[1]
+
+    for one in (lambda f: f, lambda f: jax.jacrev(f, (0, 1)), lambda f: jax.jacfwd(jax.jacrev(f, (0, 1)), (0, 1))):
+        actual, expected = (jax.jit(one(partial(found, f)))(0.0, 0.0) for f in (linear.whitened_inverse, plainly))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), actual, expected)
+
+
 @pytest.mark.parametrize("n", [1, 2, 4, 5])
 def test_not_positive_definite_is_nan(n: int) -> None:
     m = np.stack([np.eye(n), np.diag([*[1.0] * (n - 1), -1.0]), 2 * np.eye(n)])

@@ -65,6 +65,13 @@ class WeightedArray:
         table: np.ndarray = self._dense[0]
         return table
 
+    def times(self, values: Values, omega: Any, vector: Any) -> Any:
+        """The array, of matrices over its last two axes, times vectors; without making it, where it is held densely."""
+        if self._dense is None or self.empty:
+            return jnp.einsum("...ij,...j->...i", self.evaluate(values, omega), vector, precision="highest")
+        each = jnp.einsum("w...ij,...j->w...i", values.number(self._dense), vector, precision="highest")
+        return jnp.tensordot(omega[self._used], each, 1, precision="highest")
+
     def evaluate(self, values: Values, omega: Any) -> Any:
         """The array, given all weights."""
         if self.empty:

@@ -7,12 +7,18 @@ compiler makes no vectors of, and takes five to ten times as long.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl import _compat
 
 __all__ = ["gamma_draw", "log_gamma_draw"]
+
+_LONG = 1 << 16  # bytes
 
 
 def gamma_draw(key: Any, a: Any, axes: tuple[int, ...] = ()) -> Any:
@@ -44,15 +50,26 @@ def _log_accepted(y: Any) -> Any:
     return jnp.where(jnp.abs(y) < 0.05, series, 3 * (jnp.log1p(y) - y + 0.5 * y**2) - y**3)
 
 
+def _normal_and_uniform(key: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Independent arrays of standard normal and of uniform numbers.
+
+    Both from the same random bits, a row each, where the operations of making bits take longer than the bits: that is
+    where arrays are not `_compat.SMALL`, but not long either.
+    """
+    if not _compat.SMALL < math.prod(shape) * dtype.itemsize < _LONG:
+        one, two = jax.random.split(key)
+        return jax.random.normal(one, shape, dtype), jax.random.uniform(two, shape, dtype)
+    u = jax.random.uniform(key, (2, *shape), dtype, minval=jnp.nextafter(jnp.asarray(-1, dtype), jnp.asarray(0, dtype)))
+    return np.sqrt(2).astype(dtype) * jax.lax.erf_inv(u[0]), 0.5 + 0.5 * u[1]
+
+
 def _from_one(key: Any, a: Any, axes: tuple[int, ...]) -> Any:
     """A draw of Gamma(a, 1), of Gamma(a + 1, 1) where a < 1."""
     d = jnp.where(a < 1, a + 1, a) - 1 / 3
     c, shape = 1 / jnp.sqrt(9 * d), (*axes, *a.shape)
 
     def proposal(key: Any) -> tuple[Any, Any]:
-        one, two = jax.random.split(key)
-        x = jax.random.normal(one, shape, a.dtype)
-        u = jax.random.uniform(two, shape, a.dtype)
+        x, u = _normal_and_uniform(key, shape, a.dtype)
         y = c * x
         refused = (y <= -1) | (jnp.log(u) >= d * _log_accepted(jnp.maximum(y, -1.0)))  # nothing if `a` is no number
         return (1 + y) ** 3, ~refused

@@ -55,9 +55,8 @@ class Links:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Products:
-    """sum_c K_c' V_c K_c by coordinates: at `cell` of all blocks, flattened, the number `coefficient`
-    times number `entry` of V, which counts patterns within entries (upper triangle, by rows). One half of
-    a symmetric matrix, the diagonal halved."""
+    """A part of sum_c K_c' V_c K_c by coordinates: at `cell` the number `coefficient` times number `entry` of V, which
+    counts patterns within entries (upper triangle, by rows)."""
 
     cell: np.ndarray
     entry: np.ndarray
@@ -73,7 +72,9 @@ class Crossed:
         many: for each pattern how many components it has.
         weight, root, scale: weight number, R and numbers of T, a pattern.
         shift: estimate less known prior mean; `estimate` itself, of each component.
-        links, products: K, and the products of its columns.
+        links: K.
+        products, squares: of its columns, each with another one (a half of a symmetric matrix; cells of all blocks,
+            flattened), and with itself (cells of the diagonals).
         within, within_linear: what is left for the rest.
         adjustment, adjustment_weight: numbers and weights whose sum makes the quadratic complete.
     """
@@ -87,6 +88,7 @@ class Crossed:
     estimate: np.ndarray
     links: Links
     products: Products
+    squares: Products
     within: WeightedArray
     within_linear: WeightedArray
     adjustment: np.ndarray
@@ -145,7 +147,8 @@ def split_crossed(q: Quadratic, s: Structure, prior: Prior) -> Crossed | None:
     return Crossed(
         pattern, np.bincount(pattern), weight[one], found.root[one], prior.scale[one],
         estimate - prior.known[s.components], estimate, links,
-        _products(links, first, second, pattern, rest), within, within_linear,
+        _products(links, first[off], second[off], pattern, rest), _products(links, first[~off], second[~off], pattern),
+        within, within_linear,
         np.bincount(weight, (rooted_estimate**2).sum(1)), np.arange(int(weight.max()) + 1))
 
 
@@ -166,16 +169,15 @@ def _links(q: Quadratic, s: Structure, meets: np.ndarray) -> Links:
     return Links(component[new], column[new], cross)
 
 
-def _products(links: Links, first: np.ndarray, second: np.ndarray, pattern: np.ndarray, rest: int
+def _products(links: Links, first: np.ndarray, second: np.ndarray, pattern: np.ndarray, rest: int = 0
               ) -> Products:
-    """The products of links, those of one pattern at one place added up."""
+    """The products of links, those of one pattern at one place added up; without `rest` they are all on the diagonal."""
     k, number = links.loading, int(pattern.max()) + 1
-    at = links.column[first] * rest + links.column[second] % rest
-    half = np.where(first == second, 0.5, 1.0)
+    at = links.column[first] * rest + links.column[second] % rest if rest else links.column[first]
     cells, entries, numbers = [], [], []
     for entry, (i, j) in enumerate(zip(*np.triu_indices(k.shape[1]), strict=True)):
         product = k[first, i] * k[second, j]
-        numbers.append(half * (product if i == j else product + k[first, j] * k[second, i]))
+        numbers.append(product if i == j else product + k[first, j] * k[second, i])
         entries.append(entry * number + pattern[links.component[first]])
         cells.append(at)
     (cell, own), coefficient = add_up([np.concatenate(cells), np.concatenate(entries)],

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 
 from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.batches import of_array
-from conjugate_ppl.gaussian.products import matmul, times, transposed
+from conjugate_ppl.gaussian.products import matmul, product, rows_inner, times, transposed
 
-__all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower"]
+__all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower", "whitened_inverse"]
 
 _LARGE = 256  # rows from which on two triangular solves are faster than a triangle and its square
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scale:
     """Lower triangular matrices by their diagonals, `bands[k][..., i] = T[..., i, i - k]`, or dense.
@@ -42,10 +43,33 @@ class Scale:
 
     def sandwich(self, h: Any) -> Any:
         """T' H T"""
+        return self.before(self.after(h))
+
+    def after(self, h: Any) -> Any:
+        """H T"""
         if self.dense is not None:
-            return matmul(matmul(transposed(self.dense), h), self.dense)
-        right: Any = sum(_rolled(h * t[..., None, :], -k, -1) for k, t in enumerate(self.bands))
-        return sum(_rolled(right * t[..., :, None], -k, -2) for k, t in enumerate(self.bands))
+            return matmul(h, self.dense)
+        return sum(_rolled(h * t[..., None, :], -k, -1) for k, t in enumerate(self.bands))
+
+    def before(self, h: Any) -> Any:
+        """T' H"""
+        if self.dense is not None:
+            return matmul(transposed(self.dense), h)
+        return sum(_rolled(h * t[..., :, None], -k, -2) for k, t in enumerate(self.bands))
+
+    def around(self, m: Any) -> Any:
+        """T M T'"""
+        if self.dense is not None:
+            return matmul(matmul(self.dense, m), transposed(self.dense))
+        left: Any = sum(_rolled(m, k, -2) * t[..., :, None] for k, t in enumerate(self.bands))
+        return sum(_rolled(left, k, -1) * t[..., None, :] for k, t in enumerate(self.bands))
+
+    def inner(self, a: Any, m: Any) -> Any:
+        """tr(A M T'), of symmetric M"""
+        if self.dense is not None:
+            return rows_inner(matmul(a, m), self.dense)
+        rows = (product("...ij,...ij->...i", a, _rolled(m, k, -2)) for k in range(len(self.bands)))
+        return sum(jnp.sum(t * r, -1) for t, r in zip(self.bands, rows, strict=True))
 
     def matrix(self) -> Any:
         """T itself."""
@@ -86,7 +110,8 @@ def _inverse_logdet_large(m: Any) -> tuple[Any, Any]:
     """
     low = jax.lax.linalg.cholesky(transposed(m), symmetrize_input=False)
     logdet = 2 * jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)), -1)
-    half = _solve_columns(low, jnp.broadcast_to(jnp.eye(m.shape[-1], dtype=m.dtype), m.shape))
+    places = jnp.arange(m.shape[-1])
+    half = _solve_columns(low, jnp.zeros_like(m).at[..., places, places].set(1.0))  # a sixth of the time of `eye`
     return transposed(_solve_columns(low, half, True)), logdet
 
 
@@ -99,7 +124,29 @@ def _solve_columns(low: Any, b: Any, transpose: bool = False) -> Any:
 def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     inverse, logdet = _inverse_logdet_large(*primals)
     (dm,) = tangents
-    return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), jnp.sum(inverse * dm, (-2, -1)))
+    return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), rows_inner(inverse, dm))
+
+
+@jax.custom_jvp
+def whitened_inverse(h: Any, scale: Scale, proper: Any) -> tuple[Any, Any]:
+    """(inverse, log-determinant) of diag(proper) + T'HT for symmetric H, shape (blocks, n, n), as `inverse_logdet`.
+
+    Where T has few bands, d logdet = tr(T inverse T' dH) + 2 tr(inverse T'H dT) is a sum of products by rows for each; an
+    automatic derivative makes arrays of all products, and sums those.
+    """
+    places = jnp.arange(h.shape[-1])
+    return inverse_logdet(scale.sandwich(h).at[..., places, places].add(proper))
+
+
+@whitened_inverse.defjvp
+def _(primals: tuple[Any, Scale, Any], tangents: tuple[Any, Scale, Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    (h, t, _), (dh, dt, _) = primals, tangents
+    inverse, logdet = whitened_inverse(*primals)
+    right = t.after(h)
+    change = dt.before(right)
+    d_logdet = rows_inner(t.around(inverse), dh) + 2 * dt.inner(right, inverse)
+    dm = t.sandwich(dh) + change + transposed(change)
+    return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), d_logdet)
 
 
 def _rolled(x: Any, shift: int, axis: int) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +13,7 @@ from conjugate_ppl.gaussian.batches import take
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
 from conjugate_ppl.gaussian.grouped import added, estimated, of_patterns
-from conjugate_ppl.gaussian.products import times, transposed
+from conjugate_ppl.gaussian.products import transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
 
 __all__ = ["crossed_shares"]
@@ -32,9 +31,13 @@ def crossed_shares(block: GaussianBlock, parts: Crossed, values: Values, omega: 
         shift = [a - moving[x] for a, x in zip(shift, s.components.T, strict=True)]
     within = parts.within.evaluate(values, omega)
     within_linear = parts.within_linear.evaluate(values, omega)
-    v = precision.entries().rows
-    entries = [v[i][j] for i, j in zip(*np.triu_indices(width), strict=True)]
-    rest = within + _sums(parts.products, values, jnp.concatenate(entries), within.shape)
+    rows = precision.entries().rows
+    entries = [rows[i][j] for i, j in zip(*np.triu_indices(width), strict=True)]
+    v = jnp.concatenate(entries)
+    apart = _sums(parts.products, values, v, within.shape)
+    # what is added to the diagonal last keeps the compiler from adding up all once more wherever the sum is read
+    places = np.arange(within.shape[-1])
+    rest = (within + apart + transposed(apart)).at[..., places, places].add(_sums(parts.squares, values, v, s.blocks.shape))
     linear = within_linear + links.back(own.times(shift))
     adjustment = jnp.dot(values.number(parts.adjustment), omega[parts.adjustment_weight],
                          precision="highest")
@@ -42,7 +45,7 @@ def crossed_shares(block: GaussianBlock, parts: Crossed, values: Values, omega: 
     def quadratic(e: Any) -> Any:
         gap = [a - b for a, b in zip(shift, links.apply(e), strict=True)]
         squares = sum(jnp.sum(a * b) for a, b in zip(gap, own.times(gap), strict=True))
-        return squares + jnp.sum(e * (times(within, e) - 2 * within_linear)) - adjustment
+        return squares + jnp.sum(e * (parts.within.times(values, omega, e) - 2 * within_linear)) - adjustment
 
     def components() -> Components:
         return estimated(block, values, root.scaled(jnp.sqrt(weight)), scale, parts.pattern,
@@ -84,8 +87,6 @@ class _Links:
 
 
 def _sums(products: Products, values: Values, entries: Any, shape: tuple[int, ...]) -> Any:
-    """sum_c K_c' V_c K_c, shape (blocks, rest, rest), from the entries of V."""
+    """What stands at each cell, of so many, from the entries of V."""
     numbers = values.number(products.coefficient) * look_up(entries, products.entry)
-    half = segment_sums(numbers, products.cell, int(np.prod(shape))).reshape(shape)
-    # one pass across a matrix of columns: it is not to be done again wherever the sum is read
-    return jax.lax.optimization_barrier(half + transposed(half))
+    return segment_sums(numbers, products.cell, int(np.prod(shape))).reshape(shape)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-__all__ = ["matmul", "product", "times", "transposed"]
+__all__ = ["matmul", "product", "rows_inner", "times", "transposed"]
 
 _FUSED = 16  # rows of matrices whose products with a vector are sums that a compiler fuses
 _SUMMED = 2048  # multiplications up to which a product of matrices is such a sum, too
@@ -38,3 +38,9 @@ def times(matrix: Any, vector: Any) -> Any:
     if min(matrix.shape[-2:]) <= _FUSED:
         return jnp.sum(matrix * vector[..., None, :], -1)
     return product("...ij,...j->...i", matrix, vector)
+
+
+def rows_inner(a: Any, b: Any) -> Any:
+    """Sums of the products of all entries, row by row: what a compiler takes for products of vectors is ten times as fast as
+    what it takes for a sum of all (of large matrices in float32, on a processor)."""
+    return jnp.sum(product("...ij,...ij->...i", a, b), -1)

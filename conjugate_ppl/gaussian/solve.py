@@ -26,7 +26,7 @@ from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.entries import diagonal, dot
 from conjugate_ppl.gaussian.grouped import grouped_shares
-from conjugate_ppl.gaussian.linear import Scale, inverse_logdet
+from conjugate_ppl.gaussian.linear import Scale, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
@@ -83,9 +83,9 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
     eye = jnp.eye(m.shape[1], dtype=values.dtype)
     precision = proper[:, :, None] * eye + scale.sandwich(shares.rest)
-    inverse, logdet = inverse_logdet(precision)
-    maps = [partial(times, x) for x in (shares.rest, precision, inverse)]
-    mean, step, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply, *maps)
+    inverse, logdet = whitened_inverse(shares.rest, scale, proper)
+    mean, step, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply,
+                                  partial(times, shares.rest), partial(times, inverse))
 
     def quadratic(mean: Any, step: Any) -> Any:
         return jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(m + scale.apply(mean) + scale.apply(step))
@@ -102,8 +102,7 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
     proper = [known_numbers(values, x) for x in np.where(block.flat, 0.0, 1.0).T]
     precision = scale.T.around(shares.rest) + diagonal(proper)
     inverse, logdet = small.inverse_logdet(precision)
-    maps = [x.times for x in (shares.rest, precision, inverse)]
-    mean, step, centre = _refined(m, shares.linear, proper, scale.times, scale.T.times, *maps)
+    mean, step, centre = _refined(m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times, inverse.times)
 
     def quadratic(mean: Any, step: Any) -> Any:
         squares = dot(proper, [(a + b) ** 2 for a, b in zip(mean, step, strict=True)])
@@ -117,17 +116,17 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
                     jnp.sum(logdet) + shares.logdet)
 
 
-def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, precision: Map, inverse: Map
+def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, inverse: Map
              ) -> tuple[Any, Any, Any]:
     """The posterior mean of u, a last step from it, and m + T u after the step.
 
-    Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `precision` that of u,
-    and `inverse` its inverse.
+    Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `inverse` that of u's
+    precision I + T'HT.
     """
     plus, minus, times_each = (partial(jax.tree.map, f) for f in (operator.add, operator.sub, operator.mul))
     target = back(minus(linear, rest(m)))
     mean = inverse(target)
-    mean = plus(mean, inverse(minus(target, precision(mean))))
+    mean = plus(mean, inverse(minus(target, plus(times_each(proper, mean), back(rest(push(mean)))))))
     solution = plus(m, push(mean))
     # A second Newton step in the elements themselves, which are small where prior means are far away: there m + T u
     # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
