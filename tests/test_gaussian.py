@@ -485,3 +485,27 @@ def test_what_is_too_dear_stays_unless_it_is_wanted(monkeypatch: pytest.MonkeyPa
     assert "`require` collapses it all the same" in plan["question"].reason
     for options in ({"require": ["question"]}, {"only": ["person", "question"]}):
         assert set(cj.collapse(entry.model, **options).plan(*entry.args).kept) == {"mean", "scale"}
+
+
+def test_of_what_is_too_dear_the_least_determined_by_the_others_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lecturers belong to departments: given the lecturers' effects those of the departments say little, and the other way
+    round. So the students stay, who are more."""
+    monkeypatch.setattr(cost, "_LEAST", 10**3 * cost._DENSE)
+    monkeypatch.setattr(cost, "_SPARSE", 0.0)
+    rng = np.random.default_rng(0)
+    student, lecturer = rng.integers(0, 40, 300), rng.integers(0, 24, 300)
+    y = rng.normal(size=300)
+
+    def model(nested: bool) -> None:
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0).expand([4]).to_event(1))
+        mean = numpyro.sample("mean", dist.Normal(0.0, 10.0))
+        a, b = (numpyro.sample(n, dist.Normal(0.0, scale[k]).expand([size]).to_event(1))
+                for k, (n, size) in enumerate((("student", 40), ("lecturer", 24))))
+        location = mean + a[student] + b[lecturer]
+        if nested:
+            c = numpyro.sample("department", dist.Normal(0.0, scale[2]).expand([4]).to_event(1))
+            location = location + c[lecturer % 4]
+        numpyro.sample("y", dist.Normal(location, scale[3]), obs=y)
+
+    assert set(cj.explain(model, False).kept) == {"scale", "lecturer"}
+    assert set(cj.explain(model, True).kept) == {"scale", "student"}
