@@ -12,7 +12,12 @@ from scipy import special, stats
 
 import conjugate_ppl as cj
 from conjugate_ppl.families import FAMILIES
-from conjugate_ppl.families.gamma_draws import _log_accepted, gamma_draw, log_gamma_draw
+from conjugate_ppl.families.gamma_draws import (
+    _log_accepted,
+    _normal_and_uniform,
+    gamma_draw,
+    log_gamma_draw,
+)
 from conjugate_ppl.noise import beside_each_other, normal, own_key, together
 
 SHAPES = [1e-3, 0.2, 0.999, 1.0, 1.5, 7.0, 300.0, 2e4, 1e6]
@@ -36,6 +41,20 @@ def test_gamma_draws(shape, x64):
     assert x.dtype == a.dtype and (x > 0).all()
     np.testing.assert_allclose(x, np.exp(log_x), rtol=2e-5 if shape > 0.1 else 1e-3,
                                atol=10 * np.finfo(x.dtype).tiny)  # where small numbers are flushed to 0
+
+
+@pytest.mark.parametrize("many", [20, 1000, 20_000])
+def test_numbers_of_a_proposal(many, x64):
+    """From bits of their own, or from the same: where arrays are neither small nor long."""
+    keys = jax.random.split(jax.random.key(3), NUMBER // many)
+    normal, uniform = jax.vmap(lambda k: _normal_and_uniform(k, (many,), jnp.zeros(()).dtype))(keys)
+    assert normal.dtype == uniform.dtype == jnp.zeros(()).dtype
+    assert stats.kstest(np.ravel(normal), "norm").pvalue > 1e-4
+    assert stats.kstest(np.ravel(uniform), "uniform").pvalue > 1e-4
+    assert stats.spearmanr(np.ravel(normal), np.ravel(uniform)).pvalue > 1e-4
+    a = jnp.full(many, 1.5)
+    draws = jax.vmap(lambda k: gamma_draw(k, a))(keys)
+    assert stats.kstest(np.ravel(draws), stats.gamma(1.5).cdf).pvalue > 1e-4
 
 
 def test_the_acceptance_keeps_its_digits(x64):

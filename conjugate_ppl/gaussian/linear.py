@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.batches import of_array
-from conjugate_ppl.gaussian.products import matmul, product, rows_inner, times, transposed
+from conjugate_ppl.gaussian.products import by_rows, matmul, times, transposed
 
 __all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower", "whitened_inverse"]
 
@@ -67,8 +67,8 @@ class Scale:
     def inner(self, a: Any, m: Any) -> Any:
         """tr(A M T'), of symmetric M"""
         if self.dense is not None:
-            return rows_inner(matmul(a, m), self.dense)
-        rows = (product("...ij,...ij->...i", a, _rolled(m, k, -2)) for k in range(len(self.bands)))
+            return jnp.sum(by_rows(matmul(a, m), self.dense), -1)
+        rows = (by_rows(a, _rolled(m, k, -2)) for k in range(len(self.bands)))
         return sum(jnp.sum(t * r, -1) for t, r in zip(self.bands, rows, strict=True))
 
     def matrix(self) -> Any:
@@ -124,7 +124,7 @@ def _solve_columns(low: Any, b: Any, transpose: bool = False) -> Any:
 def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     inverse, logdet = _inverse_logdet_large(*primals)
     (dm,) = tangents
-    return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), rows_inner(inverse, dm))
+    return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), jnp.sum(by_rows(inverse, dm), -1))
 
 
 @jax.custom_jvp
@@ -144,7 +144,7 @@ def _(primals: tuple[Any, Scale, Any], tangents: tuple[Any, Scale, Any]) -> tupl
     inverse, logdet = whitened_inverse(*primals)
     right = t.after(h)
     change = dt.before(right)
-    d_logdet = rows_inner(t.around(inverse), dh) + 2 * dt.inner(right, inverse)
+    d_logdet = jnp.sum(by_rows(t.around(inverse), dh), -1) + 2 * dt.inner(right, inverse)
     dm = t.sandwich(dh) + change + transposed(change)
     return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), d_logdet)
 
