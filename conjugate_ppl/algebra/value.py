@@ -154,8 +154,8 @@ def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndar
     if size >= 1 << 62:  # too many for one number each
         classes, first = equal_rows(columns, len(numbers))
         return [c[first] for c in columns], np.bincount(classes, numbers)
-    key = np.zeros(len(numbers), np.int64)
-    for c, n in zip(columns, spans, strict=True):
+    key = np.asarray(columns[0], np.int64)
+    for c, n in zip(columns[1:], spans[1:], strict=True):
         key = key * n + c
     if size < 4 * len(numbers) + 1024:
         total = np.bincount(key, weights=numbers, minlength=size)
