@@ -115,10 +115,9 @@ def test_weights_that_are_equal_get_one_number() -> None:
                                [1 / 16, 1.0, 1 / 16, 0.75, 1.0, 0.25])
 
 
-# -- known numbers --------------------------------------------------------------------------------
+# -- vectors in parts, and what is repeated -------------------------------------------------------
 
-U = np.array([[0.3, -1.7, 2.5], [0.5, -0.5, 1.5]])
-K = np.array([[3, -2, 5], [0, -2, -4]])
+
 def test_vectors_in_parts() -> None:
     rng = np.random.default_rng(0)
     parts = [rng.normal(size=n) for n in (1, 4, 1, 30)]
@@ -154,6 +153,10 @@ def test_elements_of_what_is_repeated(name: str) -> None:
     np.testing.assert_array_equal(values.elements(number, index), np.ravel(whole)[index])
 
 
+# -- known numbers --------------------------------------------------------------------------------
+
+U = np.array([[0.3, -1.7, 2.5], [0.5, -0.5, 1.5]])
+K = np.array([[3, -2, 5], [0, -2, -4]])
 FOLDED: dict[str, Callable[[Any], Any]] = {
     "round away": lambda u: lax.round(u),
     "round even": lambda u: jnp.round(u),

@@ -51,10 +51,10 @@ def _log_accepted(y: Any) -> Any:
 
 
 def _normal_and_uniform(key: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
-    """Independent arrays of standard normal and of uniform numbers.
+    """Arrays of standard normal and of uniform numbers, independent of each other.
 
-    Both from the same random bits, a row each, where the operations of making bits take longer than the bits: that is
-    where arrays are not `_compat.SMALL`, but not long either.
+    Where arrays are neither `_compat.SMALL` nor long, the operations of making random bits take longer than the bits: they
+    are made once there, and each array has a half of them.
     """
     if not _compat.SMALL < math.prod(shape) * dtype.itemsize < _LONG:
         one, two = jax.random.split(key)

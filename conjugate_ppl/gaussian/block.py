@@ -144,7 +144,7 @@ class GaussianBlock:
 
     def _choose_coordinates(self) -> None:
         """Structure as the sites are written, or with rotated elements where that saves work."""
-        groups = [(s.elements, s.family != "Flat") for s in self.sites]
+        groups = self._groups()
         self.quadratic, self.structure = self.plain, self._structure(self.plain, groups)
         self.rotation: Rotation | None = None
         if self.structure.blocks.shape[1] < _WIDE:
@@ -158,14 +158,27 @@ class GaussianBlock:
                 self.quadratic, self.structure = found.quadratic, structure
                 self.rotation = found.rotation
 
-    def _structure(self, q: Quadratic, groups: list[tuple[np.ndarray, bool]]) -> Structure:
+    def _groups(self) -> list[tuple[np.ndarray, bool]]:
+        return [(s.elements, s.family != "Flat") for s in self.sites]
+
+    def structure_given(self, site: GaussianSite) -> Structure:
+        """The structure where one of the sites is given: its elements join nothing."""
+        return self._structure(self.plain, self._groups(), site.elements)
+
+    def _structure(self, q: Quadratic, groups: list[tuple[np.ndarray, bool]],
+                   given: np.ndarray | None = None) -> Structure:
+        """The structure for these coordinates; `given` elements join nothing."""
+        there = np.ones(self.size, bool)
+        if given is not None:
+            there[given] = False
         late_pairs, late_single = q.reduced.late.get(2, ()), q.reduced.late.get(1, ())
         rows, columns = [q.rows, self._t_rows], [q.columns, self._t_columns]
         if any(not is_known(late.term.atoms[k].selection)
                for late in (*late_pairs, *late_single) for k in late.slots):
             # positions known only at run time: everything may meet everything
             groups = [(elements, False) for elements, _ in groups]
-            rows, columns = [np.arange(self.size - 1)], [np.arange(1, self.size)]
+            free = np.flatnonzero(there)
+            rows, columns = [free[:-1]], [free[1:]]
             late_pairs = ()
         for late in late_pairs:
             selections = [np.asarray(late.term.atoms[k].selection) for k in late.slots]
@@ -174,7 +187,10 @@ class GaussianBlock:
                                         b.reshape(-1) + late.offsets[1]], 1), axis=0)
             rows.append(pairs[:, 0])
             columns.append(pairs[:, 1])
-        return find_structure(self.size, groups, np.concatenate(rows), np.concatenate(columns))
+        i, j = np.concatenate(rows), np.concatenate(columns)
+        if given is not None:
+            i, j = (x[there[i] & there[j]] for x in (i, j))
+        return find_structure(self.size, groups, i, j)
 
     def _mean_map(self) -> None:
         alike, offset = [], 0

@@ -177,4 +177,6 @@ def inverse_logdet(m: Small) -> tuple[Small, Any]:
 def _(primals: tuple[Small], tangents: tuple[Small]) -> tuple[tuple[Small, Any], tuple[Small, Any]]:
     inverse, logdet = inverse_logdet(primals[0])
     dm = tangents[0].as_change()
-    return (inverse, logdet), ((inverse @ dm @ inverse).scaled(-1).like(inverse), jnp.broadcast_to(jnp.asarray(inverse.inner(dm), logdet.dtype), logdet.shape))
+    change = (inverse @ dm @ inverse).scaled(-1)
+    trace = jnp.asarray(inverse.inner(dm), logdet.dtype)  # an integer where nothing changes
+    return (inverse, logdet), (change.like(inverse), jnp.broadcast_to(trace, logdet.shape))

@@ -11,10 +11,11 @@ import dataclasses
 
 import numpy as np
 
+from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.gaussian.block import GaussianBlock, GaussianSite
-from conjugate_ppl.gaussian.structure import Structure, find_structure
+from conjugate_ppl.gaussian.structure import Structure
 from conjugate_ppl.program import Program
 
 __all__ = ["too_dear"]
@@ -44,11 +45,11 @@ def too_dear(program: Program, elimination: GaussianElimination) -> Declined | N
     """
     block = elimination.block
     dense = _dense(block.structure)
-    if dense < _LEAST:
+    if dense < _LEAST or len(block.sites) < 2:
         return None
     # a multivariate normal prior costs the sampler the same
     able = [s for s in block.sites if s.width == 1 and s.size > 1 and s.family != "Flat"]
-    cheaper = [(s, seconds) for s in able if (seconds := _without(block, s)) * _WORTH < dense]
+    cheaper = [(s, seconds) for s in able if (seconds := _given(block, s)) * _WORTH < dense]
     others = [s for s in block.sites if s not in {c for c, _ in cheaper}]
     choices = [_Choice(s, seconds, _coupling(block, s, others)) for s, seconds in cheaper]
     if not choices:
@@ -66,29 +67,23 @@ def _dense(structure: Structure) -> float:
     return _DENSE * float(number) * float(widest) ** 3
 
 
-def _without(block: GaussianBlock, site: GaussianSite) -> float:
+def _given(block: GaussianBlock, site: GaussianSite) -> float:
     """Seconds of a gradient with a site kept."""
-    q, left = block.plain, np.ones(block.size, bool)
-    left[site.elements] = False
-    number = np.cumsum(left) - 1
-    meet = left[q.rows] & left[q.columns]
-    groups = [(number[s.elements], s.family != "Flat") for s in block.sites if s is not site]
-    structure = find_structure(int(left.sum()), groups, number[q.rows[meet]], number[q.columns[meet]])
-    return _dense(structure) + _SPARSE * len(q.numbers)
+    return _dense(block.structure_given(site)) + _SPARSE * max(1, len(block.plain.numbers))
 
 
 def _coupling(block: GaussianBlock, site: GaussianSite, others: list[GaussianSite]) -> float:
-    """Squared correlations of the site's elements with those of others, which are independent of each other a priori.
+    """Squared correlations of the site's elements with those of others, by the likelihood alone, all weights equal.
 
-    At most the number of elements of the others: how many of them the site's own could explain.
+    Of groupings it is at most the number of elements of the others: how many of them the site's own could explain.
     """
     q = block.plain
+    (rows, columns), numbers = add_up([q.rows, q.columns], q.numbers)
     own, other = np.zeros(block.size, bool), np.zeros(block.size, bool)
     own[site.elements] = True
     for s in others:
         other[s.elements] = True
-    same = q.rows == q.columns
-    diagonal = np.bincount(q.rows[same], q.numbers[same], block.size)
-    meet = own[q.rows] & other[q.columns]
-    size = diagonal[q.rows[meet]] * diagonal[q.columns[meet]]
-    return float(np.sum(q.numbers[meet] ** 2 / np.where(size > 0, size, np.inf)))
+    same, meet = rows == columns, own[rows] & other[columns]
+    root = np.full(block.size, np.inf)
+    root[rows[same]] = np.sqrt(np.where(numbers[same] > 0, numbers[same], np.inf))
+    return float(np.sum((numbers[meet] / root[rows[meet]] / root[columns[meet]]) ** 2))
