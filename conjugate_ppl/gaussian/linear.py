@@ -12,7 +12,7 @@ from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.batches import of_array
 from conjugate_ppl.gaussian.products import by_rows, matmul, times, transposed
 
-__all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower", "whitened_inverse"]
+__all__ = ["Scale", "inverse_logdet", "lower_factor", "solve_lower", "whitened", "whitened_inverse"]
 
 _LARGE = 256  # rows from which on two triangular solves are faster than a triangle and its square
 
@@ -127,15 +127,20 @@ def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[tuple[Any, Any], tuple
     return (inverse, logdet), (-matmul(matmul(inverse, dm), inverse), jnp.sum(by_rows(inverse, dm), -1))
 
 
+def whitened(h: Any, scale: Scale, proper: Any) -> Any:
+    """diag(proper) + T'HT"""
+    places = jnp.arange(h.shape[-1])
+    return scale.sandwich(h).at[..., places, places].add(proper)
+
+
 @jax.custom_jvp
 def whitened_inverse(h: Any, scale: Scale, proper: Any) -> tuple[Any, Any]:
-    """(inverse, log-determinant) of diag(proper) + T'HT for symmetric H, shape (blocks, n, n), as `inverse_logdet`.
+    """(inverse, log-determinant) of `whitened` for symmetric H, shape (blocks, n, n), as `inverse_logdet`.
 
     Where T has few bands, d logdet = tr(T inverse T' dH) + 2 tr(inverse T'H dT) is a sum of products by rows for each; an
     automatic derivative makes arrays of all products, and sums those.
     """
-    places = jnp.arange(h.shape[-1])
-    return inverse_logdet(scale.sandwich(h).at[..., places, places].add(proper))
+    return inverse_logdet(whitened(h, scale, proper))
 
 
 @whitened_inverse.defjvp

@@ -26,7 +26,7 @@ from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.entries import diagonal, dot
 from conjugate_ppl.gaussian.grouped import grouped_shares
-from conjugate_ppl.gaussian.linear import Scale, whitened_inverse
+from conjugate_ppl.gaussian.linear import Scale, whitened, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
@@ -81,8 +81,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     if block.narrow:
         return _solve_narrow(block, values, t, moving, shares)
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
-    eye = jnp.eye(m.shape[1], dtype=values.dtype)
-    precision = proper[:, :, None] * eye + scale.sandwich(shares.rest)
+    precision = whitened(shares.rest, scale, proper)
     inverse, logdet = whitened_inverse(shares.rest, scale, proper)
     mean, step, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply,
                                   partial(times, shares.rest), partial(times, inverse))

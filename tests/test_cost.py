@@ -1,0 +1,87 @@
+"""What is left to the sampler since it makes a gradient much cheaper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from models import CASES
+from numpyro.infer.util import log_density
+
+import conjugate_ppl as cj
+from conjugate_ppl.planning import cost
+
+
+def test_what_is_too_dear_stays_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = CASES["gaussian_crossed_sparsely_in_two_blocks"]
+    assert set(cj.explain(entry.model, *entry.args).kept) == {"mean", "scale"}
+    monkeypatch.setattr(cost, "_LEAST", 0.0)
+    monkeypatch.setattr(cost, "_WORTH", 0.0)
+    plan = cj.explain(entry.model, *entry.args)
+    assert plan.collapsed == ("person",)
+    assert "`require` collapses it all the same" in plan["question"].reason
+    for options in ({"require": ["question"]}, {"only": ["person", "question"]}):
+        assert set(cj.collapse(entry.model, **options).plan(*entry.args).kept) == {"mean", "scale"}
+
+
+def test_of_what_is_too_dear_the_least_determined_by_the_others_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lecturers belong to departments: given the lecturers' effects those of the departments say little, and the other way
+    round. So the students stay, who are more."""
+    monkeypatch.setattr(cost, "_LEAST", 10**3 * cost._DENSE)
+    monkeypatch.setattr(cost, "_SPARSE", 0.0)
+    rng = np.random.default_rng(0)
+    student, lecturer = rng.integers(0, 40, 300), rng.integers(0, 24, 300)
+    y = rng.normal(size=300)
+
+    def model(nested: bool, noises: Any = None) -> None:
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0).expand([4]).to_event(1))
+        mean = numpyro.sample("mean", dist.Normal(0.0, 10.0))
+        a, b = (numpyro.sample(n, dist.Normal(0.0, scale[k]).expand([size]).to_event(1))
+                for k, (n, size) in enumerate((("student", 40), ("lecturer", 24))))
+        location = mean + a[student] + b[lecturer]
+        if nested:
+            c = numpyro.sample("department", dist.Normal(0.0, scale[2]).expand([4]).to_event(1))
+            location = location + c[lecturer % 4]
+        noise = scale[3]
+        if noises is not None:
+            own = numpyro.sample("own", dist.HalfNormal(1.0).expand([3]).to_event(1))
+            noise = (own * noises)[student % 3]
+        numpyro.sample("y", dist.Normal(location, noise), obs=y)
+
+    assert set(cj.explain(model, False).kept) == {"scale", "lecturer"}
+    assert set(cj.explain(model, True).kept) == {"scale", "student"}
+    for noises in (np.ones(3), np.full(3, 1e-90)):
+        assert set(cj.explain(model, True, noises).kept) == {"scale", "own", "student"}
+
+
+def test_a_dense_prior_is_not_made_cheaper_by_keeping_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is anything where it is known at run time alone what meets what."""
+    monkeypatch.setattr(cost, "_LEAST", 0.0)
+    monkeypatch.setattr(cost, "_SPARSE", 0.0)
+    rng, x = np.random.default_rng(0), np.linspace(0.0, 1.0, 30)
+    group, y = rng.integers(0, 3, 30), rng.normal(size=30)
+
+    def field() -> None:
+        length, t = numpyro.sample("length", dist.LogNormal()), numpyro.sample("t", dist.HalfNormal(1.0))
+        f = numpyro.sample("f", dist.MultivariateNormal(
+            0.0, jnp.exp(-(((x[:, None] - x) / length) ** 2)) + 0.1 * jnp.eye(30)))
+        a = numpyro.sample("a", dist.Normal(0.0, t).expand([3]).to_event(1))
+        numpyro.sample("y", dist.Normal(f + a[group], 1.0), obs=y)
+
+    assert set(cj.explain(field).collapsed) == {"f", "a"}
+
+    def groups(one: Any, two: Any, y: Any) -> None:
+        t = numpyro.sample("t", dist.HalfNormal(1.0))
+        a, b = (numpyro.sample(n, dist.Normal(0.0, t).expand([3]).to_event(1)) for n in "ab")
+        numpyro.sample("y", dist.Normal(a[one] + b[two], 1.0), obs=y)
+
+    collapsed = cj.collapse(groups)
+    density = jax.jit(lambda *args: log_density(collapsed, args, {}, {"t": jnp.asarray(0.7)})[0])
+    first = density(group, group[::-1], y)
+    monkeypatch.undo()
+    np.testing.assert_allclose(first, log_density(cj.collapse(groups), (group, group[::-1], y), {}, {"t": jnp.asarray(0.7)})[0])
