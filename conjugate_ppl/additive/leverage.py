@@ -23,8 +23,8 @@ from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import PlanError
-from conjugate_ppl.gaussian.block import GaussianSite
 from conjugate_ppl.gaussian.posterior import moments
+from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.planning.execute import Execution
 
 __all__ = ["BlockLaw", "block_law"]

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
+from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.posterior import inner_columns, moments
+from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
 from conjugate_ppl.gaussian.solve import Solution
 
 __all__ = ["Law", "Reshaped", "laws"]

@@ -28,15 +28,17 @@ from conjugate_ppl.elimination.base import (
 )
 from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
+from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.elimination.typical import at_typical
 from conjugate_ppl.families.registry import CORRELATED
-from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
+from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
 from conjugate_ppl.gaussian.quadratic import quadratic
 from conjugate_ppl.gaussian.reference import reference
+from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
 from conjugate_ppl.program import Program, Site
 
@@ -279,6 +281,7 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         alike = equal_elements(mean) if mean is not None else alike
     scale = record.parameters.get("scale", record.parameters.get("scale_tril"))
     index = np.zeros(0, np.int64)
+    covariance = None
     spread = np.full(record.shape, np.inf)
     negative = None
     if scale is not None:
@@ -289,8 +292,9 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         negative = signed(value, record.family)
         if record.family in CORRELATED:
             index = np.broadcast_to(index, (*_events(record), *value.shape[-2:]))
+            covariance = factored(program.graph, scale)
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
-                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative)
+                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative, covariance)
 
 
 def _events(record: Site) -> tuple[int, ...]:

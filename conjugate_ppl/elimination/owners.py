@@ -21,7 +21,8 @@ from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.registry import CORRELATED
-from conjugate_ppl.gaussian.block import BLOCK, GaussianBlock, GaussianSite
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
 from conjugate_ppl.program import Program
 
 __all__ = ["Owned", "owners"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.scales import ScaleSite
-from conjugate_ppl.gaussian.block import GaussianSite
 from conjugate_ppl.gaussian.quadratic import Quadratic
+from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.program import Program
 
 __all__ = ["check_proper", "semidefinite"]

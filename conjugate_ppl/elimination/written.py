@@ -20,7 +20,7 @@ from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import check_coordinates
 from conjugate_ppl.elimination.coordinates import Coordinates
 from conjugate_ppl.elimination.symbols import start_walk
-from conjugate_ppl.gaussian.block import BLOCK
+from conjugate_ppl.gaussian.site import BLOCK
 from conjugate_ppl.graph import Equation
 from conjugate_ppl.program import Program
 

@@ -8,7 +8,6 @@ flat site has no T. The elements of some sites may be rotated (`rotation`).
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,85 +15,27 @@ import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Joined, Values
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.families.registry import CORRELATED
+from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
+from conjugate_ppl.gaussian.dual import Dual, dual_form
 from conjugate_ppl.gaussian.entries import FEW, Entries
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Rotation, rotations
+from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.small import Small
-from conjugate_ppl.gaussian.structure import Structure, find_structure
+from conjugate_ppl.gaussian.structure import Structure, find_structure, split
 
-__all__ = ["BLOCK", "GaussianBlock", "GaussianSite"]
-
-BLOCK = "<block>"
-"""Name of the one variable that holds all elements of a block."""
+__all__ = ["GaussianBlock"]
 
 _BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
 _WIDE = 8  # elements of a block of the rest from which on rotations are tried
+_DIFFERENTIATED = 4  # work of a factor that is differentiated too, in that of a factorisation and inverse
 _SMALL = 16  # rows of a scale that is written out in any case
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GaussianSite:
-    """One site of a block.
-
-    Attributes:
-        name: the site's name; `shape` that of its value.
-        first: number of its first element in the block.
-        family: one of `GAUSSIAN`.
-        reference: r_i, flat.
-        slope: A_i, the part of the location that is linear in the block; None if there is none.
-        mean: the part of m_i that depends on kept sites; None if there is none.
-        known: the rest of m_i, flat.
-        spread: standard deviations of the elements of e_i, flat; 0 where they depend on kept sites,
-            infinite for a flat site.
-        alike: a class for each element; `mean` is equal within a class.
-        scale: number of the scale, or of the scale_tril; None for a flat site.
-        scale_index: for each event (and each entry of its scale_tril) which number of the scale it
-            reads: the first of those that are always equal.
-        signed: which numbers of the scale must not be negative and are not proved so; None if none.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    first: int
-    family: str
-    reference: np.ndarray
-    slope: Value | None
-    mean: Value | None
-    known: np.ndarray
-    spread: np.ndarray
-    alike: np.ndarray
-    scale: int | None
-    scale_index: np.ndarray
-    signed: np.ndarray | None
-
-    @property
-    def size(self) -> int:
-        """How many elements it has."""
-        return int(np.prod(self.shape))
-
-    @property
-    def elements(self) -> np.ndarray:
-        """The numbers of its elements in the block."""
-        return np.arange(self.first, self.first + self.size)
-
-    @property
-    def one_scale(self) -> bool:
-        """Whether all of its events have the same scale, by proof."""
-        events = self.scale_index.reshape(-1, self.width**2)
-        return bool((events == events[:1]).all())
-
-    @property
-    def width(self) -> int:
-        """Elements of one event, which have a joint prior."""
-        return self.scale_index.shape[-1] if self.family in CORRELATED else 1
 
 
 class GaussianBlock:
@@ -107,13 +48,14 @@ class GaussianBlock:
         self.plain: Quadratic = quadratic(reduced)
         self._scale_map()
         self._choose_coordinates()
+        dual = self._dual()
         s = self.structure
         self._mean_map()
         self._place_scales()
         self._place_flat()
         prior = Prior(self._t_inner, self._alike, self._known)
-        self.parts: Between | Crossed | Assembly = (
-            split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
+        self.parts: Dual | Between | Crossed | Assembly = (
+            dual or split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
             or Assembly(self.quadratic, s))
 
     # -- the scales T: one flat vector of numbers, and where each goes ---------------------------
@@ -123,8 +65,10 @@ class GaussianBlock:
         offset = 0
         # number of a site's scale, which elements of it are read, what of those must not be negative
         self._t_read: list[tuple[int, np.ndarray, np.ndarray | None]] = []
+        tables: list[np.ndarray | None] = []  # of each site which numbers the events' T have, (events, width, width)
         for s in self.sites:
             if s.scale is None:
+                tables.append(None)
                 continue
             d = s.width
             i, j = np.tril_indices(d)
@@ -135,12 +79,14 @@ class GaussianBlock:
             columns.append(events[:, j].reshape(-1))
             index.append(offset + numbers[:, i, j].reshape(-1))
             self._t_read.append((s.scale, used, None if s.signed is None else s.signed[used]))
+            tables.append(np.where(np.tri(d, dtype=bool), offset + numbers, -1))
             offset += len(used)
         none = np.zeros(0, np.int64)
         self._t_rows = np.concatenate(rows) if rows else none
         self._t_columns = np.concatenate(columns) if columns else none
         self._t_index = np.concatenate(index) if index else none
         self._t_none = offset
+        self._t_tables = [None if x is None else np.where(x < 0, offset, x) for x in tables]
 
     def _choose_coordinates(self) -> None:
         """Structure as the sites are written, or with rotated elements where that saves work."""
@@ -158,6 +104,25 @@ class GaussianBlock:
                 self.quadratic, self.structure = found.quadratic, structure
                 self.rotation = found.rotation
 
+    def _dual(self) -> Dual | None:
+        """Components of the sites with wide covariances in their dual form, where that saves half of the work; or of these
+        and of all others of many elements, if it saves half again."""
+        given = [s for s in self.sites if s.covariance is not None and s.width >= _WIDE]
+        others = [s for s in self.sites if s not in given and s.size >= _WIDE and s.width == 1 and s.scale is not None]
+        if not given or not self.plain.fixed or self.structure.blocks.shape[1] < _WIDE:
+            return None
+        known = np.concatenate([s.known for s in self.sites])
+        best, work = None, self.structure.work * _DIFFERENTIATED
+        for sites in (given, [*given, *others])[: 1 + bool(others)]:
+            inside = np.zeros(self.size, bool)
+            inside[np.concatenate([s.elements for s in sites])] = True
+            structure = split(self.size, inside, *self._pairs(self.plain))
+            found = dual_form(self.plain, structure, self.sites, self._t_tables, known)
+            if found is not None and found.work < work / 2:
+                best, work = found, found.work
+                self.quadratic, self.structure, self.rotation = self.plain, structure, None
+        return best
+
     def _groups(self) -> list[tuple[np.ndarray, bool]]:
         return [(s.elements, s.family != "Flat") for s in self.sites]
 
@@ -168,29 +133,36 @@ class GaussianBlock:
     def _structure(self, q: Quadratic, groups: list[tuple[np.ndarray, bool]],
                    given: np.ndarray | None = None) -> Structure:
         """The structure for these coordinates; `given` elements join nothing."""
-        there = np.ones(self.size, bool)
-        if given is not None:
-            there[given] = False
-        late_pairs, late_single = q.reduced.late.get(2, ()), q.reduced.late.get(1, ())
-        rows, columns = [q.rows, self._t_rows], [q.columns, self._t_columns]
-        if any(not is_known(late.term.atoms[k].selection)
-               for late in (*late_pairs, *late_single) for k in late.slots):
-            # positions known only at run time: everything may meet everything
+        if self._anywhere(q):  # everything may meet everything
             groups = [(elements, False) for elements, _ in groups]
-            free = np.flatnonzero(there)
-            rows, columns = [free[:-1]], [free[1:]]
-            late_pairs = ()
-        for late in late_pairs:
+        i, j = self._pairs(q)
+        if given is not None:
+            there = np.ones(self.size, bool)
+            there[given] = False
+            i, j = (x[there[i] & there[j]] for x in (i, j))
+        return find_structure(self.size, groups, i, j)
+
+    @staticmethod
+    def _anywhere(q: Quadratic) -> bool:
+        """Whether positions are known only at run time."""
+        late = q.reduced.late
+        return any(not is_known(x.term.atoms[k].selection)
+                   for x in (*late.get(2, ()), *late.get(1, ())) for k in x.slots)
+
+    def _pairs(self, q: Quadratic) -> tuple[np.ndarray, np.ndarray]:
+        """The elements that meet in a monomial or in a prior."""
+        if self._anywhere(q):
+            every = np.arange(self.size)
+            return every[:-1], every[1:]
+        rows, columns = [q.rows, self._t_rows], [q.columns, self._t_columns]
+        for late in q.reduced.late.get(2, ()):
             selections = [np.asarray(late.term.atoms[k].selection) for k in late.slots]
             a, b = np.broadcast_arrays(*selections)
             pairs = np.unique(np.stack([a.reshape(-1) + late.offsets[0],
                                         b.reshape(-1) + late.offsets[1]], 1), axis=0)
             rows.append(pairs[:, 0])
             columns.append(pairs[:, 1])
-        i, j = np.concatenate(rows), np.concatenate(columns)
-        if given is not None:
-            i, j = (x[there[i] & there[j]] for x in (i, j))
-        return find_structure(self.size, groups, i, j)
+        return np.concatenate(rows), np.concatenate(columns)
 
     def _mean_map(self) -> None:
         alike, offset = [], 0

@@ -26,6 +26,7 @@ from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.entries import Entries, dot
+from conjugate_ppl.gaussian.law import Pieces
 from conjugate_ppl.gaussian.narrow import (
     NarrowCoupling,
     known_entries,
@@ -156,7 +157,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
             component's (None: its own).
 
     Returns:
-        Their posterior means as a function of the rest, their scales and factors.
+        Their posterior means as a function of the rest, and their law.
     """
     s = block.structure
     white = root.T @ scale
@@ -165,7 +166,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     estimates = [values.number(x) for x in estimate.T]
 
-    def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> list[Any]:
+    def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> Any:
         inner, low, scale = matrices
 
         def solve(x: list[Any]) -> list[Any]:
@@ -176,7 +177,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
 
         return newton(mean, scale, solve, pull)
 
-    def centre(e: Any) -> list[Any]:
+    def centre(e: Any) -> Any:
         return given(own, mean, [a - b for a, b in zip(estimates, moved(e), strict=True)])
 
     def slope() -> Any:
@@ -184,11 +185,11 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
         k, row = columns()
         matrices = own if row is None else patterns
         zero = [jnp.zeros(k.shape[1], values.dtype)] * s.width
-        found = jax.vmap(lambda k: jnp.stack(given(matrices, zero, list(-k.T)), -1))(k)
+        found = jax.vmap(lambda k: given(matrices, zero, list(-k.T)))(k)
         found = jnp.moveaxis(found, 0, -1)
         return found if row is None else found[row]
 
-    return Components(centre, slope, own[2], own[1])
+    return Components(centre, slope, Pieces(own[2], own[1], len(s.components)))
 
 
 def added(many: Any, numbers: Any) -> Any:

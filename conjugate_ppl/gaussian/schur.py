@@ -10,6 +10,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import of_array
 from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.law import Pieces
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import inverse_logdet
@@ -39,7 +40,7 @@ def schur_shares(block: GaussianBlock, assembly: Assembly, values: Values, omega
         across = g.apply(e)
         return scale.T.times([a - b - c for a, b, c in zip(h, across, d.times(x), strict=True)])
 
-    def centre(e: Any) -> list[Any]:
+    def centre(e: Any) -> Any:
         return newton(mean, scale, inverse.times, lambda x: pull(x, e))
 
     def slope() -> Any:
@@ -53,4 +54,4 @@ def schur_shares(block: GaussianBlock, assembly: Assembly, values: Values, omega
         return total + jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
 
     return Shares(rest, linear, jnp.sum(logdet), quadratic,
-                  lambda: Components(centre, slope, scale, precision.lower()))
+                  lambda: Components(centre, slope, Pieces(scale, precision.lower(), len(s.components))))

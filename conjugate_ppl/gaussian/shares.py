@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.gaussian.entries import Entries
+from conjugate_ppl.gaussian.law import Law
 from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.small import Small
 
@@ -67,19 +68,18 @@ class Coupling:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Components:
-    """The components given the rest, where u of a component is standard normal a priori.
+    """The components given the rest.
 
     Attributes:
-        centre: from the elements of the rest to posterior means, width vectors over the components.
+        centre: from the elements of the rest to posterior means, shape (count, width).
         slope: derivative of `centre` in the elements of the block that each belongs to, shape
             (count, width, rest).
-        scale, low: T, and the Cholesky factor of I + T'DT, the precision of u, of each component.
+        law: that of their deviations from the means.
     """
 
-    centre: Callable[[Any], list[Any]]
+    centre: Callable[[Any], Any]
     slope: Callable[[], Any]
-    scale: Small
-    low: Small
+    law: Law
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,8 +95,8 @@ class Shares:
 
 
 def newton(mean: list[Any], scale: Small, solve: Callable[[list[Any]], list[Any]],
-           pull: Callable[[list[Any]], list[Any]]) -> list[Any]:
-    """m + T u where u = pull(m + T u), by two Newton steps.
+           pull: Callable[[list[Any]], list[Any]]) -> Any:
+    """m + T u where u = pull(m + T u), by two Newton steps; vectors along the last axis.
 
     `solve` solves with the derivative of u - pull(m + T u). The second step starts from m + T u, which
     is small where prior means are far away and the data speak, and so mends what the first lost.
@@ -104,4 +104,4 @@ def newton(mean: list[Any], scale: Small, solve: Callable[[list[Any]], list[Any]
     u = solve(pull(mean))
     x = [a + b for a, b in zip(mean, scale.times(u), strict=True)]
     left = [a - b for a, b in zip(pull(x), u, strict=True)]
-    return [a + b for a, b in zip(x, scale.times(solve(left)), strict=True)]
+    return jnp.stack([a + b for a, b in zip(x, scale.times(solve(left)), strict=True)], -1)

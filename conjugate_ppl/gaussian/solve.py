@@ -1,7 +1,7 @@
 """Eliminating a Gaussian block: the log integral, and everything else a draw or a density needs.
 
 Two stages. Components go first, all at once; each leaves its share of a quadratic in its block of the
-rest (`grouped`, or in general `schur`). The blocks are then solved densely in coordinates whitened by
+rest (`grouped`, `linked`, `dual_solve`, or in general `schur`). The blocks are then solved densely in coordinates whitened by
 the prior scale, e = m + T u, where the precision is I + T'HT: harmless for a scale of 0 and for a vague
 one. The quadratic is evaluated as the penalised residual at the solution, a sum of squares.
 """
@@ -24,14 +24,18 @@ from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
+from conjugate_ppl.gaussian.dual import Dual
+from conjugate_ppl.gaussian.dual_solve import dual_shares
 from conjugate_ppl.gaussian.entries import diagonal, dot
 from conjugate_ppl.gaussian.grouped import grouped_shares
-from conjugate_ppl.gaussian.linear import Scale, whitened, whitened_inverse
+from conjugate_ppl.gaussian.law import Law, Whitened
+from conjugate_ppl.gaussian.linear import whitened, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.schur import schur_shares
 from conjugate_ppl.gaussian.shares import Components, Shares
+from conjugate_ppl.gaussian.stationary import at_stationary
 from conjugate_ppl.triangular import unless_failed
 
 __all__ = ["Solution", "log_integral", "solve"]
@@ -45,17 +49,12 @@ class Solution:
 
     Attributes:
         components: makes the components, where they are asked for.
-        rest_scale: T of the rest.
-        precision, inverse: of u in each block of the rest, and `mean` its posterior mean.
-        centre: posterior mean of the rest's elements, m + T mean.
+        rest: the law of the rest's elements about their posterior mean, and `centre` that.
         quadratic, logdet: the two parts of the log integral.
     """
 
     components: Callable[[], Components]
-    rest_scale: Scale
-    precision: Any
-    inverse: Any
-    mean: Any
+    rest: Law
     centre: Any
     quadratic: Any
     logdet: Any
@@ -66,7 +65,9 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     omega = block.reduced.weights.evaluate(values)
     t = block.scale_numbers(values)
     moving = block.moving_mean(values)
-    if isinstance(block.parts, Between):
+    if isinstance(block.parts, Dual):
+        shares = dual_shares(block, block.parts, values, omega, t, moving)
+    elif isinstance(block.parts, Between):
         shares = grouped_shares(block, block.parts, values, omega, t, moving)
     elif isinstance(block.parts, Crossed):
         shares = crossed_shares(block, block.parts, values, omega, t, moving)
@@ -76,8 +77,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     m = block.mean_at(values, moving, block.structure.blocks)
     if not m.size:
         none = jnp.zeros((*m.shape, m.shape[1]), values.dtype)
-        return Solution(shares.components, scale, none, none, m, m, shares.quadratic(m),
-                        shares.logdet)
+        return Solution(shares.components, Whitened(scale, none, none), m, shares.quadratic(m), shares.logdet)
     if block.narrow:
         return _solve_narrow(block, values, t, moving, shares)
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
@@ -89,7 +89,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     def quadratic(mean: Any, step: Any) -> Any:
         return jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(m + scale.apply(mean) + scale.apply(step))
 
-    return Solution(shares.components, scale, precision, inverse, mean, centre, at_minimum(quadratic, mean, step),
+    return Solution(shares.components, Whitened(scale, precision, inverse), centre, at_stationary(quadratic, mean, step),
                     jnp.sum(logdet) + shares.logdet)
 
 
@@ -108,11 +108,10 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
         at = [a + b + c for a, b, c in zip(m, scale.times(mean), scale.times(step), strict=True)]
         return jnp.sum(squares) + shares.quadratic(at)
 
-    smallest = at_minimum(quadratic, mean, step)
-    mean, centre = (stacked(x, blocks, dtype) for x in (mean, centre))
+    smallest = at_stationary(quadratic, mean, step)
     precision, inverse = (x.stacked((blocks,), dtype) for x in (precision, inverse))
-    return Solution(shares.components, block.rest_scale(values, t), precision, inverse, mean, centre, smallest,
-                    jnp.sum(logdet) + shares.logdet)
+    return Solution(shares.components, Whitened(block.rest_scale(values, t), precision, inverse),
+                    stacked(centre, blocks, dtype), smallest, jnp.sum(logdet) + shares.logdet)
 
 
 def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, inverse: Map
@@ -131,26 +130,6 @@ def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, 
     # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
     step = inverse(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
     return mean, jax.lax.stop_gradient(step), plus(solution, push(step))
-
-
-def at_minimum(f: Callable[..., Any], *point: Any) -> Any:
-    """f(*point) where the point is f's own minimum, whatever else f reads.
-
-    The first derivative is so that of f with the point held, and asks for none of the point, which takes as long as
-    the rest of a gradient. The second derivative is that of the first, in which the point moves.
-    """
-    g, read = jax.closure_convert(f, *point)
-
-    @jax.custom_jvp
-    def value(point: Any, read: Any) -> Any:
-        return g(*point, *read)
-
-    @value.defjvp
-    def _(primals: Any, tangents: Any) -> Any:
-        (point, read), (_, moves) = primals, tangents
-        return jax.jvp(lambda r: g(*point, *r), (read,), (moves,))
-
-    return value(point, read)
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:

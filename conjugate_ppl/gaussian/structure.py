@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Structure", "find_structure"]
+__all__ = ["Structure", "find_structure", "split"]
 
 _LARGEST = 8  # elements of a component
 _PADDED = 1 << 24  # numbers in blocks, or in shares of components, each as wide as the widest
@@ -69,7 +69,6 @@ def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: n
     `rows`, `columns` are the pairs of elements that meet in a monomial or in a prior.
     """
     inside = np.zeros(size, bool)
-    labels = np.full(size, -1)
     for elements, able in sorted(groups, key=lambda g: -len(g[0])):
         if not able or len(elements) < 2:
             continue
@@ -79,7 +78,14 @@ def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: n
         found = _connected(size, rows[keep], columns[keep])
         widest = int(np.bincount(found[trial]).max())
         if widest <= _LARGEST and widest < trial.sum():
-            inside, labels = trial, found
+            inside = trial
+    return split(size, inside, rows, columns)
+
+
+def split(size: int, inside: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Structure:
+    """The structure in which the elements `inside` are components, and the others the rest."""
+    keep = inside[rows] & inside[columns]
+    labels = _connected(size, rows[keep], columns[keep])
     together = _connected(size, rows, columns)
     number = np.full(size + 1, -1)
     place = np.zeros(size + 1, np.int64)

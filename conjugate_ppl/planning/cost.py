@@ -14,7 +14,8 @@ import numpy as np
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.joint import GaussianElimination
-from conjugate_ppl.gaussian.block import GaussianBlock, GaussianSite
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
 from conjugate_ppl.program import Program
 

@@ -2,6 +2,7 @@
 
 from models import (
     composition,
+    dual,
     elementwise,
     finite,
     forms,
@@ -15,5 +16,5 @@ from models import (
 )
 from models.table import CASES, Case
 
-__all__ = ["CASES", "Case", "composition", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
+__all__ = ["CASES", "Case", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
            "handlers", "matrices", "mixed", "relations", "statespace"]
