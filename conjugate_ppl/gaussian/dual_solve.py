@@ -126,6 +126,7 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
     places = jnp.arange(p.shape[-1])
     precision = p.at[..., places, places].add(1.0)
     inverse, logdet = inverse_logdet(precision)
+    logdet = jnp.broadcast_to(logdet, (len(dual.seen),))  # components may share one matrix
     law = DualLaw(dual, values, priors, half, inverse, logdet)
     m = block.mean_at(values, moving, s.components)
     seen, across = half * values.number(dual.seen), jnp.expand_dims(half, -1) * values.number(dual.across)

@@ -77,6 +77,14 @@ def dual_fields_of_groups(y, x):
         sample("y", dist.Normal(f, s[:, None]).to_event(1), obs=y)
 
 
+@case("f mean", np.stack([FIELD, FIELD + 1.0, -FIELD]), POINTS)
+def dual_fields_of_one_covariance(y, x):
+    """They share a matrix."""
+    s, mean, k = sample("s", dist.HalfNormal(1.0)), sample("mean", dist.Normal(0.0, 2.0)), sampled_kernel(x)
+    f = sample("f", dist.MultivariateNormal(jnp.full((3, 9), mean), k))
+    sample("y", dist.Normal(f, s), obs=y)
+
+
 @case("f mean", np.stack([FIELD, FIELD + 1.0]), POINTS, np.array([0.5, 1.5]))
 def dual_fields_with_a_common_mean(y, x, lengths):
     size, s = sample("size", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
