@@ -13,14 +13,14 @@ import numpyro.distributions as dist
 import pytest
 from generated.numpy_jaxpr import evaluated
 from jax.flatten_util import ravel_pytree
-from models import CASES, composition, dual, gaussian_blocks, matrices, mixed, statespace
+from models import CASES, composition, dual, gaussian_blocks, matrices, mixed, shaped, statespace
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import init_to_uniform
 
 import conjugate_ppl as cj
 
 DRAWS = 2000
-WHOLE = [m.__name__ for m in (dual, gaussian_blocks, composition, matrices, mixed, statespace)]
+WHOLE = [m.__name__ for m in (dual, shaped, gaussian_blocks, composition, matrices, mixed, statespace)]
 # discrete latents have tests of their own
 DRAWN = {n: c for n, c in CASES.items() if c.model.__module__ != "models.finite" and not n.startswith("childless")}
 # here every third, and of the models that differ in their spelling alone, some; all of them in `campaign.py`

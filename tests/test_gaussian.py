@@ -24,7 +24,7 @@ from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.reference import explained, reference
-from conjugate_ppl.gaussian.rotation import rotations
+from conjugate_ppl.gaussian.rotation import Able, rotations
 from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 from conjugate_ppl.triangular import unless_failed
@@ -235,7 +235,7 @@ def turned(x: np.ndarray, able: list[tuple[np.ndarray, int]]) -> Any:
     y = np.random.default_rng(1).normal(size=len(x))
     q = quadratic(x.T @ x, x.T @ y)
     others = np.setdiff1d(np.arange(x.shape[1]), np.concatenate([e for e, _ in able]))
-    found = rotations(q, x.shape[1], able, [(others, True)] if len(others) else [])
+    found = rotations(q, x.shape[1], [Able(*a) for a in able], [(others, True)] if len(others) else [])
     assert found is not None
     h, linear = dense(q, x.shape[1])
     for part in (h, linear):  # a rotation, and the same quadratic in it

@@ -217,7 +217,19 @@ def same_selection(a: Any, b: Any) -> bool:
         return bool(np.array_equal(a, b))
     if any(m != n and 1 not in (m, n) for m, n in zip(a.shape, b.shape, strict=True)):
         return False
-    return bool(np.all(a == b))
+    first, second = _thin_as(a, b), _thin_as(b, a)
+    return first is not None and second is not None and bool(np.array_equal(first, second))
+
+
+def _thin_as(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """A selection of size 1 along the axes where the other has that; None where something changes along them."""
+    for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)):
+        if m > 1 and n == 1:
+            one = np.take(a, [0], axis)
+            if (a != one).any():
+                return None
+            a = one
+    return a
 
 
 def merge_atoms(atoms: Sequence[Atom]) -> tuple[Atom, ...]:

@@ -31,6 +31,7 @@ from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.proper import check_proper
+from conjugate_ppl.elimination.shapes import known_shape
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.elimination.typical import at_typical
 from conjugate_ppl.families.registry import CORRELATED
@@ -281,7 +282,7 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         alike = equal_elements(mean) if mean is not None else alike
     scale = record.parameters.get("scale", record.parameters.get("scale_tril"))
     index = np.zeros(0, np.int64)
-    covariance = None
+    covariance = shaped = None
     spread = np.full(record.shape, np.inf)
     negative = None
     if scale is not None:
@@ -293,8 +294,9 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         if record.family in CORRELATED:
             index = np.broadcast_to(index, (*_events(record), *value.shape[-2:]))
             covariance = factored(program.graph, scale)
+            shaped = known_shape(value, _events(record)) if negative is None else None
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
-                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative, covariance)
+                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative, covariance, shaped)
 
 
 def _events(record: Site) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Joined, Values
-from conjugate_ppl.algebra.term import is_known
+from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
@@ -25,7 +25,8 @@ from conjugate_ppl.gaussian.entries import FEW, Entries
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
-from conjugate_ppl.gaussian.rotation import Rotation, rotations
+from conjugate_ppl.gaussian.rotation import Able, Rotation, rotations
+from conjugate_ppl.gaussian.scale_map import ScaleMap, scale_map
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.gaussian.structure import Structure, find_structure, split
@@ -46,7 +47,6 @@ class GaussianBlock:
         self.size = sum(s.size for s in sites)
         self.reduced = reduced
         self.plain: Quadratic = quadratic(reduced)
-        self._scale_map()
         self._choose_coordinates()
         dual = self._dual()
         s = self.structure
@@ -58,50 +58,24 @@ class GaussianBlock:
             dual or split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
             or Assembly(self.quadratic, s))
 
-    # -- the scales T: one flat vector of numbers, and where each goes ---------------------------
-
-    def _scale_map(self) -> None:
-        rows, columns, index = [], [], []
-        offset = 0
-        # number of a site's scale, which elements of it are read, what of those must not be negative
-        self._t_read: list[tuple[int, np.ndarray, np.ndarray | None]] = []
-        tables: list[np.ndarray | None] = []  # of each site which numbers the events' T have, (events, width, width)
-        for s in self.sites:
-            if s.scale is None:
-                tables.append(None)
-                continue
-            d = s.width
-            i, j = np.tril_indices(d)
-            events = s.elements.reshape(-1, d)
-            used, numbers = np.unique(s.scale_index, return_inverse=True)
-            numbers = numbers.reshape(-1, d, d)
-            rows.append(events[:, i].reshape(-1))
-            columns.append(events[:, j].reshape(-1))
-            index.append(offset + numbers[:, i, j].reshape(-1))
-            self._t_read.append((s.scale, used, None if s.signed is None else s.signed[used]))
-            tables.append(np.where(np.tri(d, dtype=bool), offset + numbers, -1))
-            offset += len(used)
-        none = np.zeros(0, np.int64)
-        self._t_rows = np.concatenate(rows) if rows else none
-        self._t_columns = np.concatenate(columns) if columns else none
-        self._t_index = np.concatenate(index) if index else none
-        self._t_none = offset
-        self._t_tables = [None if x is None else np.where(x < 0, offset, x) for x in tables]
-
     def _choose_coordinates(self) -> None:
         """Structure as the sites are written, or with rotated elements where that saves work."""
         groups = self._groups()
-        self.quadratic, self.structure = self.plain, self._structure(self.plain, groups)
+        self._t = self._written = scale_map(self.sites)
+        self.quadratic, self.structure = self.plain, self._structure(self.plain, self._t, groups)
         self.rotation: Rotation | None = None
         if self.structure.blocks.shape[1] < _WIDE:
             return
-        able = [s for s in self.sites if s.scale is not None and s.mean is None and s.one_scale]
-        found = rotations(self.plain, self.size, [(s.elements, s.width) for s in able],
-                          [g for s, g in zip(self.sites, groups, strict=True) if s not in able])
+        able = {s.name: _able(s) for s in self.sites}
+        found = rotations(self.plain, self.size, [a for x in able.values() for a in x],
+                          [g for s, g in zip(self.sites, groups, strict=True) if not able[s.name]])
         if found is not None:
-            structure = self._structure(found.quadratic, found.groups)
+            turned = {int(table[0, 0]) for table, _ in found.rotation.parts}
+            white = scale_map(self.sites, frozenset(n for n, x in able.items() if any(
+                a.roots is not None and int(a.elements[0]) in turned for a in x)))
+            structure = self._structure(found.quadratic, white, found.groups)
             if structure.work < self.structure.work / 2:
-                self.quadratic, self.structure = found.quadratic, structure
+                self.quadratic, self.structure, self._t = found.quadratic, structure, white
                 self.rotation = found.rotation
 
     def _dual(self) -> Dual | None:
@@ -116,11 +90,12 @@ class GaussianBlock:
         for sites in (given, [*given, *others])[: 1 + bool(others)]:
             inside = np.zeros(self.size, bool)
             inside[np.concatenate([s.elements for s in sites])] = True
-            structure = split(self.size, inside, *self._pairs(self.plain))
-            found = dual_form(self.plain, structure, self.sites, self._t_tables, known)
+            structure = split(self.size, inside, *self._pairs(self.plain, self._written))
+            found = dual_form(self.plain, structure, self.sites, self._written.tables, known)
             if found is not None and found.work < work / 2:
                 best, work = found, found.work
                 self.quadratic, self.structure, self.rotation = self.plain, structure, None
+                self._t = self._written
         return best
 
     def _groups(self) -> list[tuple[np.ndarray, bool]]:
@@ -128,14 +103,14 @@ class GaussianBlock:
 
     def structure_given(self, site: GaussianSite) -> Structure:
         """The structure where one of the sites is given: its elements join nothing."""
-        return self._structure(self.plain, self._groups(), site.elements)
+        return self._structure(self.plain, self._written, self._groups(), site.elements)
 
-    def _structure(self, q: Quadratic, groups: list[tuple[np.ndarray, bool]],
+    def _structure(self, q: Quadratic, t: ScaleMap, groups: list[tuple[np.ndarray, bool]],
                    given: np.ndarray | None = None) -> Structure:
         """The structure for these coordinates; `given` elements join nothing."""
         if self._anywhere(q):  # everything may meet everything
             groups = [(elements, False) for elements, _ in groups]
-        i, j = self._pairs(q)
+        i, j = self._pairs(q, t)
         if given is not None:
             there = np.ones(self.size, bool)
             there[given] = False
@@ -149,12 +124,12 @@ class GaussianBlock:
         return any(not is_known(x.term.atoms[k].selection)
                    for x in (*late.get(2, ()), *late.get(1, ())) for k in x.slots)
 
-    def _pairs(self, q: Quadratic) -> tuple[np.ndarray, np.ndarray]:
+    def _pairs(self, q: Quadratic, t: ScaleMap) -> tuple[np.ndarray, np.ndarray]:
         """The elements that meet in a monomial or in a prior."""
         if self._anywhere(q):
             every = np.arange(self.size)
             return every[:-1], every[1:]
-        rows, columns = [q.rows, self._t_rows], [q.columns, self._t_columns]
+        rows, columns = [q.rows, t.rows], [q.columns, t.columns]
         for late in q.reduced.late.get(2, ()):
             selections = [np.asarray(late.term.atoms[k].selection) for k in late.slots]
             a, b = np.broadcast_arrays(*selections)
@@ -178,14 +153,14 @@ class GaussianBlock:
 
     def _place_scales(self) -> None:
         """Where the numbers of T go; an index one past their end stands for 0."""
-        s, none = self.structure, self._t_none
-        ci, cj = s.component[self._t_rows], s.component[self._t_columns]
-        pi, pj = s.place[self._t_rows], s.place[self._t_columns]
+        s, none = self.structure, self._t.none
+        ci, cj = s.component[self._t.rows], s.component[self._t.columns]
+        pi, pj = s.place[self._t.rows], s.place[self._t.columns]
         inner, rest = np.flatnonzero(ci >= 0), np.flatnonzero((ci < 0) & (cj < 0))
         count, width = s.components.shape
         self._t_inner = np.full((count, width, width), none)
-        self._t_inner[ci[inner], pi[inner], pj[inner]] = self._t_index[inner]
-        b, i, j, k = s.block[self._t_rows[rest]], pi[rest], pj[rest], self._t_index[rest]
+        self._t_inner[ci[inner], pi[inner], pj[inner]] = self._t.index[inner]
+        b, i, j, k = s.block[self._t.rows[rest]], pi[rest], pj[rest], self._t.index[rest]
         number, widest = s.blocks.shape
         reach = int((i - j).max(initial=0))
         self._banded = reach <= _BANDS and widest > _SMALL
@@ -214,8 +189,9 @@ class GaussianBlock:
         """The numbers of all T, and a last 0 for whatever has no scale; NaN for a negative scale, of
         which only the square would be seen."""
         parts = []
-        for scale, used, signed in self._t_read:
-            part = jnp.asarray(values.elements(scale, used), values.dtype)
+        for source, used, signed in self._t.read:
+            part = (values.value(source).reshape(-1)[used] if isinstance(source, Value)
+                    else jnp.asarray(values.elements(source, used), values.dtype))
             parts.append(part if signed is None else jnp.where(signed & (part < 0), jnp.nan, part))
         return Joined([*parts, jnp.zeros(1, values.dtype)])
 
@@ -281,3 +257,14 @@ class GaussianBlock:
         out = both[np.where(component >= 0, component * s.width + place,
                             s.components.size + block * s.blocks.shape[1] + place)]
         return out if self.rotation is None else self.rotation.backward(out)
+
+
+def _able(site: GaussianSite) -> list[Able]:
+    """What may be rotated of a site: all of it where its events have one scale; else each event of a known shape."""
+    if site.scale is None or site.mean is not None:
+        return []
+    if site.shaped is None or site.width == 1:
+        return [Able(site.elements, site.width)] if site.one_scale else []
+    if (site.shaped.index == site.shaped.index[:1]).all():
+        return [Able(site.elements, 1, site.shaped.roots)]
+    return [Able(e, 1, r[None]) for e, r in zip(site.elements.reshape(-1, site.width), site.shaped.roots, strict=True)]

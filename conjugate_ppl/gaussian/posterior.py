@@ -43,7 +43,9 @@ def log_probs(block: GaussianBlock, solution: Solution, elements: Any) -> Any:
         out.append(parts.law.log_density(inner - parts.centre(rest), s.components < s.size))
     if rest.size:
         out.append(solution.rest.log_density(rest - solution.centre, s.blocks < s.size))
-    return jnp.concatenate(out) if out else jnp.zeros(0, solution.centre.dtype)
+    total = jnp.concatenate(out) if out else jnp.zeros(0, solution.centre.dtype)
+    # of the elements themselves: how much a rotation stretches them belongs to none of them
+    return total if block.rotation is None or not out else total.at[0].add(-block.rotation.log_volume)
 
 
 def centre(block: GaussianBlock, solution: Solution) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.families.registry import CORRELATED
 
-__all__ = ["BLOCK", "Covariance", "GaussianSite"]
+__all__ = ["BLOCK", "Covariance", "GaussianSite", "KnownShape"]
 
 BLOCK = "<block>"
 """Name of the one variable that holds all elements of a block."""
@@ -28,6 +28,21 @@ class Covariance:
     number: int
     batch_shape: tuple[int, ...]
     symmetric: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KnownShape:
+    """Scales that are known but for a positive factor: T of an event is `factor` times its `roots`.
+
+    Attributes:
+        roots: lower triangular matrices, shape (events, width, width).
+        factor: the factors.
+        index: which of them, flat, each event has: the first of those that are always equal.
+    """
+
+    roots: np.ndarray
+    factor: Value
+    index: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +65,7 @@ class GaussianSite:
             reads: the first of those that are always equal.
         signed: which numbers of the scale must not be negative and are not proved so; None if none.
         covariance: what a scale_tril is the factor of, where that is seen.
+        shaped: a scale_tril, where it is known but for a positive factor.
     """
 
     name: str
@@ -66,6 +82,7 @@ class GaussianSite:
     scale_index: np.ndarray
     signed: np.ndarray | None
     covariance: Covariance | None = None
+    shaped: KnownShape | None = None
 
     @property
     def size(self) -> int:

@@ -12,9 +12,10 @@ from models import (
     matrices,
     mixed,
     relations,
+    shaped,
     statespace,
 )
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
-           "handlers", "matrices", "mixed", "relations", "statespace"]
+           "handlers", "matrices", "mixed", "relations", "shaped", "statespace"]

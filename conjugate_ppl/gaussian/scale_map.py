@@ -1,0 +1,74 @@
+"""Where the numbers of all priors' scales T stand, and what they are read from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.gaussian.site import GaussianSite
+
+__all__ = ["Read", "ScaleMap", "scale_map"]
+
+
+class Read(NamedTuple):
+    """Numbers of one site's scales.
+
+    Fields:
+        source: a number of the graph, or a value.
+        used: which of its elements are read.
+        signed: which of those must not be negative and are not proved so; None if none.
+    """
+
+    source: int | Value
+    used: np.ndarray
+    signed: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScaleMap:
+    """The scales of all sites as one vector of numbers, `none` of them, and a 0 that follows.
+
+    Attributes:
+        rows, columns, index: entries of T by elements, and which number stands there.
+        read: where the numbers come from, in order.
+        tables: of each site which numbers its events' T have, shape (events, width, width); None of a flat site.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    index: np.ndarray
+    read: tuple[Read, ...]
+    none: int
+    tables: tuple[np.ndarray | None, ...]
+
+
+def scale_map(sites: Sequence[GaussianSite], white: frozenset[str] = frozenset()) -> ScaleMap:
+    """The map for elements as they are, but for sites `white` in units of their known shape (`KnownShape`)."""
+    none = np.zeros(0, np.int64)
+    rows, columns, index, read, offset = [none], [none], [none], [], 0
+    tables: list[np.ndarray | None] = []
+    for s in sites:
+        if s.scale is None:
+            tables.append(None)
+            continue
+        source: int | Value = s.scale
+        d, places, signed = s.width, s.scale_index, s.signed
+        if s.name in white:
+            assert s.shaped is not None
+            d, source, places, signed = 1, s.shaped.factor, np.repeat(s.shaped.index, s.width), None
+        i, j = np.tril_indices(d)
+        events = s.elements.reshape(-1, d)
+        used, numbers = np.unique(places, return_inverse=True)
+        numbers = numbers.reshape(-1, d, d)
+        rows.append(events[:, i].reshape(-1))
+        columns.append(events[:, j].reshape(-1))
+        index.append(offset + numbers[:, i, j].reshape(-1))
+        read.append(Read(source, used, None if signed is None else signed[used]))
+        tables.append(np.where(np.tri(d, dtype=bool), offset + numbers, -1))
+        offset += len(used)
+    return ScaleMap(np.concatenate(rows), np.concatenate(columns), np.concatenate(index), tuple(read), offset,
+                    tuple(None if x is None else np.where(x < 0, offset, x) for x in tables))
