@@ -290,4 +290,4 @@ def _kernel(x: Any) -> tuple[Any, Any]:
     length = numpyro.sample("length", dist.LogNormal(0.0, 1.0))
     size, sigma = (numpyro.sample(n, dist.HalfNormal(1.0)) for n in ("size", "sigma"))
     gap = (x[:, None] - x) / length
-    return size**2 * jnp.exp(-0.5 * gap**2) + 1e-4 * jnp.eye(len(x)), sigma
+    return size**2 * jnp.exp(-0.5 * gap**2) + 1e-3 * jnp.eye(len(x)), sigma
