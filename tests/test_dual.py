@@ -115,13 +115,6 @@ def _two_noises(y: Any, x: Any) -> None:
     sample("y", dist.Normal(f, s[:, None]), obs=jnp.stack([y, y + 0.1]))
 
 
-def _of_several_scales(y: Any, x: Any) -> None:
-    """Fewer rows than coefficients, whose scales may be far apart."""
-    own = sample("own", dist.HalfCauchy(1.0).expand([12]))
-    b = sample("b", dist.Normal(0.0, own))
-    sample("y", dist.Normal(jnp.cos(jnp.arange(12) * x[:, None]) @ b, sample("s", dist.HalfNormal(1.0))), obs=y)
-
-
 def _scaled_by_a_latent(y: Any, x: Any) -> None:
     """Weights that may be of either sign."""
     c = sample("c", dist.Normal(0.0, 1.0))
@@ -137,11 +130,81 @@ def _tilted(y: Any, x: Any) -> None:
     numpyro.factor("tilt", 0.5 * f[8] / s)
 
 
-@pytest.mark.parametrize("model", [_two_noises, _of_several_scales, _scaled_by_a_latent, _tilted])
+@pytest.mark.parametrize("model", [_two_noises, _scaled_by_a_latent, _tilted])
 def test_is_not_taken(model: Any) -> None:
     args = tuple(map(jnp.asarray, (FIELD, POINTS)))
     assert cj.check(cj.collapse(model), jax.random.key(0), *args, num_points=1).points
     assert not isinstance(parts_of(model, *args), Dual)
+
+
+def test_nothing_seen_is_no_dual_form() -> None:
+    def model(y: Any, x: Any) -> None:
+        f = sample("f", dist.MultivariateNormal(jnp.zeros(9), sampled_kernel(x)))
+        sample("y", dist.Normal(0.0 * f, sample("s", dist.HalfNormal(1.0))), obs=y)
+
+    args = jnp.asarray(FIELD), jnp.asarray(POINTS)
+    assert cj.check(cj.collapse(model), jax.random.key(0), *args, num_points=1).points
+
+
+def test_events_of_one_element_are_no_processes() -> None:
+    """Their covariances are numbers."""
+    def model(y: Any, x: Any) -> None:
+        s = sample("s", dist.HalfNormal(1.0))
+        f = sample("f", dist.MultivariateNormal(jnp.zeros(9), sampled_kernel(x)))
+        own = sample("own", dist.MultivariateNormal(jnp.zeros((3, 1)), s**2 * (1.0 + x[:3])[:, None, None]))
+        sample("y", dist.Normal(f + own[jnp.arange(9) % 3, 0], jnp.where(x > 1.0, s, 2 * s)), obs=y)
+
+    args = jnp.asarray(FIELD), jnp.asarray(POINTS)
+    assert isinstance(parts_of(model, *args), Dual)
+    assert cj.check(cj.collapse(model), jax.random.key(0), *args, num_points=2).points
+
+
+def test_covariates_far_from_zero() -> None:
+    """What a process leaves for a trend is small beside the trend's own squares, and all there is to learn of it."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(9), 3)
+    x = 1e5 + rng.uniform(-0.5, 0.5, 27)
+    y = rng.normal(size=27)
+    k = np.asarray(kernel(POINTS, 1.0, 1.0))
+
+    def model(y: Any, x: Any) -> None:
+        b = sample("b", dist.Normal(0.0, 1.0))
+        m = sample("m", dist.Normal(0.0, 1e7))
+        f = sample("f", dist.MultivariateNormal(jnp.zeros(9), sampled_kernel(POINTS)))
+        sample("y", dist.Normal(m + b * x + f[g], 0.5), obs=y)
+
+    assert isinstance(parts_of(model, jnp.asarray(y), jnp.asarray(x)), Dual)
+    found = log_density(cj.collapse(model), (jnp.asarray(y), jnp.asarray(x)), {}, {"size": jnp.asarray(1.0), "length": jnp.asarray(1.0)})[0]
+    gap = x - 1e5  # the same model of the gap: m' = m + 1e5 b
+    prior = np.array([[1e14 + 1e10, 1e5], [1e5, 1.0]])
+    design = np.stack([np.ones(27), gap], 1)
+    low = np.linalg.cholesky(k[np.ix_(g, g)] + 0.25 * np.eye(27))
+    white, seen = np.linalg.solve(low, design), np.linalg.solve(low, y)
+    precision = np.linalg.inv(prior) + white.T @ white
+    quadratic = seen @ seen - seen @ white @ np.linalg.solve(precision, white.T @ seen)
+    expected = -0.5 * (quadratic + np.linalg.slogdet(precision)[1] + np.linalg.slogdet(prior)[1]
+                       + 27 * np.log(2 * np.pi)) - np.log(np.diagonal(low)).sum()
+    expected += float(dist.HalfNormal(1.0).log_prob(1.0) + dist.LogNormal(0.0, 0.5).log_prob(1.0))
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_conditionals_of_what_is_vague_a_priori() -> None:
+    """Standard deviations in float32, of elements whose prior is far wider than what is known of them."""
+    def model(y: Any, x: Any) -> None:
+        s = sample("s", dist.HalfNormal(1.0))
+        f = sample("f", dist.MultivariateNormal(jnp.zeros(9), sampled_kernel(x)))
+        own = sample("own", dist.Normal(0.0, 1e4).expand([9]).to_event(1))
+        b = sample("b", dist.Normal(0.0, jnp.array([1e4, 1.0])).to_event(1))
+        sample("y", dist.Normal(f + own + b[0] + b[1] * x, s), obs=y)
+
+    kept, found = {"s": 0.3, "size": 1.0, "length": 1.0}, []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            args = jnp.asarray(FIELD), jnp.asarray(POINTS)
+            laws = cj.collapse(model).conditionals({n: jnp.asarray(v) for n, v in kept.items()}, *args)
+            found.append([np.sqrt(np.asarray(laws[n].variance, float)) for n in ("f", "own")])
+    for single, double in zip(*found, strict=True):
+        np.testing.assert_allclose(single, double, rtol=1e-2)
 
 
 def test_small_covariances_stay_as_they_are() -> None:

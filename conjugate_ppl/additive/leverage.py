@@ -78,7 +78,7 @@ class BlockLaw:
         """Covariance matrices of some elements, shape (many, k) -> (many, k, k)."""
         f = self.factor[elements]
         out: np.ndarray = f @ np.swapaxes(f, -1, -2)
-        if self.inner is not None:
+        if self.inner is not None and len(self.inner):
             c, p = self.component[elements], self.place[elements]
             same = (c[:, :, None] == c[:, None, :]) & (c[:, :, None] >= 0)
             out += np.where(same, self.inner[np.maximum(c, 0)[:, :, None], p[:, :, None], p[:, None, :]], 0.0)
@@ -198,4 +198,4 @@ def _by_components(execution: Execution, elimination: GaussianElimination, owned
     mean, images, inner = jax.jit(compute)()
     return (np.concatenate([np.asarray(mean[s.name], float).reshape(-1) for s in names]),
             np.concatenate([np.asarray(images[s.name], float).reshape(s.size, -1) for s in names]),
-            np.asarray(inner, float))
+            (root := np.asarray(inner, float)) @ np.swapaxes(root, 1, 2))

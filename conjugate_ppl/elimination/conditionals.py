@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from conjugate_ppl.algebra.weighted import DENSE
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.posterior import inner_columns, moments
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
@@ -51,7 +52,8 @@ def laws(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dic
 
     `to_sites` maps the block's elements to the sites. It is affine, so that their joint law follows
     by pushing mean and covariance of the elements through `jax.linearize` of it. A large site is left
-    out unless its covariance is diagonal plus what comes through the rest.
+    out unless its covariance is diagonal plus what comes through the rest, and so is one of a large block whose location
+    reads components.
     """
     law = moments(block, solution)
     mean, push = jax.linearize(to_sites, law.mean)
@@ -65,12 +67,27 @@ def laws(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dic
         if not s.size:
             continue
         factor = images[s.name].reshape(s.size, -1)
-        if s.size <= _DENSE and (dense or _in_rest(block, s)):
+        if s.size <= _DENSE and dense:
             out[s.name] = Law(mean[s.name], _lower_root(factor), None)
         elif _own_component(block, s):
             c, p = _component_places(block, s)
-            out[s.name] = Law(mean[s.name], factor[:, : law.rest.shape[1]], law.inner[c, p, p])
+            out[s.name] = Law(mean[s.name], factor[:, : law.rest.shape[1]], jnp.sum(law.inner[c, p] ** 2, -1))
+        elif s.size <= _DENSE and block.rotation is None and _reads_rest(block, s):
+            own = _through_components(block, s, law.inner)
+            if own is not None:
+                out[s.name] = Law(mean[s.name], _lower_root(jnp.concatenate([factor, own], 1)), None)
     return out
+
+
+def _through_components(block: GaussianBlock, site: GaussianSite, inner: Any) -> Any:
+    """The columns of a site's F that come through its components; None if these have too many elements."""
+    c, p = _component_places(block, site)
+    used, index = np.unique(c[c >= 0], return_inverse=True)
+    if site.size * len(used) * block.structure.width > DENSE:
+        return None
+    columns = jnp.zeros((site.size, len(used), block.structure.width), inner.dtype)
+    columns = columns.at[np.flatnonzero(c >= 0), index].set(inner[c[c >= 0], p[c >= 0]])
+    return columns.reshape(site.size, -1)
 
 
 def _lower_root(factor: Any) -> Any:
@@ -93,12 +110,6 @@ def _own_component(block: GaussianBlock, site: GaussianSite) -> bool:
     if (c < 0).any() or len(np.unique(c)) != len(c) or block.rotation is not None:
         return False
     return _reads_rest(block, site)
-
-
-def _in_rest(block: GaussianBlock, site: GaussianSite) -> bool:
-    """Whether a site has nothing to do with the components but through the rest."""
-    return block.rotation is None and bool((_component_places(block, site)[0] < 0).all()) and (
-        _reads_rest(block, site))
 
 
 def _reads_rest(block: GaussianBlock, site: GaussianSite) -> bool:

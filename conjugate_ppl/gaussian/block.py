@@ -79,24 +79,19 @@ class GaussianBlock:
                 self.rotation = found.rotation
 
     def _dual(self) -> Dual | None:
-        """Components of the sites with wide covariances in their dual form, where that saves half of the work; or of these
-        and of all others of many elements, if it saves half again."""
+        """Components of the sites with wide covariances in their dual form, where that saves half of the work."""
         given = [s for s in self.sites if s.covariance is not None and s.width >= _WIDE]
-        others = [s for s in self.sites if s not in given and s.size >= _WIDE and s.width == 1 and s.scale is not None]
         if not given or not self.plain.fixed or self.structure.blocks.shape[1] < _WIDE:
             return None
+        inside = np.zeros(self.size, bool)
+        inside[np.concatenate([s.elements for s in given])] = True
+        structure = split(self.size, inside, *self._pairs(self.plain, self._written))
         known = np.concatenate([s.known for s in self.sites])
-        best, work = None, self.structure.work * _DIFFERENTIATED
-        for sites in (given, [*given, *others])[: 1 + bool(others)]:
-            inside = np.zeros(self.size, bool)
-            inside[np.concatenate([s.elements for s in sites])] = True
-            structure = split(self.size, inside, *self._pairs(self.plain, self._written))
-            found = dual_form(self.plain, structure, self.sites, self._written.tables, known)
-            if found is not None and found.work < work / 2:
-                best, work = found, found.work
-                self.quadratic, self.structure, self.rotation = self.plain, structure, None
-                self._t = self._written
-        return best
+        found = dual_form(self.plain, structure, self.sites, self._written.tables, known)
+        if found is None or found.work > self.structure.work * _DIFFERENTIATED / 2:
+            return None
+        self.quadratic, self.structure, self.rotation, self._t = self.plain, structure, None, self._written
+        return found
 
     def _groups(self) -> list[tuple[np.ndarray, bool]]:
         return [(s.elements, s.family != "Flat") for s in self.sites]

@@ -7,8 +7,8 @@ computes: the Cholesky factor of a Gaussian process need not be differentiated. 
 with T for K, each so small that all of one pattern are written out.
 
 B is as well conditioned as the covariance that is seen, but no more: what is vague and common to many numbers (a mean,
-coefficients with scales of their own) would drown what is not. So components are elements with covariances, and such as
-are seen one by one.
+coefficients with scales of their own) would drown what is not. So components are elements with covariances, and all else
+is the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
 from conjugate_ppl.gaussian.dual_parts import Dense, View, view
-from conjugate_ppl.gaussian.pivoted import root
+from conjugate_ppl.gaussian.pivoted import Root, root
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.site import Covariance, GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
@@ -31,7 +31,6 @@ __all__ = ["Dual", "DualPart", "dual_form"]
 
 _LEFT = 1e-10  # of what may lie outside the range of the components' own matrices: rounding
 _DISTINCT = 1e-2  # least eigenvalue of the correlations of what is seen
-_ROUNDING = 1e-12  # relative to the units of row and column: of what the components leave for the rest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,14 +40,14 @@ class DualPart:
     Attributes:
         places: theirs in a component.
         view: how they are seen.
-        scale: which numbers of all T they read, shape (count, elements), or (count, events, width, width).
-        covariance: what T is the factor of, if that is seen; `which` of these, shape (count, events), empty if not.
+        scale: which numbers of all T they read, shape (count, events, width, width).
+        covariance: what T is the factor of; `which` of these each event has, shape (count, events).
     """
 
     places: slice
     view: View
     scale: np.ndarray
-    covariance: Covariance | None
+    covariance: Covariance
     which: np.ndarray
 
 
@@ -97,33 +96,29 @@ def dual_form(q: Quadratic, s: Structure, sites: Sequence[GaussianSite], scales:
     layout = _layout(s.components, sites)
     if not q.fixed or layout is None or max(count * width**2, len(used) * blocks * rest**2) > DENSE:
         return None
-    # elements with covariances first: of them each number seen is of one, where they are seen one by one
-    groups = sorted((np.arange(width)[p] for n, p in layout if sites[n].covariance), key=lambda g: -len(g))
-    groups.append(np.setdiff1d(np.arange(width), np.concatenate([np.zeros(0, int), *groups])))
+    groups = [np.arange(width)[p] for _, p in layout]  # of each site each number seen is of one element, if they are seen so
     entries, linear = _by_component(q, s)
-    found = []
+    found, roots = [], _Roots(groups)
     for k in range(count):
-        one = _seen(q, s, entries[k], linear[k], groups, known[s.components[k]])
+        one = _seen(q, s, entries[k], linear[k], roots, known[s.components[k]])
         if one is None or not q.reduced.weights.positive(one.weights):
             return None
         found.append(one)
     most = max(len(x.weights) for x in found)
-    if count * most * (width + rest) > DENSE:
+    if not most or count * most * (width + rest) > DENSE:
         return None
-    columns, across = np.zeros((count, width, most)), np.zeros((count, most, rest))
-    weights, seen = np.full((count, most), found[0].weights[0] if most else 0), np.zeros((count, most))
+    columns, across, seen = np.zeros((count, width, most)), np.zeros((count, most, rest)), np.zeros((count, most))
+    weights = np.full((count, most), next(x.weights[0] for x in found if len(x.weights)))
     for k, x in enumerate(found):
         own = len(x.weights)
-        columns[k, :, :own], across[k, :own] = x.columns, x.across
-        weights[k, :own], weights[k, own:], seen[k, :own] = x.weights, x.weights[:1].sum(), x.numbers
+        columns[k, :, :own], across[k, :own], weights[k, :own], seen[k, :own] = x.columns, x.across, x.weights, x.numbers
     parts = []
     for number, places in layout:
         site, scale = sites[number], scales[number]
-        assert scale is not None
+        assert scale is not None and site.covariance is not None
         event = ((s.components[:, places] - site.first) // site.width)[:, ::site.width]
-        parts.append(DualPart(places, view(columns[:, places]), scale[event] if site.width > 1 else scale[event, 0, 0],
-                              site.covariance, site.which[event] if site.covariance else event[:, :0]))
-        if not (parts[-1].view.apart or (site.covariance and _distinct(columns[:, places]))):
+        parts.append(DualPart(places, view(columns[:, places]), scale[event], site.covariance, site.which[event]))
+        if not _distinct(columns[:, places]):
             return None
     return Dual(tuple(parts), weights, seen, across, s.owner, *_within(q, s, used, weights, across, seen))
 
@@ -139,8 +134,8 @@ def _distinct(columns: np.ndarray) -> bool:
 
 
 def _layout(members: np.ndarray, sites: Sequence[GaussianSite]) -> list[tuple[int, slice]] | None:
-    """The numbers of the sites of a component and their places in it, if all have the same, whole events each, and no
-    site is flat."""
+    """The numbers of the sites of a component and their places in it, if all have the same, whole events each, of
+    covariances."""
     owner = np.searchsorted([x.first + x.size for x in sites], members, side="right")
     if not members.size or (owner != owner[0]).any() or owner.max() == len(sites):
         return None
@@ -148,7 +143,7 @@ def _layout(members: np.ndarray, sites: Sequence[GaussianSite]) -> list[tuple[in
     for number in np.unique(owner[0]).tolist():
         site, places = sites[number], np.flatnonzero(owner[0] == number)
         inside = (members[:, places] - site.first) % site.width
-        if site.scale is None or len(places) % site.width or (inside != np.arange(len(places)) % site.width).any():
+        if site.covariance is None or len(places) % site.width or (inside != np.arange(len(places)) % site.width).any():
             return None
         out.append((number, slice(int(places[0]), int(places[-1]) + 1)))
     return out
@@ -174,8 +169,21 @@ class _Seen(NamedTuple):
     numbers: np.ndarray
 
 
-def _seen(q: Quadratic, s: Structure, entries: np.ndarray, linear: np.ndarray, groups: Sequence[np.ndarray],
-          known: np.ndarray) -> _Seen | None:
+class _Roots:
+    """Roots of matrices, of equal ones once."""
+
+    def __init__(self, groups: Sequence[np.ndarray]) -> None:
+        self._groups, self._found = groups, dict[bytes, Root | None]()
+
+    def __call__(self, h: np.ndarray) -> Root | None:
+        key = h.tobytes()
+        if key not in self._found:
+            self._found[key] = root(h, self._groups)
+        return self._found[key]
+
+
+def _seen(q: Quadratic, s: Structure, entries: np.ndarray, linear: np.ndarray, roots: _Roots, known: np.ndarray
+          ) -> _Seen | None:
     """One component; None where a matrix has no root, or something else is said of what is not seen."""
     width, rest = s.components.shape[1], s.blocks.shape[1]
     out = [_Seen(np.zeros((width, 0)), np.zeros((0, rest)), np.zeros(0, int), np.zeros(0))]
@@ -186,7 +194,7 @@ def _seen(q: Quadratic, s: Structure, entries: np.ndarray, linear: np.ndarray, g
         for to, part in ((h, k[inner]), (g, k[~inner])):
             np.add.at(to, (s.place[q.rows[part]], s.place[q.columns[part]]), q.numbers[part])
         np.add.at(right, s.place[q.places[j]], q.linear[j])
-        r = root(h, groups)
+        r = roots(h)
         if r is None:
             return None
         across, c = r.solve(g), r.solve(right)
@@ -210,13 +218,8 @@ def _within(q: Quadratic, s: Structure, used: np.ndarray, weights: np.ndarray, a
                        s.place[q.rows[of_rest]], s.place[q.columns[of_rest]]), q.numbers[of_rest])
     np.add.at(vector, (np.searchsorted(used, q.linear_weights[alone]), s.block[q.places[alone]],
                        s.place[q.places[alone]]), q.linear[alone])
-    unit = np.sqrt(np.abs(np.einsum("wbii->wbi", matrix)))
-    size = np.abs(vector)
     for row, w in enumerate(used if rest else ()):
         own = np.where((weights == w)[:, :, None], across, 0.0)
         np.subtract.at(matrix[row], s.owner, np.einsum("csi,csj->cij", own, own, optimize=True))
         np.subtract.at(vector[row], s.owner, np.einsum("csi,cs->ci", own, seen))
-        np.add.at(size[row], s.owner, np.einsum("csi,cs->ci", np.abs(own), np.abs(seen)))
-    matrix[np.abs(matrix) <= _ROUNDING * unit[..., :, None] * unit[..., None, :]] = 0.0
-    vector[np.abs(vector) <= _ROUNDING * size] = 0.0
     return WeightedArray.from_tables(used, matrix), WeightedArray.from_tables(used, vector)

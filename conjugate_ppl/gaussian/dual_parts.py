@@ -15,15 +15,11 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.linear import solve_lower
 from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 
-__all__ = ["ByCovariance", "ByScale", "Dense", "Prior", "Selected", "View", "view"]
+__all__ = ["Covariances", "Dense", "Selected", "View", "view"]
 
 
 class View(Protocol):
     """R of a part: what is seen is R'e."""
-
-    @property
-    def apart(self) -> bool:
-        """Whether each number seen is of one element, and each element is seen once at most."""
 
     def seen(self, values: Values, e: Any) -> Any:
         """R'e"""
@@ -40,10 +36,6 @@ class Dense:
     """R itself, shape (count, elements, seen)."""
 
     matrix: np.ndarray
-
-    @property
-    def apart(self) -> bool:
-        return False
 
     def seen(self, values: Values, e: Any) -> Any:
         return times(values.number(np.swapaxes(self.matrix, 1, 2)), e)
@@ -65,12 +57,8 @@ class Selected:
     factor: np.ndarray
     elements: int
 
-    @property
-    def apart(self) -> bool:
-        return all(len(np.unique(p[f != 0])) == (f != 0).sum() for p, f in zip(self.place, self.factor, strict=True))
-
     def seen(self, values: Values, e: Any) -> Any:
-        return values.number(self.factor) * self.read(e)
+        return values.number(self.factor) * self._read(e)
 
     def back(self, values: Values, x: Any) -> Any:
         own = values.number(self.factor) * x
@@ -90,7 +78,7 @@ class Selected:
             own = own if together.all() else jnp.where(together, own, 0.0)
         return own if (self.factor == 1).all() else factor[:, :, None] * own * factor[:, None, :]
 
-    def read(self, e: Any) -> Any:
+    def _read(self, e: Any) -> Any:
         """The elements at the places."""
         return e if self._all else e[np.arange(len(e))[:, None], self.place]
 
@@ -109,72 +97,30 @@ def view(matrix: np.ndarray) -> View:
     return Selected(place, np.take_along_axis(matrix, place[:, None], 1)[:, 0], matrix.shape[1])
 
 
-class Prior(Protocol):
-    """Covariance K = TT' of a part."""
-
-    def push(self, u: Any) -> Any:
-        """T u"""
-
-    def back(self, e: Any) -> Any:
-        """T'e"""
-
-    def solve(self, e: Any) -> tuple[Any, Any]:
-        """The solution of T u = e, and log det T of each component."""
-
-    def covariance(self, e: Any) -> Any:
-        """K e"""
-
-    def around(self, values: Values, view: View) -> Any:
-        """R'KR"""
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class ByScale:
-    """T by its diagonal, shape (count, elements), of elements that are seen one by one."""
-
-    t: Any
-
-    def push(self, u: Any) -> Any:
-        return u * self.t
-
-    def back(self, e: Any) -> Any:
-        return e * self.t
-
-    def solve(self, e: Any) -> tuple[Any, Any]:
-        return e / self.t, jnp.sum(jnp.log(self.t), -1)
-
-    def covariance(self, e: Any) -> Any:
-        return e * self.t**2
-
-    def around(self, values: Values, view: View) -> Any:
-        assert isinstance(view, Selected) and view.apart
-        diagonal = values.number(view.factor) ** 2 * view.read(self.t) ** 2
-        return diagonal[:, :, None] * jnp.eye(diagonal.shape[1], dtype=diagonal.dtype)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ByCovariance:
-    """K of events, shape (count or 1, events or 1, width, width), and T of them, shape (count, events, width, width),
-    which only draws and densities read."""
+class Covariances:
+    """Prior covariances K of a part's events, shape (count or 1, events or 1, width, width), and T of them, shape (count,
+    events, width, width), which only draws and densities read."""
 
     k: Any
     t: Any
 
     def push(self, u: Any) -> Any:
+        """T u"""
         return times(self.t, self._events(u)).reshape(u.shape)
 
     def back(self, e: Any) -> Any:
+        """T'e"""
         return times(transposed(self.t), self._events(e)).reshape(e.shape)
 
     def solve(self, e: Any) -> tuple[Any, Any]:
+        """The solution of T u = e, and log det T of each component."""
         logs = jnp.sum(jnp.log(jnp.diagonal(self.t, axis1=-2, axis2=-1)), (-2, -1))
         return solve_lower(self.t, self._events(e)).reshape(e.shape), logs
 
-    def covariance(self, e: Any) -> Any:
+    def times(self, e: Any) -> Any:
+        """K e"""
         return times(self.k, self._events(e)).reshape(e.shape)
-
-    def around(self, values: Values, view: View) -> Any:
-        return view.around(values, self.k)
 
     def _events(self, x: Any) -> Any:
         return x.reshape(*x.shape[:1], *self.t.shape[1:3])

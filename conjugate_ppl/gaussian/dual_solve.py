@@ -18,8 +18,8 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.dual import Dual, DualPart
-from conjugate_ppl.gaussian.dual_parts import ByCovariance, ByScale, Prior
-from conjugate_ppl.gaussian.law import factor_of
+from conjugate_ppl.gaussian.dual_parts import Covariances
+from conjugate_ppl.gaussian.law import inverse_root
 from conjugate_ppl.gaussian.linear import inverse_logdet
 from conjugate_ppl.gaussian.products import matmul, times, transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
@@ -40,7 +40,7 @@ class DualLaw:
 
     dual: Dual
     values: Values
-    priors: tuple[Prior, ...]
+    priors: tuple[Covariances, ...]
     half: Any
     inverse: Any
     logdet: Any
@@ -77,8 +77,7 @@ class DualLaw:
         """T times a root of the inverse of I + A A'."""
         count, seen = self.dual.seen.shape
         a = self.by_columns(self._push, jnp.broadcast_to(jnp.eye(seen, dtype=self.inverse.dtype), (count, seen, seen)))
-        inverse, _ = inverse_logdet(jnp.eye(self._width, dtype=a.dtype) + matmul(a, transposed(a)))
-        return self.by_columns(self._scaled, transposed(factor_of(inverse)))
+        return self.by_columns(self._scaled, inverse_root(jnp.eye(self._width, dtype=a.dtype) + matmul(a, transposed(a))))
 
     def seen(self, e: Any) -> Any:
         """W^1/2 R'e"""
@@ -86,7 +85,7 @@ class DualLaw:
 
     def covariance(self, v: Any) -> Any:
         """K R W^1/2 v"""
-        return self._from_seen(v, lambda prior, x: prior.covariance(x))
+        return self._from_seen(v, lambda prior, x: prior.times(x))
 
     @staticmethod
     def by_columns(f: Callable[[Any], Any], matrix: Any) -> Any:
@@ -94,7 +93,7 @@ class DualLaw:
         return jax.vmap(f, -1, -1)(matrix)
 
     @property
-    def _each(self) -> list[tuple[DualPart, Prior]]:
+    def _each(self) -> list[tuple[DualPart, Covariances]]:
         return list(zip(self.dual.parts, self.priors, strict=True))
 
     def _push(self, v: Any) -> Any:
@@ -109,7 +108,7 @@ class DualLaw:
         """T u"""
         return jnp.concatenate([prior.push(u[:, p.places]) for p, prior in self._each], -1)
 
-    def _from_seen(self, v: Any, f: Callable[[Prior, Any], Any]) -> Any:
+    def _from_seen(self, v: Any, f: Callable[[Covariances, Any], Any]) -> Any:
         x = self.half * v
         return jnp.concatenate([f(prior, p.view.back(self.values, x)) for p, prior in self._each], -1)
 
@@ -121,7 +120,7 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
     one = (dual.weights == dual.weights[:1, :1]).all()
     weight = omega[int(dual.weights[0, 0])] if one else omega[dual.weights]
     half = jnp.sqrt(weight)
-    p = sum(prior.around(values, part.view) for part, prior in zip(dual.parts, priors, strict=True))
+    p = sum(part.view.around(values, prior.k) for part, prior in zip(dual.parts, priors, strict=True))
     p = weight * p if one else half[:, :, None] * p * half[:, None, :]
     places = jnp.arange(p.shape[-1])
     precision = p.at[..., places, places].add(1.0)
@@ -134,8 +133,8 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
     within, within_linear = dual.within.evaluate(values, omega), dual.within_linear.evaluate(values, omega)
     rest = within + _in_blocks(s, _around_inverse(precision, inverse, across))
     linear = within_linear + _in_blocks(s, times(transposed(across), times(inverse, b)))
-    failed = sum(jnp.sum(0 * jax.lax.stop_gradient(t[part.scale[..., -1, -1]])) for part in dual.parts
-                 if part.covariance is not None)  # where there is no T the model has no density
+    # where there is no T the model has no density
+    failed = sum(jnp.sum(0 * jax.lax.stop_gradient(t[part.scale[..., -1, -1]])) for part in dual.parts)
 
     def moved(e: Any) -> Any:
         return times(across, e[s.owner]) if s.blocks.size else 0.0
@@ -182,9 +181,7 @@ def _(primals: tuple[Any, Any, Any], tangents: tuple[Any, Any, Any]) -> tuple[An
     return _around_inverse(*primals), moved + transposed(moved) - matmul(transposed(solved), matmul(dm, solved))
 
 
-def _prior(part: DualPart, values: Values, t: Any) -> Prior:
-    if part.covariance is None:
-        return ByScale(t[part.scale])
+def _prior(part: DualPart, values: Values, t: Any) -> Covariances:
     width = part.scale.shape[-1]
     k = values.evaluate(part.covariance.number).reshape(-1, width, width)
     if not part.covariance.symmetric:
@@ -196,4 +193,4 @@ def _prior(part: DualPart, values: Values, t: Any) -> Prior:
         k = k.reshape(*which.shape, width, width)
     else:
         k = k[which]
-    return ByCovariance(k.astype(values.dtype), t[part.scale])
+    return Covariances(k.astype(values.dtype), t[part.scale])

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,7 +17,7 @@ from conjugate_ppl.gaussian.linear import Scale, lower_factor, solve_lower
 from conjugate_ppl.gaussian.products import matmul, times, transposed
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["Law", "Pieces", "Whitened", "factor_of"]
+__all__ = ["Law", "Pieces", "Whitened", "inverse_root"]
 
 
 class Law(Protocol):
@@ -38,11 +39,10 @@ class Law(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Whitened:
-    """T u of the rest, by T and the precision of u and its inverse, of each block."""
+    """T u of the rest, by T and the precision of u, of each block."""
 
     scale: Scale
     precision: Any
-    inverse: Any
 
     @property
     def noise(self) -> int:
@@ -56,7 +56,7 @@ class Whitened:
         return _densities(gap, self.scale.matrix(), lower_factor(self.precision), real)
 
     def root(self) -> Any:
-        return matmul(self.scale.matrix(), transposed(factor_of(self.inverse)))
+        return matmul(self.scale.matrix(), inverse_root(self.precision))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,9 +95,10 @@ def _densities(gap: Any, scale: Any, low: Any, real: np.ndarray) -> Any:
             - 0.5 * math.log(2 * math.pi) * real.sum(-1))
 
 
-def factor_of(inverse: Any) -> Any:
-    """R with R' R equal to a positive semidefinite matrix, which may be zero in some directions."""
-    if not inverse.size:
-        return inverse
-    values, vectors = jnp.linalg.eigh(inverse)
-    return transposed(vectors) * jnp.sqrt(jnp.maximum(values, 0))[..., :, None]
+def inverse_root(precision: Any) -> Any:
+    """F with F F' the inverse, by the Cholesky factor: of directions of very different precision each keeps its digits."""
+    n = precision.shape[-1]
+    if not precision.size:
+        return precision
+    eye = jnp.broadcast_to(jnp.eye(n, dtype=precision.dtype), precision.shape)
+    return jax.lax.linalg.triangular_solve(lower_factor(precision), eye, left_side=True, lower=True, transpose_a=True)

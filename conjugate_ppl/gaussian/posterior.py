@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.law import factor_of
-from conjugate_ppl.gaussian.products import matmul, product, transposed
+from conjugate_ppl.gaussian.products import product
 from conjugate_ppl.gaussian.solve import Solution
 from conjugate_ppl.noise import normal
 
@@ -61,7 +60,7 @@ class Moments(NamedTuple):
     Fields:
         mean: of all elements.
         rest: columns of F that come through the rest.
-        inner: covariance of the components given the rest, shape (count, width, width).
+        inner: factors of the covariances of the components given the rest, shape (count, width, width).
     """
 
     mean: Any
@@ -81,16 +80,14 @@ def moments(block: GaussianBlock, solution: Solution) -> Moments:
         return Moments(block.join(none[..., 0], solution.centre), block.join(none, columns), none[..., :s.width])
     parts = solution.components()
     through_rest = product("cir,crk->cik", parts.slope(), columns[s.owner])
-    half = parts.law.root()
     return Moments(block.join(parts.centre(solution.centre), solution.centre), block.join(through_rest, columns),
-                   matmul(half, transposed(half)))
+                   parts.law.root())
 
 
 def inner_columns(block: GaussianBlock, inner: Any) -> Any:
     """The columns of F that are the components' own."""
     count, width = block.structure.components.shape
     number, widest = block.structure.blocks.shape
-    root = transposed(factor_of(inner))
     eye = jnp.eye(count, dtype=inner.dtype)
-    columns = (eye[:, None, :, None] * root[:, :, None, :]).reshape(count, width, count * width)
+    columns = (eye[:, None, :, None] * inner[:, :, None, :]).reshape(count, width, count * width)
     return block.join(columns, jnp.zeros((number, widest, columns.shape[-1]), inner.dtype))

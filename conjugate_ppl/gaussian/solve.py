@@ -77,7 +77,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     m = block.mean_at(values, moving, block.structure.blocks)
     if not m.size:
         none = jnp.zeros((*m.shape, m.shape[1]), values.dtype)
-        return Solution(shares.components, Whitened(scale, none, none), m, shares.quadratic(m), shares.logdet)
+        return Solution(shares.components, Whitened(scale, none), m, shares.quadratic(m), shares.logdet)
     if block.narrow:
         return _solve_narrow(block, values, t, moving, shares)
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
@@ -89,7 +89,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     def quadratic(mean: Any, step: Any) -> Any:
         return jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(m + scale.apply(mean) + scale.apply(step))
 
-    return Solution(shares.components, Whitened(scale, precision, inverse), centre, at_stationary(quadratic, mean, step),
+    return Solution(shares.components, Whitened(scale, precision), centre, at_stationary(quadratic, mean, step),
                     jnp.sum(logdet) + shares.logdet)
 
 
@@ -109,8 +109,8 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
         return jnp.sum(squares) + shares.quadratic(at)
 
     smallest = at_stationary(quadratic, mean, step)
-    precision, inverse = (x.stacked((blocks,), dtype) for x in (precision, inverse))
-    return Solution(shares.components, Whitened(block.rest_scale(values, t), precision, inverse),
+    precision = precision.stacked((blocks,), dtype)
+    return Solution(shares.components, Whitened(block.rest_scale(values, t), precision),
                     stacked(centre, blocks, dtype), smallest, jnp.sum(logdet) + shares.logdet)
 
 

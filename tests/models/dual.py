@@ -85,6 +85,14 @@ def dual_fields_of_one_covariance(y, x):
     sample("y", dist.Normal(f, s), obs=y)
 
 
+@case("f mean", FIELD, POINTS, np.array([1, 1, 3, 3, 3, 3, 1, 3, 3]), np.array([0, 4, 0, 1, 2, 7, 8, 8, 8]))
+def dual_fields_seen_unevenly(y, x, g, at):
+    """Of one nothing is seen."""
+    s, mean, k = sample("s", dist.HalfNormal(1.0)), sample("mean", dist.Normal(0.0, 2.0)), sampled_kernel(x)
+    f = sample("f", dist.MultivariateNormal(jnp.zeros((4, 9)), jnp.stack([k, 2 * k, 0.5 * k, k])))
+    sample("y", dist.Normal(mean + f[g, at], s), obs=y)
+
+
 @case("f mean", np.stack([FIELD, FIELD + 1.0]), POINTS, np.array([0.5, 1.5]))
 def dual_fields_with_a_common_mean(y, x, lengths):
     size, s = sample("size", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
