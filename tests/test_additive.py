@@ -185,6 +185,19 @@ def test_given_what_is_kept(large, x64, monkeypatch):
     assert np.isnan(one.loo("y")).all()  # nothing is left to predict it by
 
 
+def test_left_out_of_a_large_block_without_components(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(15, 9)), rng.normal(size=15)
+
+    def model(x, y):
+        b = numpyro.sample("b", dist.Normal(0.0, jnp.arange(1.0, 10.0)))
+        numpyro.sample("y", dist.Normal(x @ b, 0.5), obs=y)
+
+    expected = cj.collapse(model).posterior(x, y).loo("y")
+    monkeypatch.setattr("conjugate_ppl.additive.leverage._DENSE", 2)
+    np.testing.assert_allclose(cj.collapse(model).posterior(x, y).loo("y"), expected, rtol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["compose_groups", "gaussian_random_slopes", "beta_sticks", "truncated_rates", "wishart_covariances",
                                   "normal_inverse_gamma_of_each_group", "means_and_precisions_in_all_forms",
                                   "normal_wishart_of_each_group", "matrix_normals_in_all_forms", "masked_altogether"])
