@@ -328,12 +328,16 @@ def _scatter(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]
 # -- look-ups: an index that is a latent ------------------------------------------------------------
 
 
+def _beside(d: Any) -> dict[int, int]:
+    """Axes of the index, and those of the operand that run along with them."""
+    return dict(zip(getattr(d, "start_indices_batching_dims", ()), getattr(d, "operand_batching_dims", ()), strict=True))
+
+
 def _looked_up_alike(x: Any, index: Any, d: Any) -> tuple[Any, Any]:
     """The operands with size 1 along the axes of the index along which the same is looked up."""
     if not isinstance(index, Cases):
         return x, index
-    beside = dict(zip(getattr(d, "start_indices_batching_dims", ()), getattr(d, "operand_batching_dims", ()),
-                      strict=True))
+    beside = _beside(d)
     stored = x.array.shape[: x.rank] if isinstance(x, Cases) else np.shape(x)
     alike = [i for i, n in enumerate(index.array.shape[: index.rank - 1])
              if n == 1 and (i not in beside or stored[beside[i]] == 1)]
@@ -363,7 +367,24 @@ def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
             for axis, n in zip(batch, r.element.shape[:-1], strict=True):
                 own[axis] = n
             read[1].append(r.element.reshape(own))
+        if not isinstance(x, Cases):
+            x = _without_copies(ev, eqn.inputs[0], x, [b for a, b in _beside(d).items() if index.array.shape[a] == 1])
     return _followed(ev, eqn, _looked_up_alike(x, index, d), read)
+
+
+def _without_copies(ev: Evaluator, number: int, x: Any, axes: Sequence[int]) -> Any:
+    """A plain operand with size 1 along those of some axes along which it was repeated: what is looked up in each row of a
+    repeated vector would have a derivative of as many numbers as there are rows."""
+    origin, index = ev.graph.origin(number, np.arange(int(np.prod(np.shape(x)))))
+    index = index.reshape(np.shape(x))
+    for axis in axes:
+        first = index.take([0], axis) if index.shape[axis] else index
+        index = first if (index == first).all() else index
+    if index.size == np.size(x):
+        return x
+    flat = jnp.reshape(ev.operand(origin), -1)
+    places = index.reshape(-1)
+    return (flat if np.array_equal(places, np.arange(flat.size)) else flat[places]).reshape(index.shape)
 
 
 def _dynamic_slice(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
