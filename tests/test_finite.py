@@ -19,6 +19,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl.finite.chain import chain_total
 
 TABLE = {n: c for n, c in CASES.items() if c.model.__module__ == finite.__name__}
 KEY = jax.random.key(0)
@@ -217,3 +218,16 @@ def test_cost_by_elements():
             draws = jax.make_jaxpr(lambda c=collapsed, y=y, m=many: c.recover(jax.random.key(0), m, y))()
             assert f"{n},{n}" not in str(jaxpr) + str(draws)
         assert texts[0] == texts[1]
+
+
+def test_long_chains_keep_their_digits_in_float32():
+    """A sum of thousands of steps has few digits left for a state: none of them may depend on it."""
+    rng = np.random.default_rng(0)
+    own, pair = (rng.normal(size=s).astype(np.float32) for s in ((20000, 3), (1, 3, 3)))
+    found = []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            arrays = (jnp.asarray(own - 5, float), jnp.asarray(pair, float))
+            found.append(jax.tree.leaves(jax.jit(jax.value_and_grad(chain_total, (0, 1)))(*arrays)))
+    for single, double in zip(*found, strict=True):
+        np.testing.assert_allclose(single, double, rtol=2e-6, atol=2e-6 * np.abs(double).max())

@@ -6,7 +6,7 @@ A chain of L elements with S states each has a table `own` of shape (L, S) and o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jax import lax
 
 from conjugate_ppl.finite.sums import SUM, Over, log_sum, moved, weights
 
-__all__ = ["chain_draw", "chain_log_prob", "chain_total", "forward"]
+__all__ = ["Forward", "chain_draw", "chain_log_prob", "chain_total", "forward"]
 
 
 def _along(pair: Any, own: Any) -> Any:
@@ -22,31 +22,44 @@ def _along(pair: Any, own: Any) -> Any:
     return jnp.broadcast_to(pair, (own.shape[0] - 1, *pair.shape[1:]))
 
 
-def forward(own: Any, pair: Any, over: Over) -> Any:
-    """What the elements up to each one amount to, by its state; shape (L, S)."""
+class Forward(NamedTuple):
+    """What the elements up to each one amount to, by its state.
+
+    Fields:
+        front: shape (L, S), less the largest of each element's states: no digits go into what all have in common.
+        tops: what each step took off, shape (L,).
+    """
+
+    front: Any
+    tops: Any
+
+
+def forward(own: Any, pair: Any, over: Over) -> Forward:
+    """The recursion from the first element to the last."""
     once = pair.shape[0] == 1
 
     def step(before: Any, x: Any) -> tuple[Any, Any]:
         here, p = (x, pair[0]) if once else x
-        after = over.reduce(before[:, None] + p, 0) + here
-        return after, after
+        after, top = _less_largest(over.reduce(before[:, None] + p, 0) + here)
+        return after, (after, top)
 
-    rest = own[1:] if once else (own[1:], pair)
-    _, found = lax.scan(step, own[0], rest)
-    return jnp.concatenate([own[:1], found])
+    first, top = _less_largest(own[0])
+    _, (found, tops) = lax.scan(step, first, own[1:] if once else (own[1:], pair))
+    return Forward(jnp.concatenate([first[None], found]), jnp.concatenate([top[None], tops]))
+
+
+def _less_largest(a: Any) -> tuple[Any, Any]:
+    """Numbers less the largest, and that; as they are if that is infinite."""
+    top = jnp.max(a)
+    top = lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
+    return a - top, top
 
 
 @jax.custom_jvp
 def chain_total(own: Any, pair: Any) -> Any:
     """Log of the sum over all states of all elements."""
-    once = pair.shape[0] == 1
-
-    def step(before: Any, x: Any) -> tuple[Any, None]:
-        here, p = (x, pair[0]) if once else x
-        return log_sum(before[:, None] + p, 0) + here, None
-
-    last, _ = lax.scan(step, own[0], own[1:] if once else (own[1:], pair))
-    return log_sum(last, 0)
+    front, tops = forward(own, pair, SUM)
+    return log_sum(front[-1], 0) + jnp.sum(tops)
 
 
 @chain_total.defjvp
@@ -54,27 +67,27 @@ def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     """The derivative with respect to a table is how probable its entries are (Baum and Welch)."""
     own, pair = primals
     once = pair.shape[0] == 1
-    front = forward(own, pair, SUM)
+    front, tops = forward(own, pair, SUM)
 
     def step(after: Any, x: Any) -> tuple[Any, Any]:
         here, p = (x, pair[0]) if once else x
-        before = log_sum(p + (after + here), 1)
+        before, _ = _less_largest(log_sum(p + (after + here), 1))
         return before, before
 
     last = jnp.zeros_like(own[0])
     _, back = lax.scan(step, last, own[1:] if once else (own[1:], pair), reverse=True)
     back = jnp.concatenate([back, last[None]])
-    total = log_sum(front[-1], 0)
-    slope = jnp.sum(moved(weights(front + back, total), tangents[0]))
-    joint = weights(front[:-1, :, None] + pair + (own + back)[1:, None, :], total)
+    both = log_sum(front + back, 1)  # the same everywhere, but for what was taken off
+    slope = jnp.sum(moved(weights(front + back, both[:, None]), tangents[0]))
+    joint = weights(front[:-1, :, None] + pair + (own + back)[1:, None, :], (both + tops)[1:, None, None])
     if once:  # before the tangent comes in: infinite ones have weight 0 in all steps
         joint = jnp.sum(joint, 0, keepdims=True)
     slope += jnp.sum(moved(joint, tangents[1]))
-    return total, slope
+    return both[-1] + jnp.sum(tops), slope
 
 
 def chain_draw(key: Any, front: Any, pair: Any, over: Over) -> Any:
-    """The states of all elements, drawn from the last to the first; `front` is `forward`'s result."""
+    """The states of all elements, drawn from the last to the first; `front` is that of `forward`."""
     noise = over.noise(key, front.shape, front.dtype)
     last = jnp.argmax(front[-1] + noise[-1])
 

@@ -155,7 +155,11 @@ class ChainSum:
         """What is left: a row for each chain."""
         own, pair = table
         if over is LARGEST:
-            return self._each(lambda u, p: over.reduce(forward(u, p, over)[-1], 0), own, pair)
+            def largest(u: Any, p: Any) -> Any:
+                front, tops = forward(u, p, over)
+                return over.reduce(front[-1], 0) + jnp.sum(tops)
+
+            return self._each(largest, own, pair)
         return self._each(chain_total, own, pair)
 
     def _each(self, function: Any, own: Any, pair: Any) -> Any:
@@ -182,7 +186,7 @@ class ChainSum:
         keys = jax.random.split(key, len(own))
 
         def one(k: Any, u: Any, p: Any) -> Any:
-            return chain_draw(k, forward(u, p, over), p, over)
+            return chain_draw(k, forward(u, p, over).front, p, over)
 
         if pair.shape[0] == 1:
             found = jax.vmap(lambda k, u: one(k, u, pair[0]))(keys, own)
@@ -204,7 +208,7 @@ class ChainSum:
             mine = mine * self._sizes[k] + jnp.where(at >= 0, states[n].reshape(-1)[np.maximum(at, 0)], 0)
 
         def one(u: Any, p: Any, s: Any) -> Any:
-            return chain_log_prob(forward(u, p, SUM), p, s)
+            return chain_log_prob(forward(u, p, SUM).front, p, s)
 
         if pair.shape[0] == 1:
             return jnp.sum(jax.vmap(lambda u, s: one(u, pair[0], s))(own, mine))
