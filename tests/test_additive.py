@@ -198,6 +198,21 @@ def test_left_out_of_a_large_block_without_components(monkeypatch):
     np.testing.assert_allclose(cj.collapse(model).posterior(x, y).loo("y"), expected, rtol=1e-8)
 
 
+def test_left_out_of_a_large_block_with_a_wide_rest(monkeypatch):
+    rng = np.random.default_rng(0)
+    g, h, y = rng.integers(0, 10, 40), rng.integers(0, 20, 40), rng.normal(size=40)
+    low = np.linalg.cholesky(np.cov(rng.normal(size=(10, 30))))
+
+    def model(y):
+        b = numpyro.sample("b", dist.MultivariateNormal(jnp.zeros(10), scale_tril=jnp.arange(1.0, 11.0)[:, None] * low))
+        c = numpyro.sample("c", dist.Normal(0.0, jnp.arange(1.0, 21.0)))
+        numpyro.sample("y", dist.Normal(b[g] + c[h], 3.0), obs=y)
+
+    expected = cj.collapse(model).posterior(y).loo("y")
+    monkeypatch.setattr("conjugate_ppl.additive.leverage._DENSE", 2)
+    np.testing.assert_allclose(cj.collapse(model).posterior(y).loo("y"), expected, rtol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["compose_groups", "gaussian_random_slopes", "beta_sticks", "truncated_rates", "wishart_covariances",
                                   "normal_inverse_gamma_of_each_group", "means_and_precisions_in_all_forms",
                                   "normal_wishart_of_each_group", "matrix_normals_in_all_forms", "masked_altogether"])

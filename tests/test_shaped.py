@@ -69,6 +69,45 @@ def test_a_smooth_function_keeps_its_small_directions() -> None:
         np.testing.assert_allclose(density(tau, s), expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1.6e9])
+def test_a_smooth_function_beside_others_in_any_units(unit: float) -> None:
+    """What is said of directions that hardly vary a priori is small beside what is said of others: it counts all the same."""
+    n = 20
+    x, rng = np.linspace(0.0, 2.0, n), np.random.default_rng(1)
+    z, y = rng.normal(size=n), np.sin(x) + 0.1 * rng.normal(size=n)
+    low = np.linalg.cholesky(np.exp(-0.5 * (x[:, None] - x) ** 2) + 1e-9 * np.eye(n))
+    group = np.arange(n) % 5
+
+    def model(y: Any) -> None:
+        t, s = sample("t", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
+        b = sample("b", dist.Normal(0.0, 1 / unit))
+        u = sample("u", dist.MultivariateNormal(jnp.zeros(n), scale_tril=t * low))
+        w = sample("w", dist.Normal(0.0, 0.5).expand([5]).to_event(1))
+        sample("y", dist.Normal(unit * z * b + u + w[group], s), obs=y)
+
+    block = block_of(model, jnp.asarray(y))
+    assert block.rotation is not None and block.structure.width == 1
+    density = jax.jit(lambda t, s: log_density(cj.collapse(model), (jnp.asarray(y),), {}, {"t": t, "s": s})[0])
+    for t, s in ((2.0, 0.3), (2.0, 0.05), (0.5, 1e-3)):
+        covariance = t**2 * low @ low.T + np.outer(z, z) + 0.25 * (group[:, None] == group) + s**2 * np.eye(n)
+        root = np.linalg.cholesky(covariance)
+        expected = -0.5 * np.sum(np.linalg.solve(root, y) ** 2) - np.log(np.diagonal(root)).sum() - 0.5 * n * np.log(2 * np.pi)
+        expected += sum(float(dist.HalfNormal(1.0).log_prob(v)) for v in (t, s))
+        np.testing.assert_allclose(density(t, s), expected, rtol=1e-8)
+
+
+def test_more_coefficients_than_rows_are_principal_components_too() -> None:
+    x = np.random.default_rng(0).normal(size=(15, 30))
+
+    def model(y: Any) -> None:
+        b = sample("b", dist.Normal(0.0, sample("t", dist.HalfNormal(1.0))).expand([30]).to_event(1))
+        sample("y", dist.Normal(x @ b, sample("s", dist.HalfNormal(1.0))), obs=y)
+
+    y = jnp.asarray(TRAIT[:10].repeat(2)[:15])
+    assert block_of(model, y).structure.components.shape == (30, 1)
+    assert cj.check(cj.collapse(model), jax.random.key(0), y, num_points=2).points
+
+
 def test_draws_and_their_density(x64: bool) -> None:
     """Mean and covariance of draws, and the density, against a dense normal."""
     tau, s = 1.5, 0.7

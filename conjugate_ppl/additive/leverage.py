@@ -79,7 +79,8 @@ class BlockLaw:
         f = self.factor[elements]
         out: np.ndarray = f @ np.swapaxes(f, -1, -2)
         if self.inner is not None and len(self.inner):
-            c, p = self.component[elements], self.place[elements]
+            c = self.component[elements]
+            p = np.where(c >= 0, self.place[elements], 0)
             same = (c[:, :, None] == c[:, None, :]) & (c[:, :, None] >= 0)
             out += np.where(same, self.inner[np.maximum(c, 0)[:, :, None], p[:, :, None], p[:, None, :]], 0.0)
         return out

@@ -52,8 +52,8 @@ def laws(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dic
 
     `to_sites` maps the block's elements to the sites. It is affine, so that their joint law follows
     by pushing mean and covariance of the elements through `jax.linearize` of it. A large site is left
-    out unless its covariance is diagonal plus what comes through the rest, and so is one of a large block whose location
-    reads components.
+    out unless its covariance is diagonal plus what comes through the rest, and so is one of a large block that is
+    rotated, or whose location reads components.
     """
     law = moments(block, solution)
     mean, push = jax.linearize(to_sites, law.mean)

@@ -1,17 +1,20 @@
 """Rotating exchangeable elements, so that fewer of them depend on each other.
 
-Where a prior's covariance is known but for a factor, elements in units of its root are exchangeable: a random effect of
-relatives, a smooth function, coefficients of a spline. Where all events of a site (its elements, or its rows for a multivariate one) have one scale, and means
+Where all events of a site (its elements, or its rows for a multivariate one) have one scale, and means
 that are known, any orthogonal mix of the events has a prior of that form again. The mix chosen here
 makes what the likelihood says of the site as diagonal as one mix can make it, and couples as few events
 as possible with other sites: the contrasts within a balanced group couple with nothing, and of a ridge
 regression the coefficients become its principal components, each solved alone.
+
+Where a prior's covariance is known but for a factor, elements in units of its root are exchangeable too: the effects of
+relatives, a smooth function, coefficients of a spline. The likelihood's own axes in these units may differ in size by
+as many digits as there are, so that all that is said of them is computed from roots, each direction in its own size.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -22,15 +25,16 @@ from scipy.linalg.lapack import dgejsv
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
-from conjugate_ppl.gaussian.pivoted import root
+from conjugate_ppl.gaussian.pivoted import Root, root
 from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["Able", "Rotated", "Rotation", "rotations"]
 
-_LARGEST = 2000  # events of a site that is rotated
+_LARGEST = 2000  # events of a site that is rotated, or elements of a known shape
 _PIECES = 4  # of the parts of a mix
-_ZERO = 1e-12  # relative to the largest entries of row and column under one weight: rounding
+_ROUNDING = 2e-14  # relative to the products of all that is added up
+_PROPORTIONAL = 1e-13  # relative difference of matrices that are one, but for a factor
 _WIDEST = 8  # elements of an event of a site that is rotated
 _EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
 
@@ -53,12 +57,18 @@ class Mix:
     @property
     def inverse(self) -> Mix:
         """Its transposed."""
-        return self.transposed
+        return Mix(None if self.matrix is None else self.matrix.T, self.right, self.left)
+
+    def coefficients(self, h: np.ndarray) -> np.ndarray:
+        """Q'h"""
+        out: np.ndarray = self.inverse @ h
+        return out
 
     @property
-    def transposed(self) -> Mix:
-        """Its inverse."""
-        return Mix(None if self.matrix is None else self.matrix.T, self.right, self.left)
+    def absolute(self) -> np.ndarray:
+        """|Q|"""
+        out: np.ndarray = np.abs(self @ np.eye(len(self.left)))
+        return out
 
     def __matmul__(self, x: Any) -> Any:
         if self.matrix is not None:
@@ -79,20 +89,42 @@ class Mix:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Oblique:
-    """A matrix and its inverse: the elements of a known shape by a mix of such in its units."""
+    """The elements of a known shape by the axes of the likelihood in its units: M = L V, where L'R = V diag(sizes) U'.
+
+    Attributes:
+        matrix, inverse_matrix: M and its inverse.
+        root: R, with H = R R' for the likelihood's own matrix of these elements.
+        across: diag(sizes) U'.
+    """
 
     matrix: np.ndarray
     inverse_matrix: np.ndarray
+    root: Root
+    across: np.ndarray
 
     @property
-    def inverse(self) -> Oblique:
+    def inverse(self) -> _Matrix:
         """The inverse."""
-        return Oblique(self.inverse_matrix, self.matrix)
+        return _Matrix(self.inverse_matrix)
 
-    @property
-    def transposed(self) -> Oblique:
-        """The transposed."""
-        return Oblique(self.matrix.T, self.inverse_matrix.T)
+    def coefficients(self, h: np.ndarray) -> np.ndarray:
+        """M'h, shape (elements, any): of what lies in the range of H, each element has its own relative accuracy."""
+        r, c = self.root.columns, self.root.solve(h)
+        left = h - r @ c
+        left[np.abs(left) <= _ROUNDING * (np.abs(r) @ np.abs(c))] = 0.0
+        out: np.ndarray = self.matrix.T @ left if left.any() else np.zeros_like(left)
+        out[: len(self.across)] += self.across @ c
+        return out
+
+    def __matmul__(self, x: Any) -> Any:
+        return _product(self.matrix, x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Matrix:
+    """A matrix."""
+
+    matrix: np.ndarray
 
     def __matmul__(self, x: Any) -> Any:
         return _product(self.matrix, x)
@@ -107,7 +139,7 @@ class Rotation:
     """e = Q e', site by site.
 
     Attributes:
-        parts: (element numbers of shape (events, width), a range; Q) for each site that is rotated.
+        parts: (element numbers of shape (events, width), a range; Q) for all that is rotated: sites, or events of one.
         log_volume: log |det Q| of all.
     """
 
@@ -118,15 +150,19 @@ class Rotation:
         """From plain to rotated coordinates, along the first axis."""
         return self._apply(e, [(index, q.inverse) for index, q in self.parts])
 
-    def around(self, h: Any) -> Any:
+    def coefficients(self, h: np.ndarray) -> np.ndarray:
         """Q'h, along the first axis: from coefficients of plain coordinates to those of rotated ones."""
-        return self._apply(h, [(index, q.transposed) for index, q in self.parts])
+        out = h.copy()
+        for index, q in self.parts:
+            own = h[index.reshape(-1)]
+            out[index.reshape(-1)] = q.coefficients(own.reshape(len(index), -1)).reshape(own.shape)
+        return out
 
     def backward(self, e: Any) -> Any:
         """From rotated to plain coordinates, along the first axis."""
         return self._apply(e, self.parts)
 
-    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Mix | Oblique]]) -> Any:
+    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Any]]) -> Any:
         pieces, done = [], 0
         for index, q in sorted(parts, key=lambda p: int(p[0][0, 0])):
             first, last = int(index[0, 0]), int(index[-1, -1]) + 1  # a site's elements are a range
@@ -174,38 +210,40 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     linear = np.zeros((size, len(used)))
     np.add.at(linear, (q.places, np.searchsorted(used, q.linear_weights)), q.linear)
 
-    tables = [a.elements.reshape(-1, a.width) for a in chosen]
     parts: list[tuple[np.ndarray, Mix | Oblique]] = []
+    shaped = np.zeros(size, bool)
     own, volume = [], 0.0
-    for a, table in zip(chosen, tables, strict=True):
+    for a in chosen:
+        table = a.elements.reshape(-1, a.width)
         if a.roots is None:
             parts.append((table, _events(np.moveaxis(h, 2, 0), table)))
             continue
-        shape = _of_roots(a.roots)
-        axes = _principal_axes(h[np.ix_(a.elements, a.elements)], shape.matrix)
+        axes = _principal_axes(h[np.ix_(a.elements, a.elements)], a)
         if axes is not None:
-            own.append((a.elements, axes))
-            vectors = axes.vectors
-        else:
-            shaped = _both(Rotation(((table, shape),), 0.0), h)
-            vectors = _events(np.moveaxis(shaped, 2, 0), table) @ np.eye(len(table))
-        parts.append((table, Oblique(shape.matrix @ vectors, vectors.T @ shape.inverse_matrix)))
-        volume += float(np.log(np.diagonal(shape.matrix)).sum())
+            parts.append((table, axes.turn))
+            own.append((a.elements, axes.squares))
+            shaped[a.elements] = True
+            volume += float(np.log(np.diagonal(a.roots, axis1=1, axis2=2)).sum())
+    if not parts:
+        return None
     rotation = Rotation(tuple(parts), volume)
-    h = _both(rotation, h)
-    largest = np.sqrt(np.abs(h).max(1, initial=0.0))  # of each row, for each weight
-    h[np.abs(h) <= _ZERO * largest[:, None] * largest[None, :]] = 0.0
-    for elements, axes in own:
+    rounding = _ROUNDING * _both(lambda x: _absolute(parts, x), np.abs(h))
+    h = _both(rotation.coefficients, h)
+    rounding[np.arange(size), np.arange(size)] = 0.0
+    rounding[shaped], rounding[:, shaped] = 0.0, 0.0
+    h[np.abs(h) <= rounding] = 0.0
+    for elements, squares in own:
         h[np.ix_(elements, elements)] = 0.0
-        h[elements, elements, axes.weight] = axes.squares
+        h[elements, elements] = squares
     rows, columns, weights = np.nonzero(h)
-    linear = rotation.around(linear)
+    linear = rotation.coefficients(linear)
     places, linear_weights = np.nonzero(linear)
     turned = dataclasses.replace(
         q, rows=rows, columns=columns, weights=used[weights], numbers=h[rows, columns, weights],
         places=places, linear_weights=used[linear_weights], linear=linear[places, linear_weights])
 
     groups = list(others)
+    tables = [table for table, _ in parts]
     rotated = {int(t[0, 0]) for t in tables}
     groups += [(a.elements, True) for a in able if int(a.elements[0]) not in rotated]
     label = np.arange(size)
@@ -217,42 +255,56 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     return Rotated(rotation, turned, groups)
 
 
-def _both(rotation: Rotation, h: np.ndarray) -> np.ndarray:
-    """Q'HQ, of matrices along the first two axes."""
-    return np.swapaxes(rotation.around(np.swapaxes(rotation.around(h), 0, 1)), 0, 1)
+def _both(f: Callable[[np.ndarray], np.ndarray], h: np.ndarray) -> np.ndarray:
+    """Q'HQ, of matrices along the first two axes, for Q' as a function."""
+    return np.swapaxes(f(np.swapaxes(f(h), 0, 1)), 0, 1)
 
 
-def _of_roots(roots: np.ndarray) -> Oblique:
-    """Known roots of events one after the other, and the inverse."""
-    inverse = np.stack([solve_triangular(r, np.eye(len(r)), lower=True) for r in roots])
-    return Oblique(block_diag(*roots), block_diag(*inverse))
+def _absolute(parts: Sequence[tuple[np.ndarray, Mix | Oblique]], h: np.ndarray) -> np.ndarray:
+    """|Q|'h along the first axis, of what is mixed without a shape."""
+    out = h.copy()
+    for index, q in parts:
+        if isinstance(q, Mix):
+            own = h[index.reshape(-1)]
+            out[index.reshape(-1)] = (q.absolute.T @ own.reshape(len(index), -1)).reshape(own.shape)
+    return out
 
 
 class _Axes(NamedTuple):
-    """Orthonormal vectors along which a matrix is diagonal, what it is there, and the place of its weight."""
+    """How elements of a known shape are turned, and what H is there for each weight, shape (elements, weights)."""
 
-    vectors: np.ndarray
+    turn: Oblique
     squares: np.ndarray
-    weight: int
 
 
-def _principal_axes(h: np.ndarray, shape: np.ndarray) -> _Axes | None:
-    """The axes of L'HL, for H of shape (n, n, weights) of which one is not 0; None where its root is not found.
+def _principal_axes(own: np.ndarray, able: Able) -> _Axes | None:
+    """The axes of L'HL, for H of shape (n, n, weights); None where there are none in common.
 
-    From singular values of the root, by Jacobi's method (Drmac & Veselic, 2008), which are accurate each for itself. Of a smooth
-    function they range over as many digits as there are, and eigenvalues of the matrix would leave the small ones mixed.
+    From singular values of the root, by Jacobi's method (Drmac & Veselic, 2008), which are accurate each for itself. Of a
+    smooth function they range over as many digits as there are, and eigenvalues of the matrix would leave the small ones
+    mixed.
     """
-    (there,) = np.nonzero(h.any((0, 1)))
-    found = root(h[:, :, there[0]], [np.arange(len(h))]) if len(there) == 1 else None
-    if found is None:
+    n, _, weights = own.shape
+    largest = np.abs(own).max((0, 1), initial=0.0)
+    first = int(largest.argmax())
+    if not largest[first]:
         return None
-    rank = found.columns.shape[1]
-    sizes, vectors, _, work, _, failed = dgejsv(np.asfortranarray(shape.T @ found.columns), joba=2, jobu=1, jobv=3)
+    factor = np.einsum("ijw,ij->w", own, own[..., first]) / np.sum(own[..., first] ** 2)
+    found = root(own[..., first], [np.arange(n)])
+    if found is None or (np.abs(own - own[..., first, None] * factor) > _PROPORTIONAL * np.abs(own[..., first, None] * factor)).any():
+        return None
+    assert able.roots is not None
+    shape = block_diag(*able.roots)
+    inverse = block_diag(*(solve_triangular(r, np.eye(len(r)), lower=True) for r in able.roots))
+    sizes, vectors, right, work, _, failed = dgejsv(np.asfortranarray(shape.T @ found.columns), joba=2, jobu=1, jobv=0)
     if failed:
         return None
-    squares = np.zeros(len(h))
-    squares[:rank] = (sizes * work[0] / work[1]) ** 2
-    return _Axes(vectors, squares, int(there[0]))
+    rank = found.columns.shape[1]
+    sizes = sizes * (work[0] / work[1])
+    squares = np.zeros((n, weights))
+    squares[:rank] = sizes[:, None] ** 2 * factor
+    turn = Oblique(shape @ vectors, vectors.T @ inverse, found, sizes[:, None] * right.T)
+    return _Axes(turn, squares)
 
 
 def _events(h: np.ndarray, table: np.ndarray) -> Mix:
