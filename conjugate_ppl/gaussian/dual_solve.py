@@ -24,6 +24,7 @@ from conjugate_ppl.gaussian.linear import inverse_logdet
 from conjugate_ppl.gaussian.products import matmul, times, transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
 from conjugate_ppl.gaussian.stationary import at_stationary
+from conjugate_ppl.gaussian.structure import Structure
 
 __all__ = ["DualLaw", "dual_shares"]
 
@@ -159,7 +160,7 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
     return Shares(rest, linear, jnp.sum(logdet), quadratic, lambda: Components(centre, slope, law))
 
 
-def _in_blocks(s: Any, each: Any) -> Any:
+def _in_blocks(s: Structure, each: Any) -> Any:
     """Arrays of all components added up in the blocks they belong to."""
     if len(s.blocks) == 1:
         return jnp.sum(each, 0, keepdims=True)
