@@ -18,6 +18,7 @@ from numpyro.infer.util import initialize_model, log_density
 from scipy.stats import multivariate_normal
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.gaussian import block as blocks
@@ -82,7 +83,7 @@ def test_vague_means_and_small_noise_cost_no_digits() -> None:
 
     found = {}
     for x64 in (False, True):
-        with jax.enable_x64(x64):
+        with double_precision(x64):
             args = tuple(jnp.asarray(a.astype(np.float32).astype(float)) for a in (FIELD + 1e4, POINTS))
             assert isinstance(parts_of(model, *args), Dual)
             f = jax.jit(jax.value_and_grad(lambda s, size, args=args: log_density(
@@ -199,7 +200,7 @@ def test_conditionals_of_what_is_vague_a_priori() -> None:
 
     kept, found = {"s": 0.3, "size": 1.0, "length": 1.0}, []
     for x64 in (False, True):
-        with jax.enable_x64(x64):
+        with double_precision(x64):
             args = jnp.asarray(FIELD), jnp.asarray(POINTS)
             laws = cj.collapse(model).conditionals({n: jnp.asarray(v) for n, v in kept.items()}, *args)
             found.append([np.sqrt(np.asarray(laws[n].variance, float)) for n in ("f", "own")])

@@ -19,6 +19,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 from conjugate_ppl.finite.chain import chain_total
 
 TABLE = {n: c for n, c in CASES.items() if c.model.__module__ == finite.__name__}
@@ -226,7 +227,7 @@ def test_long_chains_keep_their_digits_in_float32():
     own, pair = (rng.normal(size=s).astype(np.float32) for s in ((20000, 3), (1, 3, 3)))
     found = []
     for x64 in (False, True):
-        with jax.enable_x64(x64):
+        with double_precision(x64):
             arrays = (jnp.asarray(own - 5, float), jnp.asarray(pair, float))
             found.append(jax.tree.leaves(jax.jit(jax.value_and_grad(chain_total, (0, 1)))(*arrays)))
     for single, double in zip(*found, strict=True):
