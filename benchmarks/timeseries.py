@@ -113,7 +113,7 @@ def hidden_markov_by_hand(kept: Any, y: Any) -> Any:
 
 
 def hidden_markov_scaled(kept: Any, y: Any) -> Any:
-    """The same in probabilities, scaled to sum to one at each step (which loses a nat here)."""
+    """The same in probabilities, scaled to sum to one at each step: where some state's is below the smallest number it is lost."""
     chance = jnp.exp(dist.Normal(kept["mean"], 1.0).log_prob(y[:, None]))
 
     def step(front: Any, now: Any) -> Any:
