@@ -96,6 +96,24 @@ def test_a_smooth_function_beside_others_in_any_units(unit: float) -> None:
         np.testing.assert_allclose(density(t, s), expected, rtol=1e-8)
 
 
+def _some_traits(y: Any, k: Any, seen: Any) -> None:
+    """Traits of their own scales, of which some rows are seen."""
+    tau, s = sample("tau", dist.HalfNormal(1.0).expand([3])), sample("s", dist.HalfNormal(1.0).expand([12]))
+    u = sample("u", dist.MultivariateNormal(jnp.zeros((3, 12)), scale_tril=tau[:, None, None] * np.linalg.cholesky(k)))
+    for trait, rows in enumerate(seen):
+        if rows == "all":
+            sample(f"y{trait}", dist.Normal(u[trait], s[0]), obs=y)
+        elif rows == "with noises":
+            sample(f"y{trait}", dist.Normal(u[trait], s), obs=y)
+
+
+@pytest.mark.parametrize(("seen", "rotated"), [(("all", "none", "all"), True), (("all", "with noises", "all"), False)])
+def test_all_events_of_a_site_are_turned_or_none(seen: tuple[str, ...], rotated: bool) -> None:
+    args = jnp.asarray(TRAIT), KINSHIP, seen
+    assert (block_of(_some_traits, *args).rotation is not None) == rotated
+    assert cj.check(cj.collapse(_some_traits), jax.random.key(0), *args, num_points=2).points
+
+
 def test_more_coefficients_than_rows_are_principal_components_too() -> None:
     x = np.random.default_rng(0).normal(size=(15, 30))
 

@@ -261,5 +261,6 @@ def _able(site: GaussianSite) -> list[Able]:
     if site.shaped is None or site.width == 1:
         return [Able(site.elements, site.width)] if site.one_scale else []
     if (site.shaped.index == site.shaped.index[:1]).all():
-        return [Able(site.elements, 1, site.shaped.roots)]
-    return [Able(e, 1, r[None]) for e, r in zip(site.elements.reshape(-1, site.width), site.shaped.roots, strict=True)]
+        return [Able(site.elements, 1, site.shaped.roots, site.name)]
+    return [Able(e, 1, r[None], site.name)
+            for e, r in zip(site.elements.reshape(-1, site.width), site.shaped.roots, strict=True)]

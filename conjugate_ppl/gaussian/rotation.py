@@ -180,11 +180,13 @@ class Able(NamedTuple):
         elements: a range of numbers.
         width: of an event, whose elements keep their places.
         roots: known lower triangular matrices in whose units the elements are taken, shape (many, n, n); None if none.
+        site: its name; in units of roots all that is able of a site is mixed, or nothing.
     """
 
     elements: np.ndarray
     width: int
     roots: np.ndarray | None = None
+    site: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,15 +215,15 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     parts: list[tuple[np.ndarray, Mix | Oblique]] = []
     shaped = np.zeros(size, bool)
     own, volume = [], 0.0
-    for a in chosen:
+    axes = [None if a.roots is None else _principal_axes(h[np.ix_(a.elements, a.elements)], a.roots) for a in chosen]
+    without = {a.site for a, x in zip(chosen, axes, strict=True) if a.roots is not None and x is None}
+    for a, x in zip(chosen, axes, strict=True):
         table = a.elements.reshape(-1, a.width)
         if a.roots is None:
             parts.append((table, _events(np.moveaxis(h, 2, 0), table)))
-            continue
-        axes = _principal_axes(h[np.ix_(a.elements, a.elements)], a)
-        if axes is not None:
-            parts.append((table, axes.turn))
-            own.append((a.elements, axes.squares))
+        elif x is not None and a.site not in without:
+            parts.append((table, x.turn))
+            own.append((a.elements, x.squares))
             shaped[a.elements] = True
             volume += float(np.log(np.diagonal(a.roots, axis1=1, axis2=2)).sum())
     if not parts:
@@ -277,8 +279,9 @@ class _Axes(NamedTuple):
     squares: np.ndarray
 
 
-def _principal_axes(own: np.ndarray, able: Able) -> _Axes | None:
-    """The axes of L'HL, for H of shape (n, n, weights); None where there are none in common.
+def _principal_axes(own: np.ndarray, roots: np.ndarray) -> _Axes | None:
+    """The axes of L'HL, for H of shape (n, n, weights) and L with `roots` along its diagonal; None where there are none in
+    common.
 
     From singular values of the root, by Jacobi's method (Drmac & Veselic, 2008), which are accurate each for itself. Of a
     smooth function they range over as many digits as there are, and eigenvalues of the matrix would leave the small ones
@@ -287,15 +290,15 @@ def _principal_axes(own: np.ndarray, able: Able) -> _Axes | None:
     n, _, weights = own.shape
     largest = np.abs(own).max((0, 1), initial=0.0)
     first = int(largest.argmax())
-    if not largest[first]:
-        return None
-    factor = np.einsum("ijw,ij->w", own, own[..., first]) / np.sum(own[..., first] ** 2)
+    squared = np.sum(own[..., first] ** 2)
+    factor = np.einsum("ijw,ij->w", own, own[..., first]) / (squared or 1.0)
     found = root(own[..., first], [np.arange(n)])
     if found is None or (np.abs(own - own[..., first, None] * factor) > _PROPORTIONAL * np.abs(own[..., first, None] * factor)).any():
         return None
-    assert able.roots is not None
-    shape = block_diag(*able.roots)
-    inverse = block_diag(*(solve_triangular(r, np.eye(len(r)), lower=True) for r in able.roots))
+    shape = block_diag(*roots)
+    inverse = block_diag(*(solve_triangular(r, np.eye(len(r)), lower=True) for r in roots))
+    if not squared:  # nothing is seen of them
+        return _Axes(Oblique(shape, inverse, found, np.zeros((0, 0))), np.zeros((n, weights)))
     sizes, vectors, right, work, _, failed = dgejsv(np.asfortranarray(shape.T @ found.columns), joba=2, jobu=1, jobv=0)
     if failed:
         return None
