@@ -197,6 +197,7 @@ def _by_components(execution: Execution, elimination: GaussianElimination, owned
         return mean, jax.vmap(push, in_axes=1, out_axes=-1)(law.rest), law.inner
 
     mean, images, inner = jax.jit(compute)()
+    inner = np.asarray(inner, float)
     return (np.concatenate([np.asarray(mean[s.name], float).reshape(-1) for s in names]),
             np.concatenate([np.asarray(images[s.name], float).reshape(s.size, -1) for s in names]),
-            (root := np.asarray(inner, float)) @ np.swapaxes(root, 1, 2))
+            inner @ np.swapaxes(inner, 1, 2))

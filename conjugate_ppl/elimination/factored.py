@@ -20,19 +20,17 @@ def factored(graph: Graph, number: int) -> Covariance | None:
     call for a factor have a part of them. Axes of events may have been added in front.
     """
     while (maker := graph.maker(number)) is not None and maker.primitive in ("select_n", "broadcast_in_dim"):
-        rank = len(graph.shapes[number])
+        shape, inside = graph.shapes[number], maker.inputs[-1]
+        before = graph.shapes[inside]
         if maker.primitive == "select_n":
-            mask, zero, inside = maker.inputs if len(maker.inputs) == 3 else (number,) * 3
-            if not (_is(graph, mask, np.tril(np.ones(graph.shapes[number][-2:], bool))) and _is(graph, zero, np.zeros(()))):
-                return None
-            number = inside
+            mask, zero = maker.inputs[:2]
+            same = _is(graph, mask, np.tri(*shape[-2:], dtype=bool)) and _is(graph, zero, np.zeros(()))
         else:
-            inside, = maker.inputs
-            before = graph.shapes[inside]
-            if len(before) < 2 or tuple(maker.params["broadcast_dimensions"]) != tuple(range(rank - len(before), rank)) or (
-                    before[-2:] != graph.shapes[number][-2:]):
-                return None
-            number = inside
+            own = tuple(range(len(shape) - len(before), len(shape)))
+            same = len(before) > 1 and tuple(maker.params["broadcast_dimensions"]) == own and before[-2:] == shape[-2:]
+        if not same:
+            return None
+        number = inside
     if maker is None or maker.primitive != "cholesky":
         return None
     matrix, = maker.inputs

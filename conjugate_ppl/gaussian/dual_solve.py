@@ -22,9 +22,8 @@ from conjugate_ppl.gaussian.dual_parts import Covariances
 from conjugate_ppl.gaussian.law import inverse_root
 from conjugate_ppl.gaussian.linear import inverse_logdet
 from conjugate_ppl.gaussian.products import matmul, times, transposed
-from conjugate_ppl.gaussian.shares import Components, Shares
+from conjugate_ppl.gaussian.shares import Components, Shares, in_blocks
 from conjugate_ppl.gaussian.stationary import at_stationary
-from conjugate_ppl.gaussian.structure import Structure
 
 __all__ = ["DualLaw", "dual_shares"]
 
@@ -132,8 +131,8 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
     seen, across = half * values.number(dual.seen), jnp.expand_dims(half, -1) * values.number(dual.across)
     b = seen - law.seen(m)
     within, within_linear = dual.within.evaluate(values, omega), dual.within_linear.evaluate(values, omega)
-    rest = within + _in_blocks(s, _around_inverse(precision, inverse, across))
-    linear = within_linear + _in_blocks(s, times(transposed(across), times(inverse, b)))
+    rest = within + in_blocks(_around_inverse(precision, inverse, across), s.owner, len(s.blocks))
+    linear = within_linear + in_blocks(times(transposed(across), times(inverse, b)), s.owner, len(s.blocks))
     # where there is no T the model has no density
     failed = sum(jnp.sum(0 * jax.lax.stop_gradient(t[part.scale[..., -1, -1]])) for part in dual.parts)
 
@@ -158,13 +157,6 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
         return -law.by_columns(law.covariance, matmul(inverse, across))
 
     return Shares(rest, linear, jnp.sum(logdet), quadratic, lambda: Components(centre, slope, law))
-
-
-def _in_blocks(s: Structure, each: Any) -> Any:
-    """Arrays of all components added up in the blocks they belong to."""
-    if len(s.blocks) == 1:
-        return jnp.sum(each, 0, keepdims=True)
-    return jnp.zeros((len(s.blocks), *each.shape[1:]), each.dtype).at[s.owner].add(each)
 
 
 @jax.custom_jvp

@@ -54,23 +54,23 @@ class Mix:
     left: np.ndarray
     right: np.ndarray
 
-    @property
-    def inverse(self) -> Mix:
-        """Its transposed."""
-        return Mix(None if self.matrix is None else self.matrix.T, self.right, self.left)
+    def forward(self, x: Any) -> Any:
+        """Q'x"""
+        return Mix(None if self.matrix is None else self.matrix.T, self.right, self.left).backward(x)
 
     def coefficients(self, h: np.ndarray) -> np.ndarray:
         """Q'h"""
-        out: np.ndarray = self.inverse @ h
+        out: np.ndarray = self.forward(h)
         return out
 
     @property
     def absolute(self) -> np.ndarray:
         """|Q|"""
-        out: np.ndarray = np.abs(self @ np.eye(len(self.left)))
+        out: np.ndarray = np.abs(self.backward(np.eye(len(self.left))))
         return out
 
-    def __matmul__(self, x: Any) -> Any:
+    def backward(self, x: Any) -> Any:
+        """Q x"""
         if self.matrix is not None:
             return _product(self.matrix, x)
         out = x
@@ -102,10 +102,13 @@ class Oblique:
     root: Root
     across: np.ndarray
 
-    @property
-    def inverse(self) -> _Matrix:
-        """The inverse."""
-        return _Matrix(self.inverse_matrix)
+    def forward(self, x: Any) -> Any:
+        """M^-1 x"""
+        return _product(self.inverse_matrix, x)
+
+    def backward(self, x: Any) -> Any:
+        """M x"""
+        return _product(self.matrix, x)
 
     def coefficients(self, h: np.ndarray) -> np.ndarray:
         """M'h, shape (elements, any): of what lies in the range of H, each element has its own relative accuracy."""
@@ -115,19 +118,6 @@ class Oblique:
         out: np.ndarray = self.matrix.T @ left if left.any() else np.zeros_like(left)
         out[: len(self.across)] += self.across @ c
         return out
-
-    def __matmul__(self, x: Any) -> Any:
-        return _product(self.matrix, x)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Matrix:
-    """A matrix."""
-
-    matrix: np.ndarray
-
-    def __matmul__(self, x: Any) -> Any:
-        return _product(self.matrix, x)
 
 
 def _product(a: np.ndarray, x: Any) -> Any:
@@ -148,7 +138,7 @@ class Rotation:
 
     def forward(self, e: Any) -> Any:
         """From plain to rotated coordinates, along the first axis."""
-        return self._apply(e, [(index, q.inverse) for index, q in self.parts])
+        return self._apply(e, [(index, q.forward) for index, q in self.parts])
 
     def coefficients(self, h: np.ndarray) -> np.ndarray:
         """Q'h, along the first axis: from coefficients of plain coordinates to those of rotated ones."""
@@ -160,13 +150,13 @@ class Rotation:
 
     def backward(self, e: Any) -> Any:
         """From rotated to plain coordinates, along the first axis."""
-        return self._apply(e, self.parts)
+        return self._apply(e, [(index, q.backward) for index, q in self.parts])
 
-    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Any]]) -> Any:
+    def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Callable[[Any], Any]]]) -> Any:
         pieces, done = [], 0
-        for index, q in sorted(parts, key=lambda p: int(p[0][0, 0])):
+        for index, turn in sorted(parts, key=lambda p: int(p[0][0, 0])):
             first, last = int(index[0, 0]), int(index[-1, -1]) + 1  # a site's elements are a range
-            turned = q @ e[first:last].reshape(len(index), -1)
+            turned = turn(e[first:last].reshape(len(index), -1))
             pieces += [e[done:first], turned.reshape(last - first, *e.shape[1:])]
             done = last
         pieces.append(e[done:])

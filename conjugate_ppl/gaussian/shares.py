@@ -14,7 +14,7 @@ from conjugate_ppl.gaussian.law import Law
 from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.small import Small
 
-__all__ = ["Components", "Coupling", "Shares", "newton"]
+__all__ = ["Components", "Coupling", "Shares", "in_blocks", "newton"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,8 +62,14 @@ class Coupling:
 
     def _in_blocks(self, each: Any) -> Any:
         """Arrays of all components (last axis) added up in the blocks they belong to (first axis)."""
-        zeros = jnp.zeros((self.blocks, *each.shape[:-1]), each.dtype)
-        return zeros.at[self.owner].add(jnp.moveaxis(each, -1, 0))
+        return in_blocks(jnp.moveaxis(each, -1, 0), self.owner, self.blocks)
+
+
+def in_blocks(each: Any, owner: np.ndarray, blocks: int) -> Any:
+    """Arrays of all components, along the first axis, added up in the blocks they belong to."""
+    if blocks == 1:
+        return jnp.sum(each, 0, keepdims=True)
+    return jnp.zeros((blocks, *each.shape[1:]), each.dtype).at[owner].add(each)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
