@@ -14,7 +14,6 @@ is the rest.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
 from conjugate_ppl.gaussian.dual_parts import Dense, View, view
-from conjugate_ppl.gaussian.pivoted import Root, root
+from conjugate_ppl.gaussian.pivoted import root
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.site import Covariance, GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
@@ -97,30 +96,18 @@ def dual_form(q: Quadratic, s: Structure, sites: Sequence[GaussianSite], scales:
     if not q.fixed or layout is None or max(count * width**2, len(used) * blocks * rest**2) > DENSE:
         return None
     groups = [np.arange(width)[p] for _, p in layout]  # of each site each number seen is of one element, if they are seen so
-    entries, linear = _by_component(q, s)
-    found, roots = [], _Roots(groups)
-    for k in range(count):
-        one = _seen(q, s, entries[k], linear[k], roots, known[s.components[k]])
-        if one is None or not q.reduced.weights.positive(one.weights):
-            return None
-        found.append(one)
-    most = max(len(x.weights) for x in found)
-    if not most or count * most * (width + rest) > DENSE:
+    seen = _seen(q, s, groups, known)
+    if seen is None:
         return None
-    columns, across, seen = np.zeros((count, width, most)), np.zeros((count, most, rest)), np.zeros((count, most))
-    weights = np.full((count, most), next(x.weights[0] for x in found if len(x.weights)))
-    for k, x in enumerate(found):
-        own = len(x.weights)
-        columns[k, :, :own], across[k, :own], weights[k, :own], seen[k, :own] = x.columns, x.across, x.weights, x.numbers
     parts = []
     for number, places in layout:
         site, scale = sites[number], scales[number]
         assert scale is not None and site.covariance is not None
         event = ((s.components[:, places] - site.first) // site.width)[:, ::site.width]
-        parts.append(DualPart(places, view(columns[:, places]), scale[event], site.covariance, site.which[event]))
-        if not _distinct(columns[:, places]):
+        parts.append(DualPart(places, view(seen.columns[:, places]), scale[event], site.covariance, site.which[event]))
+        if not _distinct(seen.columns[:, places]):
             return None
-    return Dual(tuple(parts), weights, seen, across, s.owner, *_within(q, s, used, weights, across, seen))
+    return Dual(tuple(parts), seen.weights, seen.numbers, seen.across, s.owner, *_within(q, s, used, seen))
 
 
 def _distinct(columns: np.ndarray) -> bool:
@@ -149,19 +136,9 @@ def _layout(members: np.ndarray, sites: Sequence[GaussianSite]) -> list[tuple[in
     return out
 
 
-def _by_component(q: Quadratic, s: Structure) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Which numbers of H and h are in a row of each component."""
-    out = []
-    for element in (q.rows, q.places):
-        owner = s.component[element]
-        order = np.argsort(owner, kind="stable")
-        ends = np.searchsorted(owner[order], np.arange(-1, len(s.components)), side="right")
-        out.append([order[a:b] for a, b in itertools.pairwise(ends)])
-    return out[0], out[1]
-
-
 class _Seen(NamedTuple):
-    """What is seen of one component: columns of R, rows of G, their weights, and c."""
+    """What is seen of all components: columns of R, shape (count, width, seen), rows of G, shape (count, seen, rest), their
+    weights and c, shape (count, seen)."""
 
     columns: np.ndarray
     across: np.ndarray
@@ -169,47 +146,58 @@ class _Seen(NamedTuple):
     numbers: np.ndarray
 
 
-class _Roots:
-    """Roots of matrices, of equal ones once."""
+def _seen(q: Quadratic, s: Structure, groups: Sequence[np.ndarray], known: np.ndarray) -> _Seen | None:
+    """What is seen, for each weight of each component; None where a matrix has no root, where nothing is seen, or where
+    something else is said of what is not.
 
-    def __init__(self, groups: Sequence[np.ndarray]) -> None:
-        self._groups, self._found = groups, dict[bytes, Root | None]()
+    Components with equal matrices share a root, and are solved for together.
+    """
+    (count, width), rest, many = s.components.shape, s.blocks.shape[1], q.reduced.weights.count
+    of_h, of_linear = np.flatnonzero(s.component[q.rows] >= 0), np.flatnonzero(s.component[q.places] >= 0)
+    pairs, pair = np.unique(np.concatenate([s.component[q.rows[of_h]] * many + q.weights[of_h],
+                                            s.component[q.places[of_linear]] * many + q.linear_weights[of_linear]]),
+                            return_inverse=True)
+    owner, weight = pairs // many, pairs % many
+    if not q.reduced.weights.positive(weight) or len(pairs) * width * (width + rest) > DENSE:
+        return None
+    h, said = np.zeros((len(pairs), width, width)), np.zeros((len(pairs), width, rest + 1))  # the last column is linear
+    inner = s.component[q.columns[of_h]] >= 0
+    for to, part in ((h, inner), (said, ~inner)):
+        k = of_h[part]
+        np.add.at(to, (pair[: len(of_h)][part], s.place[q.rows[k]], s.place[q.columns[k]]), q.numbers[k])
+    np.add.at(said, (pair[len(of_h):], s.place[q.places[of_linear]], rest), q.linear[of_linear])
 
-    def __call__(self, h: np.ndarray) -> Root | None:
-        key = h.tobytes()
-        if key not in self._found:
-            self._found[key] = root(h, self._groups)
-        return self._found[key]
-
-
-def _seen(q: Quadratic, s: Structure, entries: np.ndarray, linear: np.ndarray, roots: _Roots, known: np.ndarray
-          ) -> _Seen | None:
-    """One component; None where a matrix has no root, or something else is said of what is not seen."""
-    width, rest = s.components.shape[1], s.blocks.shape[1]
-    out = [_Seen(np.zeros((width, 0)), np.zeros((0, rest)), np.zeros(0, int), np.zeros(0))]
-    for w in np.unique(np.concatenate([q.weights[entries], q.linear_weights[linear]])):
-        k, j = entries[q.weights[entries] == w], linear[q.linear_weights[linear] == w]
-        inner = s.component[q.columns[k]] >= 0
-        h, g, right = np.zeros((width, width)), np.zeros((width, rest)), np.zeros(width)
-        for to, part in ((h, k[inner]), (g, k[~inner])):
-            np.add.at(to, (s.place[q.rows[part]], s.place[q.columns[part]]), q.numbers[part])
-        np.add.at(right, s.place[q.places[j]], q.linear[j])
-        r = roots(h)
-        if r is None:
+    numbered: dict[bytes, int] = {}
+    pattern = np.array([numbered.setdefault(x.tobytes(), len(numbered)) for x in h], int)
+    members = np.split(np.argsort(pattern, kind="stable"), np.cumsum(np.bincount(pattern))[:-1])
+    roots = [root(h[own[0]], groups) for own in members if len(own)]
+    found = [r for r in roots if r is not None]
+    if len(found) < len(roots):
+        return None
+    rank = np.array([len(r.pivots) for r in found], int)[pattern]
+    first = np.cumsum(rank) - rank
+    first -= first[np.searchsorted(owner, owner)]  # among what is seen of the component, whose pairs follow each other
+    most = int(np.bincount(owner, rank).max(initial=0))
+    if not most or count * most * (width + rest) > DENSE:
+        return None
+    columns, across = np.zeros((count, width, most)), np.zeros((count, most, rest))
+    weights, seen = np.full((count, most), weight[rank > 0][0]), np.zeros((count, most))
+    for r, own in zip(found, members, strict=True):
+        solved = r.solve(np.moveaxis(said[own], 0, 1).reshape(width, -1)).reshape(-1, len(own), rest + 1).swapaxes(0, 1)
+        unit = np.sqrt(np.diagonal(h[own[0]]))[:, None]
+        # what a linear part may be off by goes with the level of what is seen
+        size = np.sqrt((solved**2).sum(1, keepdims=True))
+        size[:, 0, rest] = (np.abs(solved[..., rest]).max(1, initial=0.0)
+                            + np.abs(known[s.components[owner[own]]] @ r.columns).max(1, initial=0.0))
+        if (np.abs(said[own] - r.columns @ solved) > _LEFT * unit * size).any():
             return None
-        across, c = r.solve(g), r.solve(right)
-        unit = np.sqrt(np.diagonal(h))
-        level = np.abs(c).max(initial=0.0) + np.abs(r.columns.T @ known).max(initial=0.0)
-        outside = np.abs(g - r.columns @ across) > _LEFT * unit[:, None] * np.sqrt((across**2).sum(0))
-        if outside.any() or (np.abs(right - r.columns @ c) > _LEFT * level * unit).any():
-            return None
-        out.append(_Seen(r.columns, across, np.full(len(c), w), c))
-    return _Seen(*(np.concatenate([getattr(x, n) for x in out], axis)
-                   for n, axis in zip(_Seen._fields, (1, 0, 0, 0), strict=True)))
+        to, at = owner[own][:, None], first[own][:, None] + np.arange(len(r.pivots))
+        columns[to, :, at], across[to, at], seen[to, at] = r.columns.T, solved[..., :rest], solved[..., rest]
+        weights[to, at] = weight[own][:, None]
+    return _Seen(columns, across, weights, seen)
 
 
-def _within(q: Quadratic, s: Structure, used: np.ndarray, weights: np.ndarray, across: np.ndarray, seen: np.ndarray
-            ) -> tuple[WeightedArray, WeightedArray]:
+def _within(q: Quadratic, s: Structure, used: np.ndarray, seen: _Seen) -> tuple[WeightedArray, WeightedArray]:
     """What the components leave for the rest: H and h of the rest less G'G and G'c of each weight."""
     blocks, rest = s.blocks.shape
     of_rest, alone = (s.component[q.rows] < 0) & (s.component[q.columns] < 0), s.component[q.places] < 0
@@ -219,7 +207,7 @@ def _within(q: Quadratic, s: Structure, used: np.ndarray, weights: np.ndarray, a
     np.add.at(vector, (np.searchsorted(used, q.linear_weights[alone]), s.block[q.places[alone]],
                        s.place[q.places[alone]]), q.linear[alone])
     for row, w in enumerate(used if rest else ()):
-        own = np.where((weights == w)[:, :, None], across, 0.0)
+        own = np.where((seen.weights == w)[:, :, None], seen.across, 0.0)
         np.subtract.at(matrix[row], s.owner, np.einsum("csi,csj->cij", own, own, optimize=True))
-        np.subtract.at(vector[row], s.owner, np.einsum("csi,cs->ci", own, seen))
+        np.subtract.at(vector[row], s.owner, np.einsum("csi,cs->ci", own, seen.numbers))
     return WeightedArray.from_tables(used, matrix), WeightedArray.from_tables(used, vector)
