@@ -186,7 +186,7 @@ def _by_components(execution: Execution, elimination: GaussianElimination, owned
     names = [s for s in block.sites if s.size]
     for s in names:
         read = [a.selection for t in (s.slope.terms if s.slope else ()) for a in t.atoms]
-        if block.rotation is not None or any((block.structure.component[np.unique(r)] >= 0).any() for r in read):
+        if block.components_rotated or any((block.structure.component[np.unique(r)] >= 0).any() for r in read):
             size = block.size
             raise PlanError(f"The block of `{s.name}` has {size} elements that all depend on each other, too many "
                             "for all observations to be taken out one by one. Take out some, with `without`.")

@@ -72,7 +72,7 @@ def laws(block: GaussianBlock, solution: Solution, to_sites: Callable[[Any], dic
         elif _own_component(block, s):
             c, p = _component_places(block, s)
             out[s.name] = Law(mean[s.name], factor[:, : law.rest.shape[1]], jnp.sum(law.inner[c, p] ** 2, -1))
-        elif s.size <= _DENSE and block.rotation is None and _reads_rest(block, s):
+        elif s.size <= _DENSE and not block.components_rotated and _reads_rest(block, s):
             own = _through_components(block, s, law.inner)
             if own is not None:
                 out[s.name] = Law(mean[s.name], _lower_root(jnp.concatenate([factor, own], 1)), None)
@@ -107,7 +107,7 @@ def _own_component(block: GaussianBlock, site: GaussianSite) -> bool:
     """Whether each element of a site has a component of its own, and no other site's component
     enters its location."""
     c, _ = _component_places(block, site)
-    if (c < 0).any() or len(np.unique(c)) != len(c) or block.rotation is not None:
+    if (c < 0).any() or len(np.unique(c)) != len(c) or block.components_rotated:
         return False
     return _reads_rest(block, site)
 

@@ -31,7 +31,6 @@ from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.proper import check_proper
-from conjugate_ppl.elimination.shapes import known_shape
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.elimination.typical import at_typical
 from conjugate_ppl.families.registry import CORRELATED
@@ -101,11 +100,11 @@ class GaussianElimination:
     @property
     def partition(self) -> Parts:
         s, sites = self.block.structure, self.block.sites
-        if self.block.rotation is not None:  # a rotation mixes elements
-            joined = whole({t.name: t.shape for t in sites})
-            return Parts(joined.elements, np.zeros(self._rows, int))
         count = len(s.components)
         own = np.where(s.component < 0, count + s.block, s.component)
+        if self.block.rotation is not None and not self.block.rotation.within(own):
+            joined = whole({t.name: t.shape for t in sites})
+            return Parts(joined.elements, np.zeros(self._rows, int))
         rows = np.concatenate([np.arange(count), count + np.arange(self._rows - count)])
         return Parts({t.name: own[t.elements] for t in sites}, rows)
 
@@ -282,7 +281,7 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         alike = equal_elements(mean) if mean is not None else alike
     scale = record.parameters.get("scale", record.parameters.get("scale_tril"))
     index = np.zeros(0, np.int64)
-    covariance = shaped = None
+    covariance = value = None
     spread = np.full(record.shape, np.inf)
     negative = None
     if scale is not None:
@@ -294,9 +293,9 @@ def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray
         if record.family in CORRELATED:
             index = np.broadcast_to(index, (*_events(record), *value.shape[-2:]))
             covariance = factored(program.graph, scale)
-            shaped = known_shape(value, _events(record)) if negative is None else None
     return GaussianSite(record.name, record.shape, first, record.family, at, slope, mean,
-                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative, covariance, shaped)
+                        known.reshape(-1), spread.reshape(-1), alike, scale, index, negative, covariance,
+                        value if negative is None else None)
 
 
 def _events(record: Site) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ flat site has no T. The elements of some sites may be rotated (`rotation`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +19,14 @@ from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
+from conjugate_ppl.gaussian.collinear import collinear
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
 from conjugate_ppl.gaussian.dual import Dual, dual_form
 from conjugate_ppl.gaussian.entries import FEW, Entries
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
-from conjugate_ppl.gaussian.rotation import Able, Rotation, rotations
+from conjugate_ppl.gaussian.rotation import Able, Group, Rotation, rotations
 from conjugate_ppl.gaussian.scale_map import ScaleMap, scale_map
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.small import Small
@@ -39,6 +40,22 @@ _DIFFERENTIATED = 4  # work of a factor that is differentiated too, in that of a
 _SMALL = 16  # rows of a scale that is written out in any case
 
 
+class _Coordinates(NamedTuple):
+    """How elements are written.
+
+    Fields:
+        quadratic: what is said of them.
+        scales: T.
+        groups: (elements, whether they may be components), for the search of a structure.
+        rotation: from elements as they are; None if they are left so.
+    """
+
+    quadratic: Quadratic
+    scales: ScaleMap
+    groups: list[Group]
+    rotation: Rotation | None
+
+
 class GaussianBlock:
     """What is fixed of a block; `solve` and `posterior` have the algorithms that use it."""
 
@@ -47,8 +64,13 @@ class GaussianBlock:
         self.size = sum(s.size for s in sites)
         self.reduced = reduced
         self.plain: Quadratic = quadratic(reduced)
-        self._choose_coordinates()
-        dual = self._dual()
+        self._written = _Coordinates(self.plain, scale_map(sites, np.zeros(self.size, bool)), self._groups(), None)
+        at = self._apart()
+        self._take(at, self._structure(at))
+        dual = None
+        if self.structure.blocks.shape[1] >= _WIDE:
+            self._rotate(at)
+            dual = self._dual(at)
         s = self.structure
         self._mean_map()
         self._place_scales()
@@ -58,54 +80,67 @@ class GaussianBlock:
             dual or split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
             or Assembly(self.quadratic, s))
 
-    def _choose_coordinates(self) -> None:
-        """Structure as the sites are written, or with rotated elements where that saves work."""
-        groups = self._groups()
-        self._t = self._written = scale_map(self.sites)
-        self.quadratic, self.structure = self.plain, self._structure(self.plain, self._t, groups)
-        self.rotation: Rotation | None = None
-        if self.structure.blocks.shape[1] < _WIDE:
-            return
-        able = {s.name: _able(s) for s in self.sites}
-        found = rotations(self.plain, self.size, [a for x in able.values() for a in x],
-                          [g for s, g in zip(self.sites, groups, strict=True) if not able[s.name]])
-        if found is not None:
-            turned = {int(table[0, 0]) for table, _ in found.rotation.parts}
-            white = scale_map(self.sites, frozenset(n for n, x in able.items() if any(
-                a.roots is not None and int(a.elements[0]) in turned for a in x)))
-            structure = self._structure(found.quadratic, white, found.groups)
-            if structure.work < self.structure.work / 2:
-                self.quadratic, self.structure, self._t = found.quadratic, structure, white
-                self.rotation = found.rotation
+    def _take(self, at: _Coordinates, structure: Structure) -> None:
+        self.structure, self.quadratic, self.rotation, self._t = structure, at.quadratic, at.rotation, at.scales
 
-    def _dual(self) -> Dual | None:
+    def _apart(self) -> _Coordinates:
+        """The sites as they are written, but for coefficients that nearly depend on each other."""
+        found = collinear(self.plain, self._structure(self._written), self.sites)
+        if found is None:
+            return self._written
+        turned = np.zeros(self.size, bool)
+        turned[found.rotation.elements] = True
+        return _Coordinates(found.quadratic, scale_map(self.sites, turned),
+                            [(e[~turned[e]], able) for e, able in self._groups()] + found.groups, found.rotation)
+
+    def _rotate(self, at: _Coordinates) -> None:
+        """Rotate elements where that saves work."""
+        turned = np.zeros(self.size, bool)
+        if at.rotation is not None:
+            turned[at.rotation.elements] = True
+        every = [a for s in self.sites if not turned[s.elements].any() for a in _able(s)]
+        able = np.zeros(self.size, bool)
+        able[np.concatenate([np.zeros(0, int), *(a.elements for a in every)])] = True
+        found = rotations(at.quadratic, self.size, every, [g for g in at.groups if not able[g[0]].any()])
+        if found is None:
+            return
+        for a in every:
+            if a.roots is not None:
+                turned[a.elements] = np.isin(a.elements, found.rotation.elements)
+        rotation = found.rotation if at.rotation is None else at.rotation + found.rotation
+        rotated = _Coordinates(found.quadratic, scale_map(self.sites, turned), found.groups, rotation)
+        structure = self._structure(rotated)
+        if structure.work < self.structure.work / 2:
+            self._take(rotated, structure)
+
+    def _dual(self, at: _Coordinates) -> Dual | None:
         """Components of the sites with wide covariances in their dual form, where that saves half of the work."""
-        given = [s for s in self.sites if s.covariance is not None and s.width >= _WIDE]
-        if not given or not self.plain.fixed or self.structure.blocks.shape[1] < _WIDE:
+        given = [s for s, t in zip(self.sites, at.scales.tables, strict=True)
+                 if s.covariance is not None and s.width >= _WIDE and t is not None]
+        if not given or not self.plain.fixed:
             return None
         inside = np.zeros(self.size, bool)
         inside[np.concatenate([s.elements for s in given])] = True
-        structure = split(self.size, inside, *self._pairs(self.plain, self._written))
-        known = np.concatenate([s.known for s in self.sites])
-        found = dual_form(self.plain, structure, self.sites, self._written.tables, known)
+        structure = split(self.size, inside, *self._pairs(at.quadratic, at.scales))
+        found = dual_form(at.quadratic, structure, self.sites, at.scales.tables, self._known_mean(at.rotation))
         if found is None or found.work > self.structure.work * _DIFFERENTIATED / 2:
             return None
-        self.quadratic, self.structure, self.rotation, self._t = self.plain, structure, None, self._written
+        self._take(at, structure)
         return found
 
-    def _groups(self) -> list[tuple[np.ndarray, bool]]:
+    def _groups(self) -> list[Group]:
         return [(s.elements, s.family != "Flat") for s in self.sites]
 
     def structure_given(self, site: GaussianSite) -> Structure:
         """The structure where one of the sites is given: its elements join nothing."""
-        return self._structure(self.plain, self._written, self._groups(), site.elements)
+        return self._structure(self._written, site.elements)
 
-    def _structure(self, q: Quadratic, t: ScaleMap, groups: list[tuple[np.ndarray, bool]],
-                   given: np.ndarray | None = None) -> Structure:
+    def _structure(self, at: _Coordinates, given: np.ndarray | None = None) -> Structure:
         """The structure for these coordinates; `given` elements join nothing."""
-        if self._anywhere(q):  # everything may meet everything
+        groups = at.groups
+        if self._anywhere(at.quadratic):  # everything may meet everything
             groups = [(elements, False) for elements, _ in groups]
-        i, j = self._pairs(q, t)
+        i, j = self._pairs(at.quadratic, at.scales)
         if given is not None:
             there = np.ones(self.size, bool)
             there[given] = False
@@ -139,12 +174,13 @@ class GaussianBlock:
         for s in self.sites:
             alike.append(offset + s.alike.reshape(-1))
             offset += int(s.alike.max(initial=-1)) + 1
-        known = np.concatenate([s.known for s in self.sites])
-        if self.rotation is not None:
-            known = self.rotation.forward(known)
-        self._known = np.append(known, 0.0)
+        self._known = np.append(self._known_mean(self.rotation), 0.0)
         self._alike = np.append(np.concatenate(alike), offset)
         self._moving = any(s.mean is not None for s in self.sites)
+
+    def _known_mean(self, rotation: Rotation | None) -> np.ndarray:
+        known = np.concatenate([s.known for s in self.sites])
+        return known if rotation is None else rotation.forward(known)
 
     def _place_scales(self) -> None:
         """Where the numbers of T go; an index one past their end stands for 0."""
@@ -177,6 +213,11 @@ class GaussianBlock:
         diagonal = np.bincount(q.rows[own], q.numbers[own], self.size + 1)[s.blocks]
         self.flat_scale = np.where(self.flat & (diagonal > 0),
                                    1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+
+    @property
+    def components_rotated(self) -> bool:
+        """Whether elements of components are not as they are written."""
+        return self.rotation is not None and bool((self.structure.component[self.rotation.elements] >= 0).any())
 
     # -- at run time -------------------------------------------------------------------------------
 
@@ -261,6 +302,6 @@ def _able(site: GaussianSite) -> list[Able]:
     if site.shaped is None or site.width == 1:
         return [Able(site.elements, site.width)] if site.one_scale else []
     if (site.shaped.index == site.shaped.index[:1]).all():
-        return [Able(site.elements, 1, site.shaped.roots, site.name)]
-    return [Able(e, 1, r[None], site.name)
+        return [Able(site.elements, 1, site.shaped.roots)]
+    return [Able(e, 1, r[None])
             for e, r in zip(site.elements.reshape(-1, site.width), site.shaped.roots, strict=True)]

@@ -7,8 +7,7 @@ as possible with other sites: the contrasts within a balanced group couple with 
 regression the coefficients become its principal components, each solved alone.
 
 Where a prior's covariance is known but for a factor, elements in units of its root are exchangeable too: the effects of
-relatives, a smooth function, coefficients of a spline. The likelihood's own axes in these units may differ in size by
-as many digits as there are, so that all that is said of them is computed from roots, each direction in its own size.
+relatives, a smooth function, coefficients of a spline (`axes`).
 """
 
 from __future__ import annotations
@@ -19,26 +18,23 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import block_diag, solve_triangular
-from scipy.linalg.lapack import dgejsv
 
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
-from conjugate_ppl.gaussian.pivoted import Root, root
-from conjugate_ppl.gaussian.products import matmul
+from conjugate_ppl.gaussian.axes import ROUNDING, Oblique, applied, axes
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
-__all__ = ["Able", "Rotated", "Rotation", "rotations"]
+__all__ = ["Able", "Group", "Rotated", "Rotation", "rotations", "turned_groups"]
 
 _LARGEST = 2000  # events of a site that is rotated, or elements of a known shape
+_RUNS = 16  # slices that are put together, rather than rows one by one
 _PIECES = 4  # of the parts of a mix
-_ROUNDING = 2e-14  # relative to the products of all that is added up
-_PROPORTIONAL = 1e-13  # relative difference of matrices that are one, but for a factor
 _WIDEST = 8  # elements of an event of a site that is rotated
 _EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
 
 Group = tuple[np.ndarray, bool]
+"""Elements, and whether they may be components."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,10 +68,10 @@ class Mix:
     def backward(self, x: Any) -> Any:
         """Q x"""
         if self.matrix is not None:
-            return _product(self.matrix, x)
+            return applied(self.matrix, x)
         out = x
         for left, right in self._pieces(x.dtype.itemsize):
-            out = out - _product(left, _product(right.T, x))
+            out = out - applied(left, applied(right.T, x))
         return out
 
     def _pieces(self, itemsize: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -88,53 +84,31 @@ class Mix:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Oblique:
-    """The elements of a known shape by the axes of the likelihood in its units: M = L V, where L'R = V diag(sizes) U'.
-
-    Attributes:
-        matrix, inverse_matrix: M and its inverse.
-        root: R, with H = R R' for the likelihood's own matrix of these elements.
-        across: diag(sizes) U'.
-    """
-
-    matrix: np.ndarray
-    inverse_matrix: np.ndarray
-    root: Root
-    across: np.ndarray
-
-    def forward(self, x: Any) -> Any:
-        """M^-1 x"""
-        return _product(self.inverse_matrix, x)
-
-    def backward(self, x: Any) -> Any:
-        """M x"""
-        return _product(self.matrix, x)
-
-    def coefficients(self, h: np.ndarray) -> np.ndarray:
-        """M'h, shape (elements, any): of what lies in the range of H, each element has its own relative accuracy."""
-        r, c = self.root.columns, self.root.solve(h)
-        left = h - r @ c
-        left[np.abs(left) <= _ROUNDING * (np.abs(r) @ np.abs(c))] = 0.0
-        out: np.ndarray = self.matrix.T @ left if left.any() else np.zeros_like(left)
-        out[: len(self.across)] += self.across @ c
-        return out
-
-
-def _product(a: np.ndarray, x: Any) -> Any:
-    return a @ x if is_known(x) else matmul(a.astype(x.dtype), x)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Rotation:
-    """e = Q e', site by site.
+    """e = Q e', part by part.
 
     Attributes:
-        parts: (element numbers of shape (events, width), a range; Q) for all that is rotated: sites, or events of one.
+        parts: (element numbers of shape (events, width), Q) for all that is rotated: sites, events, or coefficients.
         log_volume: log |det Q| of all.
+        flat_volume: the same of elements without a prior.
     """
 
     parts: tuple[tuple[np.ndarray, Mix | Oblique], ...]
     log_volume: float
+    flat_volume: float = 0.0
+
+    def __add__(self, other: Rotation) -> Rotation:
+        """Both, of different elements."""
+        return Rotation(self.parts + other.parts, self.log_volume + other.log_volume, self.flat_volume + other.flat_volume)
+
+    @property
+    def elements(self) -> np.ndarray:
+        """All that is rotated."""
+        return np.concatenate([index.reshape(-1) for index, _ in self.parts])
+
+    def within(self, labels: np.ndarray) -> bool:
+        """Whether only elements of equal labels are mixed."""
+        return all((labels[index] == labels[index[:1, :1]]).all() for index, _ in self.parts)
 
     def forward(self, e: Any) -> Any:
         """From plain to rotated coordinates, along the first axis."""
@@ -153,14 +127,33 @@ class Rotation:
         return self._apply(e, [(index, q.backward) for index, q in self.parts])
 
     def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Callable[[Any], Any]]]) -> Any:
-        pieces, done = [], 0
-        for index, turn in sorted(parts, key=lambda p: int(p[0][0, 0])):
-            first, last = int(index[0, 0]), int(index[-1, -1]) + 1  # a site's elements are a range
-            turned = turn(e[first:last].reshape(len(index), -1))
-            pieces += [e[done:first], turned.reshape(last - first, *e.shape[1:])]
-            done = last
-        pieces.append(e[done:])
-        return np.concatenate(pieces) if is_known(e) else jnp.concatenate(pieces)
+        pieces, places, done = [], np.arange(len(e)), len(e)
+        for index, turn in parts:
+            flat = index.reshape(-1)
+            turned = turn(_taken(e, flat).reshape(len(index), -1))
+            pieces.append(turned.reshape(len(flat), *e.shape[1:]))
+            places[flat] = done + np.arange(len(flat))
+            done += len(flat)
+        return _joined([e, *pieces], places)
+
+
+def _taken(e: Any, numbers: np.ndarray) -> Any:
+    """Some rows, as a slice where they are one."""
+    first = int(numbers[0])
+    return e[first : first + len(numbers)] if (np.diff(numbers) == 1).all() else e[numbers]
+
+
+def _joined(pieces: Sequence[Any], places: np.ndarray) -> Any:
+    """The rows `places` of all pieces, one after the other: slices put together where these are few."""
+    starts = np.cumsum([0, *(len(x) for x in pieces)])
+    piece = np.searchsorted(starts, places, "right") - 1
+    ends = np.flatnonzero((np.diff(places) != 1) | (np.diff(piece) != 0)) + 1
+    concatenate = np.concatenate if is_known(pieces[0]) else jnp.concatenate
+    if len(ends) >= _RUNS:
+        return concatenate(pieces)[places]
+    local = places - starts[piece]
+    return concatenate([pieces[piece[r[0]]][local[r[0]] : local[r[0]] + len(r)]
+                        for r in np.split(np.arange(len(places)), ends)])
 
 
 class Able(NamedTuple):
@@ -170,13 +163,11 @@ class Able(NamedTuple):
         elements: a range of numbers.
         width: of an event, whose elements keep their places.
         roots: known lower triangular matrices in whose units the elements are taken, shape (many, n, n); None if none.
-        site: its name; in units of roots all that is able of a site is mixed, or nothing.
     """
 
     elements: np.ndarray
     width: int
     roots: np.ndarray | None = None
-    site: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -205,21 +196,21 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     parts: list[tuple[np.ndarray, Mix | Oblique]] = []
     shaped = np.zeros(size, bool)
     own, volume = [], 0.0
-    axes = [None if a.roots is None else _principal_axes(h[np.ix_(a.elements, a.elements)], a.roots) for a in chosen]
-    without = {a.site for a, x in zip(chosen, axes, strict=True) if a.roots is not None and x is None}
-    for a, x in zip(chosen, axes, strict=True):
+    for a in chosen:
         table = a.elements.reshape(-1, a.width)
         if a.roots is None:
             parts.append((table, _events(np.moveaxis(h, 2, 0), table)))
-        elif x is not None and a.site not in without:
-            parts.append((table, x.turn))
-            own.append((a.elements, x.squares))
+            continue
+        found = axes(h[np.ix_(a.elements, a.elements)], a.roots)
+        if found is not None and found.squares is not None:
+            parts.append((table, found.turn))
+            own.append((a.elements, found.squares))
             shaped[a.elements] = True
-            volume += float(np.log(np.diagonal(a.roots, axis1=1, axis2=2)).sum())
+            volume += found.volume
     if not parts:
         return None
     rotation = Rotation(tuple(parts), volume)
-    rounding = _ROUNDING * _both(lambda x: _absolute(parts, x), np.abs(h))
+    rounding = ROUNDING * _both(lambda x: _absolute(parts, x), np.abs(h))
     h = _both(rotation.coefficients, h)
     rounding[np.arange(size), np.arange(size)] = 0.0
     rounding[shaped], rounding[:, shaped] = 0.0, 0.0
@@ -238,13 +229,16 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     tables = [table for table, _ in parts]
     rotated = {int(t[0, 0]) for t in tables}
     groups += [(a.elements, True) for a in able if int(a.elements[0]) not in rotated]
-    label = np.arange(size)
-    for table in tables:
-        label[table.reshape(-1)] = -1 - table[0, 0]
-        outside = (label[rows] != label[columns]) & (label[rows] == -1 - table[0, 0])
-        coupled = np.isin(table, rows[outside]).any(1)
-        groups += [(table[part].reshape(-1), True) for part in (coupled, ~coupled) if part.any()]
+    groups += [g for table in tables for g in turned_groups(table, size, rows, columns)]
     return Rotated(rotation, turned, groups)
+
+
+def turned_groups(table: np.ndarray, size: int, rows: np.ndarray, columns: np.ndarray) -> list[Group]:
+    """The events of a part that are coupled with other elements of all `size`, and the others."""
+    inside = np.zeros(size, bool)
+    inside[table.reshape(-1)] = True
+    coupled = np.isin(table, rows[inside[rows] & ~inside[columns]]).any(1)
+    return [(table[part].reshape(-1), True) for part in (coupled, ~coupled) if part.any()]
 
 
 def _both(f: Callable[[np.ndarray], np.ndarray], h: np.ndarray) -> np.ndarray:
@@ -260,44 +254,6 @@ def _absolute(parts: Sequence[tuple[np.ndarray, Mix | Oblique]], h: np.ndarray) 
             own = h[index.reshape(-1)]
             out[index.reshape(-1)] = (q.absolute.T @ own.reshape(len(index), -1)).reshape(own.shape)
     return out
-
-
-class _Axes(NamedTuple):
-    """How elements of a known shape are turned, and what H is there for each weight, shape (elements, weights)."""
-
-    turn: Oblique
-    squares: np.ndarray
-
-
-def _principal_axes(own: np.ndarray, roots: np.ndarray) -> _Axes | None:
-    """The axes of L'HL, for H of shape (n, n, weights) and L with `roots` along its diagonal; None where there are none in
-    common.
-
-    From singular values of the root, by Jacobi's method (Drmac & Veselic, 2008), which are accurate each for itself. Of a
-    smooth function they range over as many digits as there are, and eigenvalues of the matrix would leave the small ones
-    mixed.
-    """
-    n, _, weights = own.shape
-    largest = np.abs(own).max((0, 1), initial=0.0)
-    first = int(largest.argmax())
-    squared = np.sum(own[..., first] ** 2)
-    factor = np.einsum("ijw,ij->w", own, own[..., first]) / (squared or 1.0)
-    found = root(own[..., first], [np.arange(n)])
-    if found is None or (np.abs(own - own[..., first, None] * factor) > _PROPORTIONAL * np.abs(own[..., first, None] * factor)).any():
-        return None
-    shape = block_diag(*roots)
-    inverse = block_diag(*(solve_triangular(r, np.eye(len(r)), lower=True) for r in roots))
-    if not squared:  # nothing is seen of them
-        return _Axes(Oblique(shape, inverse, found, np.zeros((0, 0))), np.zeros((n, weights)))
-    sizes, vectors, right, work, _, failed = dgejsv(np.asfortranarray(shape.T @ found.columns), joba=2, jobu=1, jobv=0)
-    if failed:
-        return None
-    rank = found.columns.shape[1]
-    sizes = sizes * (work[0] / work[1])
-    squares = np.zeros((n, weights))
-    squares[:rank] = sizes[:, None] ** 2 * factor
-    turn = Oblique(shape @ vectors, vectors.T @ inverse, found, sizes[:, None] * right.T)
-    return _Axes(turn, squares)
 
 
 def _events(h: np.ndarray, table: np.ndarray) -> Mix:

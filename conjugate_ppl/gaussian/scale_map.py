@@ -35,7 +35,8 @@ class ScaleMap:
     Attributes:
         rows, columns, index: entries of T by elements, and which number stands there.
         read: where the numbers come from, in order.
-        tables: of each site which numbers its events' T have, shape (events, width, width); None of a flat site.
+        tables: of each site which numbers its events' T have, shape (events, width, width); None of a flat site, and of one
+            in other units.
     """
 
     rows: np.ndarray
@@ -46,8 +47,8 @@ class ScaleMap:
     tables: tuple[np.ndarray | None, ...]
 
 
-def scale_map(sites: Sequence[GaussianSite], white: frozenset[str] = frozenset()) -> ScaleMap:
-    """The map for elements as they are, but for sites `white` in units of their known shape (`KnownShape`)."""
+def scale_map(sites: Sequence[GaussianSite], white: np.ndarray) -> ScaleMap:
+    """The map for elements as they are, but for events of `white` elements in units of their known shape (`shapes`)."""
     none = np.zeros(0, np.int64)
     rows, columns, index, read, offset = [none], [none], [none], [], 0
     tables: list[np.ndarray | None] = []
@@ -55,20 +56,34 @@ def scale_map(sites: Sequence[GaussianSite], white: frozenset[str] = frozenset()
         if s.scale is None:
             tables.append(None)
             continue
-        source: int | Value = s.scale
-        d, places, signed = s.width, s.scale_index, s.signed
-        if s.name in white:
-            assert s.shaped is not None
-            d, source, places, signed = 1, s.shaped.factor, np.repeat(s.shaped.index, s.width), None
-        i, j = np.tril_indices(d)
-        events = s.elements.reshape(-1, d)
-        used, numbers = np.unique(places, return_inverse=True)
-        numbers = numbers.reshape(-1, d, d)
-        rows.append(events[:, i].reshape(-1))
-        columns.append(events[:, j].reshape(-1))
-        index.append(offset + numbers[:, i, j].reshape(-1))
-        read.append(Read(source, used, None if signed is None else signed[used]))
-        tables.append(np.where(np.tri(d, dtype=bool), offset + numbers, -1))
-        offset += len(used)
+        d = s.width
+        events, turned = s.elements.reshape(-1, d), white[s.elements].reshape(-1, d)[:, 0]
+        tables.append(None if turned.any() else np.full((len(events), d, d), -1))
+        for own in (False, True):
+            part = np.flatnonzero(turned == own)
+            if not len(part):
+                continue
+            width = 1 if own else d
+            source, places, signed = _scales(s, part, own)
+            used, numbers = np.unique(places, return_inverse=True)
+            numbers = numbers.reshape(-1, width, width)
+            i, j = np.tril_indices(width)
+            members = events[part].reshape(-1, width)
+            rows.append(members[:, i].reshape(-1))
+            columns.append(members[:, j].reshape(-1))
+            index.append(offset + numbers[:, i, j].reshape(-1))
+            read.append(Read(source, used, None if signed is None else signed[used]))
+            if tables[-1] is not None:
+                tables[-1] = np.where(np.tri(d, dtype=bool), offset + numbers, -1)
+            offset += len(used)
     return ScaleMap(np.concatenate(rows), np.concatenate(columns), np.concatenate(index), tuple(read), offset,
                     tuple(None if x is None else np.where(x < 0, offset, x) for x in tables))
+
+
+def _scales(s: GaussianSite, events: np.ndarray, white: bool) -> tuple[int | Value, np.ndarray, np.ndarray | None]:
+    """What the scales of some events are read from, which of its elements, and which of those must not be negative."""
+    if white:
+        assert s.shaped is not None
+        return s.shaped.factor, np.repeat(s.shaped.index[events], s.width), None
+    assert s.scale is not None
+    return s.scale, s.scale_index.reshape(-1, s.width, s.width)[events], s.signed

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.value import reshape
 from conjugate_ppl.families.registry import CORRELATED
+from conjugate_ppl.gaussian.shapes import KnownShape, known_shape
 
-__all__ = ["BLOCK", "Covariance", "GaussianSite", "KnownShape"]
+__all__ = ["BLOCK", "Covariance", "GaussianSite"]
 
 BLOCK = "<block>"
 """Name of the one variable that holds all elements of a block."""
@@ -28,21 +31,6 @@ class Covariance:
     number: int
     batch_shape: tuple[int, ...]
     symmetric: bool
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class KnownShape:
-    """Scales that are known but for a positive factor: T of an event is `factor` times its `roots`.
-
-    Attributes:
-        roots: lower triangular matrices, shape (events, width, width).
-        factor: the factors.
-        index: which of them, flat, each event has: the first of those that are always equal.
-    """
-
-    roots: np.ndarray
-    factor: Value
-    index: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +53,7 @@ class GaussianSite:
             reads: the first of those that are always equal.
         signed: which numbers of the scale must not be negative and are not proved so; None if none.
         covariance: what a scale_tril is the factor of, where that is seen.
-        shaped: a scale_tril, where it is known but for a positive factor.
+        written: the scale, or the scale_tril, in the algebra; None for a flat site, and where something may be negative.
     """
 
     name: str
@@ -82,7 +70,16 @@ class GaussianSite:
     scale_index: np.ndarray
     signed: np.ndarray | None
     covariance: Covariance | None = None
-    shaped: KnownShape | None = None
+    written: Value | None = None
+
+    @functools.cached_property
+    def shaped(self) -> KnownShape | None:
+        """The scales, where they are known but for a positive factor."""
+        if self.written is None:
+            return None
+        if self.family in CORRELATED:
+            return known_shape(self.written, self.scale_index.shape[:-2])
+        return known_shape(reshape(self.written, (*self.written.shape, 1, 1)), self.shape)
 
     @property
     def size(self) -> int:

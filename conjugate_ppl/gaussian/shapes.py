@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.term import Term, Value, is_known
-from conjugate_ppl.gaussian.site import KnownShape
 
-__all__ = ["known_shape"]
+__all__ = ["KnownShape", "known_shape"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KnownShape:
+    """Scales that are known but for a positive factor: T of an event is `factor` times its `roots`.
+
+    Attributes:
+        roots: lower triangular matrices, shape (events, width, width).
+        factor: the factors.
+        index: which of them, flat, each event has: the first of those that are always equal.
+    """
+
+    roots: np.ndarray
+    factor: Value
+    index: np.ndarray
 
 
 def known_shape(scale: Value, events: tuple[int, ...]) -> KnownShape | None:
