@@ -154,6 +154,21 @@ class Entries(Small):
                 low[i][j] = rest if _zero(rest) else rest * (1 / low[j][j])  # shared with the inverse
         return Entries(tuple(map(tuple, low)))
 
+    def lower_of_gram(self) -> Entries:
+        n = range(self.width)
+        low: list[list[Any]] = [[int(i == j) for j in n] for i in n]
+        for column in self.T.rows:
+            left = list(column)
+            for k in n:
+                if _zero(left[k]):
+                    continue
+                size = jnp.sqrt(dot((low[k][k], left[k]), (low[k][k], left[k])))
+                cos, sin = low[k][k] / size, left[k] / size
+                low[k][k] = size
+                for i in n[k + 1:]:
+                    low[i][k], left[i] = dot((low[i][k], left[i]), (cos, sin)), dot((left[i], low[i][k]), (cos, -sin))
+        return Entries(tuple(map(tuple, low)))
+
     def unit_lower(self) -> tuple[Entries, Entries]:
         n, m = self.width, self.rows
         low: list[list[Any]] = [[int(i == j) for j in range(n)] for i in range(n)]

@@ -74,6 +74,7 @@ class Estimates:
             self.pseudo, self.inner, self.scale, self.own))
         columns = part.reshape(*scale.shape, -1)
         solution = pseudo @ columns
+        solution = solution + pseudo @ (columns - inner @ solution)  # an inverse alone loses digits twice
         left = np.abs(inner @ solution - columns) * scale[:, :, None]
         size = np.where(own, scale, 0.0)[:, :, None] * np.abs(columns)
         if left.size and left.max() > _LEFT * size.max():

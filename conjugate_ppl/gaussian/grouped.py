@@ -161,19 +161,19 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
     """
     s = block.structure
     white = root.T @ scale
-    patterns = [white.T @ root.T, white.T.gram().plus_one().lower(), scale]  # T'D, L, T
+    patterns = [white.T, root.T, white.T.lower_of_gram(), scale]  # T'R, R', L, T
     own = patterns if np.array_equal(pattern, np.arange(len(pattern))) else take(patterns, pattern)
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     estimates = [values.number(x) for x in estimate.T]
 
     def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> Any:
-        inner, low, scale = matrices
+        back, seen, low, scale = matrices
 
         def solve(x: list[Any]) -> list[Any]:
             return low.solve_lower(low.solve_lower(x), True)
 
         def pull(x: list[Any]) -> list[Any]:
-            return inner.times([a - b for a, b in zip(estimate, x, strict=True)])
+            return back.times(seen.times([a - b for a, b in zip(estimate, x, strict=True)]))
 
         return newton(mean, scale, solve, pull)
 
@@ -189,7 +189,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
         found = jnp.moveaxis(found, 0, -1)
         return found if row is None else found[row]
 
-    return Components(centre, slope, Pieces(own[2], own[1], len(s.components)))
+    return Components(centre, slope, Pieces(own[3], own[2], len(s.components)))
 
 
 def added(many: Any, numbers: Any) -> Any:

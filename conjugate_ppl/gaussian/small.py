@@ -97,6 +97,11 @@ class Small(abc.ABC):
         """Cholesky factors; NaN where a matrix is not positive definite."""
 
     @abc.abstractmethod
+    def lower_of_gram(self) -> Small:
+        """The Cholesky factors of I + A A', by rotations of the columns of A into I: a product would take the squares of
+        what nearly depends on each other."""
+
+    @abc.abstractmethod
     def unit_lower(self) -> tuple[Small, Small]:
         """(L, P) with L P L' = A, for L lower triangular with a diagonal of ones and P diagonal; NaN as in `lower`.
 

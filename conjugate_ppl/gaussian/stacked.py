@@ -89,6 +89,20 @@ class Stacked(Small):
     def lower(self) -> Stacked:
         return Stacked(jnp.linalg.cholesky(self.array))
 
+    def lower_of_gram(self) -> Stacked:
+        n = self.width
+        one = jnp.broadcast_to(jnp.eye(n, dtype=self.array.dtype), self.array.shape)
+
+        def rotated(step: Any, state: Any) -> Any:
+            low, left = state  # columns of both, of which one of `left` after the other is rotated into each of `low`
+            k, j = step % n, step // n
+            a, b = low[..., k], left[..., j]
+            size = jnp.sqrt(a[..., k] ** 2 + b[..., k] ** 2)[..., None]
+            cos, sin = a[..., k, None] / size, b[..., k, None] / size
+            return low.at[..., k].set(a * cos + b * sin), left.at[..., j].set(b * cos - a * sin)
+
+        return Stacked(jax.lax.fori_loop(0, n * n, rotated, (one, self.array))[0])
+
     def unit_lower(self) -> tuple[Stacked, Stacked]:
         low = jnp.linalg.cholesky(self.array)
         roots, one = jnp.diagonal(low, axis1=-2, axis2=-1), jnp.eye(self.width, dtype=low.dtype)
