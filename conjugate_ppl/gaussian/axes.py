@@ -85,42 +85,69 @@ class Axes(NamedTuple):
     flat_volume: float
 
 
-def axes(own: np.ndarray, roots: Sequence[np.ndarray]) -> Axes | None:
-    """The axes of H = sum over weights of `own`, shape (n, n, weights), for elements of which the first are flat, and the
-    others have units `roots`, lower triangular matrices along the diagonal. None where the rank of H is left open.
+def axes(own: np.ndarray, flat: int = 0, roots: Sequence[np.ndarray] = (), prior: np.ndarray | None = None) -> Axes | None:
+    """The axes of H = sum over weights of `own`, shape (n, n, weights). None where the rank of H is left open.
 
     From singular values of the root, by Jacobi's method (Drmac & Veselic, 2008), which are accurate each for itself. Of a
     smooth function they range over as many digits as there are, and eigenvalues of the matrix would leave the small ones
     mixed.
+
+    Args:
+        own: what is seen of the elements.
+        flat: so many of the first elements have a flat prior.
+        roots: units of the others, lower triangular matrices along the diagonal; elements without units stay as they are, but
+            are taken out of what is seen of the flat ones.
+        prior: a share of H among the flat elements, which their axes are those of too.
     """
     n = len(own)
-    shape, inverse = (block_diag(np.zeros((0, 0)), *x) for x in (
-        roots, [solve_triangular(r, np.eye(len(r)), lower=True) for r in roots]))
-    flat = n - len(shape)
     whole = own.sum(2)
     found = root(whole, [np.arange(flat), np.arange(flat, n)])
     if found is None or (found.pivots < flat).sum() < flat:
         return None
-    across = np.zeros_like(found.columns)
-    matrix, back = np.eye(n), np.eye(n)
-    own_root, other_root = found.columns[:, :flat], found.columns[flat:, flat:]
-    svd = _singular(shape.T @ other_root)
+    own_root, shared, other_root = found.columns[:flat, :flat], found.columns[flat:, :flat], found.columns[flat:, flat:]
+    others = _Turn(np.eye(n - flat), np.eye(n - flat), other_root, None if n > flat else np.zeros(0), 0.0)
+    if len(roots):
+        turned = _by_units(other_root, roots)
+        if turned is None:
+            return None
+        others = turned
+    unit = np.linalg.inv(own_root).T
+    turn = np.eye(flat) if prior is None else np.linalg.eigh(unit.T @ prior @ unit)[1]
+    matrix, back, across = np.zeros((n, n)), np.zeros((n, n)), np.zeros_like(found.columns)
+    # u = V'(A'f + B'k), of a flat f and another k whose roots are A and B
+    matrix[:flat, :flat], matrix[:flat, flat:] = unit @ turn, -unit @ shared.T @ others.matrix
+    back[:flat, :flat], back[:flat, flat:] = turn.T @ own_root.T, turn.T @ shared.T
+    across[:flat, :flat] = turn.T
+    matrix[flat:, flat:], back[flat:, flat:], across[flat:, flat:] = others.matrix, others.inverse, others.across
+    shares = _shares(own, whole)
+    squares = None
+    if shares is not None and others.sizes is not None:
+        squares = np.append(np.ones(flat), others.sizes**2)[:, None] * shares
+    return Axes(Oblique(matrix, back, found, across), squares, others.volume, float(np.linalg.slogdet(unit)[1]))
+
+
+class _Turn(NamedTuple):
+    """Elements that are not flat: M, its inverse, M'R, of which the rows have `sizes` and are orthogonal, or None, and
+    log |det M|."""
+
+    matrix: np.ndarray
+    inverse: np.ndarray
+    across: np.ndarray
+    sizes: np.ndarray | None
+    volume: float
+
+
+def _by_units(r: np.ndarray, roots: Sequence[np.ndarray]) -> _Turn | None:
+    """M = L V, where L'R = V diag(sizes) W; None if that was not found."""
+    shape, inverse = block_diag(*roots), block_diag(*(solve_triangular(x, np.eye(len(x)), lower=True) for x in roots))
+    svd = _singular(shape.T @ r)
     if svd is None:
         return None
     vectors, sizes, right = svd
-    matrix[flat:, flat:], back[flat:, flat:] = shape @ vectors, vectors.T @ inverse
-    across[flat : flat + len(sizes), flat:] = sizes[:, None] * right
-    across[:flat, :flat] = np.eye(flat)
-    back[:flat] = own_root.T  # u = A'f + B'k, of a flat f and another k whose root has the parts A and B
-    unit = np.linalg.inv(own_root[:flat]).T
-    matrix[:flat, :flat] = unit
-    matrix[:flat, flat:] = -unit @ own_root[flat:].T @ matrix[flat:, flat:]
-    squares = None
-    shares = _shares(own, whole)
-    if shares is not None:
-        squares = np.concatenate([np.ones(flat), sizes**2, np.zeros(n - flat - len(sizes))])[:, None] * shares
-    return Axes(Oblique(matrix, back, found, across), squares, float(np.log(np.diagonal(shape)).sum()),
-                float(np.linalg.slogdet(unit)[1]))
+    across = np.zeros_like(r)
+    across[: len(sizes)] = sizes[:, None] * right
+    return _Turn(shape @ vectors, vectors.T @ inverse, across, np.append(sizes, np.zeros(len(r) - len(sizes))),
+                 float(np.log(np.diagonal(shape)).sum()))
 
 
 def _singular(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

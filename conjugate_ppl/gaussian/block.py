@@ -27,7 +27,7 @@ from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Able, Group, Rotation, rotations
-from conjugate_ppl.gaussian.scale_map import ScaleMap, scale_map
+from conjugate_ppl.gaussian.scale_map import NONE, OWN, WRITTEN, ScaleMap, scale_map
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.gaussian.structure import Structure, find_structure, split
@@ -48,12 +48,16 @@ class _Coordinates(NamedTuple):
         scales: T.
         groups: (elements, whether they may be components), for the search of a structure.
         rotation: from elements as they are; None if they are left so.
+        units: of all elements (`scale_map`).
+        constant: what is added to the log of the integral.
     """
 
     quadratic: Quadratic
     scales: ScaleMap
     groups: list[Group]
     rotation: Rotation | None
+    units: np.ndarray
+    constant: float
 
 
 class GaussianBlock:
@@ -64,7 +68,8 @@ class GaussianBlock:
         self.size = sum(s.size for s in sites)
         self.reduced = reduced
         self.plain: Quadratic = quadratic(reduced)
-        self._written = _Coordinates(self.plain, scale_map(sites, np.zeros(self.size, bool)), self._groups(), None)
+        units = np.full(self.size, WRITTEN)
+        self._written = _Coordinates(self.plain, scale_map(sites, units), self._groups(), None, units, 0.0)
         at = self._apart()
         self._take(at, self._structure(at))
         dual = None
@@ -81,34 +86,33 @@ class GaussianBlock:
             or Assembly(self.quadratic, s))
 
     def _take(self, at: _Coordinates, structure: Structure) -> None:
-        self.structure, self.quadratic, self.rotation, self._t = structure, at.quadratic, at.rotation, at.scales
+        self._at, self.structure = at, structure
+        self.quadratic, self.rotation, self.constant, self._t = at.quadratic, at.rotation, at.constant, at.scales
 
     def _apart(self) -> _Coordinates:
         """The sites as they are written, but for coefficients that nearly depend on each other."""
         found = collinear(self.plain, self._structure(self._written), self.sites)
         if found is None:
             return self._written
-        turned = np.zeros(self.size, bool)
-        turned[found.rotation.elements] = True
-        return _Coordinates(found.quadratic, scale_map(self.sites, turned),
-                            [(e[~turned[e]], able) for e, able in self._groups()] + found.groups, found.rotation)
+        done = np.zeros(self.size, bool)
+        done[np.concatenate([e for e, _ in found.groups])] = True
+        return _Coordinates(found.quadratic, scale_map(self.sites, found.units),
+                            [(e[~done[e]], able) for e, able in self._groups()] + found.groups, found.rotation,
+                            found.units, found.constant)
 
     def _rotate(self, at: _Coordinates) -> None:
         """Rotate elements where that saves work."""
-        turned = np.zeros(self.size, bool)
-        if at.rotation is not None:
-            turned[at.rotation.elements] = True
-        every = [a for s in self.sites if not turned[s.elements].any() for a in _able(s)]
+        every = [a for s in self.sites if (at.units[s.elements] == WRITTEN).all() for a in _able(s)]
         able = np.zeros(self.size, bool)
         able[np.concatenate([np.zeros(0, int), *(a.elements for a in every)])] = True
-        found = rotations(at.quadratic, self.size, every, [g for g in at.groups if not able[g[0]].any()])
+        found = rotations(at.quadratic, self.size, every, [g for g in at.groups if not able[g[0]].any()], at.rotation)
         if found is None:
             return
+        units = at.units.copy()
         for a in every:
-            if a.roots is not None:
-                turned[a.elements] = np.isin(a.elements, found.rotation.elements)
-        rotation = found.rotation if at.rotation is None else at.rotation + found.rotation
-        rotated = _Coordinates(found.quadratic, scale_map(self.sites, turned), found.groups, rotation)
+            if a.roots is not None and np.isin(a.elements[0], found.rotation.elements):
+                units[a.elements] = OWN
+        rotated = _Coordinates(found.quadratic, scale_map(self.sites, units), found.groups, found.rotation, units, at.constant)
         structure = self._structure(rotated)
         if structure.work < self.structure.work / 2:
             self._take(rotated, structure)
@@ -122,7 +126,7 @@ class GaussianBlock:
         inside = np.zeros(self.size, bool)
         inside[np.concatenate([s.elements for s in given])] = True
         structure = split(self.size, inside, *self._pairs(at.quadratic, at.scales))
-        found = dual_form(at.quadratic, structure, self.sites, at.scales.tables, self._known_mean(at.rotation))
+        found = dual_form(at.quadratic, structure, self.sites, at.scales.tables, self._known_mean(at))
         if found is None or found.work > self.structure.work * _DIFFERENTIATED / 2:
             return None
         self._take(at, structure)
@@ -174,13 +178,13 @@ class GaussianBlock:
         for s in self.sites:
             alike.append(offset + s.alike.reshape(-1))
             offset += int(s.alike.max(initial=-1)) + 1
-        self._known = np.append(self._known_mean(self.rotation), 0.0)
+        self._known = np.append(self._known_mean(self._at), 0.0)
         self._alike = np.append(np.concatenate(alike), offset)
         self._moving = any(s.mean is not None for s in self.sites)
 
-    def _known_mean(self, rotation: Rotation | None) -> np.ndarray:
-        known = np.concatenate([s.known for s in self.sites])
-        return known if rotation is None else rotation.forward(known)
+    def _known_mean(self, at: _Coordinates) -> np.ndarray:
+        known = np.where(at.units == NONE, 0.0, np.concatenate([s.known for s in self.sites]))
+        return known if at.rotation is None else at.rotation.forward(known)
 
     def _place_scales(self) -> None:
         """Where the numbers of T go; an index one past their end stands for 0."""
@@ -208,6 +212,7 @@ class GaussianBlock:
         flat = np.zeros(self.size + 1, bool)
         for site in self.sites:
             flat[site.elements] = site.family == "Flat"
+        flat[: self.size] |= self._at.units == NONE
         self.flat = flat[s.blocks]
         own = q.rows == q.columns
         diagonal = np.bincount(q.rows[own], q.numbers[own], self.size + 1)[s.blocks]

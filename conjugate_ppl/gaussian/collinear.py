@@ -8,15 +8,18 @@ those of their own block of the rest alone, so that no more of them depend on ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag, solve_triangular
 
 from conjugate_ppl.algebra.weighted import DENSE
 from conjugate_ppl.gaussian.axes import Axes, axes
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.rotation import Group, Rotation, turned_groups
+from conjugate_ppl.gaussian.scale_map import NONE, OWN, WRITTEN
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -33,73 +36,166 @@ class Turned(NamedTuple):
     Fields:
         rotation: from these coordinates.
         quadratic: in them.
+        units: of all elements (`scale_map`).
         groups: the turned elements, for the search of a structure.
+        constant: what is added to the log of the block's integral.
     """
 
     rotation: Rotation
     quadratic: Quadratic
+    units: np.ndarray
     groups: list[Group]
+    constant: float
+
+
+class _Events(NamedTuple):
+    """Elements, event by event, and their units: lower triangular matrices along the diagonal."""
+
+    elements: np.ndarray
+    roots: list[np.ndarray]
 
 
 class _Members(NamedTuple):
-    """Elements of a block that may be mixed: flat ones, and those with units, lower triangular matrices."""
+    """The elements of a block: flat ones, those of known scales, those of each factor that multiplies a known scale, and
+    all others."""
 
     flat: np.ndarray
-    others: np.ndarray
-    roots: list[np.ndarray]
+    known: _Events
+    factors: list[_Events]
+    all: np.ndarray
 
 
 def collinear(q: Quadratic, structure: Structure, sites: Sequence[GaussianSite]) -> Turned | None:
     """Turn what of the rest is nearly dependent; None where nothing is."""
     if not q.fixed:
         return None
-    parts, given = [], []
-    for block in _blocks(structure, sites):
-        elements = np.concatenate([block.flat, block.others])
-        if not 2 <= len(elements) <= _LARGEST:
-            continue
-        place = np.full(structure.size, -1)
-        place[elements] = np.arange(len(elements))
-        own = _among(q, place, len(elements))
-        if _apart(own.numbers.sum(2)):
-            continue
-        found = axes(own.numbers, block.roots)
-        new = None if found is None else _turned(q, place, elements, own, found)
-        if new is not None:
-            parts.append((elements, found))
-            given.append(block)
-            q = new
-    if not parts:
+    state = _State(q, structure.size, np.concatenate([s.known for s in sites]))
+    blocks = _blocks(structure, sites)
+    for block in blocks:
+        if not state.take_out(block):
+            state.turn(block.flat, block.known)
+    first = state.rotation(None)
+    for events in (f for b in blocks for f in b.factors):
+        state.turn(np.zeros(0, np.int64), events)
+    rotation = state.rotation(first)
+    if rotation is None:
         return None
-    return Turned(Rotation(tuple((elements[:, None], found.turn) for elements, found in parts),
-                           sum(found.volume + found.flat_volume for _, found in parts),
-                           sum(found.flat_volume for _, found in parts)), q,
-                  [g for b in given for g in ((b.flat, False), *turned_groups(b.others[:, None], structure.size, q.rows, q.columns))])
+    return Turned(rotation, state.q, state.units, state.groups(), state.constant)
 
 
-def _blocks(structure: Structure, sites: Sequence[GaussianSite]) -> Iterator[_Members]:
-    """What may be mixed: of each block the elements of one factor, those without a prior with those of known scales."""
-    able: dict[int, tuple[list[np.ndarray], dict[tuple[Any, ...], list[tuple[np.ndarray, np.ndarray]]]]] = {}
+class _State:
+    """What has been turned so far."""
+
+    def __init__(self, q: Quadratic, size: int, mean: np.ndarray) -> None:
+        self.q = q
+        self.units = np.full(size, WRITTEN)
+        self.constant = 0.0
+        self._mean = mean
+        self._size = size
+        self._parts: list[tuple[np.ndarray, Axes]] = []
+        self._free: list[np.ndarray] = []
+        self._able: list[np.ndarray] = []
+
+    def turn(self, flat: np.ndarray, events: _Events) -> None:
+        """Turn flat elements and others with their units, if they nearly depend on each other."""
+        elements = np.concatenate([flat, events.elements])
+        among = self._among(elements)
+        if among is None or _least(among.numbers.sum(2)) > _NEAR:
+            return
+        found = axes(among.numbers, len(flat), events.roots)
+        if found is not None and self._set(self.q, among, found):
+            self.units[events.elements] = OWN
+            self._free.append(flat)
+            self._able.append(events.elements)
+
+    def take_out(self, block: _Members) -> bool:
+        """Take what flat elements and those of known scales explain of others out of these, if that is nearly all.
+
+        A known scale says no more than one more observation; elements without one are free to follow the others, whatever
+        the scales of these.
+        """
+        known, roots = block.known
+        first = np.concatenate([block.flat, known])
+        others = np.setdiff1d(block.all, first)
+        if not len(first) or not len(others):
+            return False
+        among = self._among(np.concatenate([first, others]))
+        if among is None or not _explained(among.numbers.sum(2), len(first)):
+            return False
+        inverse = block_diag(np.zeros((0, 0)), *(solve_triangular(r, np.eye(len(r)), lower=True) for r in roots))
+        prior = inverse.T @ inverse
+        q = _observed(self.q, known, prior, self._mean[known])
+        among = _among(q, among.place, among.elements)
+        share = np.zeros((len(first), len(first)))
+        share[len(block.flat):, len(block.flat):] = prior
+        found = axes(among.numbers, len(first), prior=share)
+        if found is None or not self._set(q, among, found):
+            return False
+        deviation = inverse @ self._mean[known]
+        self.constant += float(np.log(np.diagonal(inverse)).sum() - 0.5 * deviation @ deviation
+                               - 0.5 * len(known) * np.log(2 * np.pi))
+        self.units[known] = NONE
+        self._free.append(first)
+        return True
+
+    def _among(self, elements: np.ndarray) -> _Among | None:
+        if not 2 <= len(elements) <= _LARGEST:
+            return None
+        place = np.full(self._size, -1)
+        place[elements] = np.arange(len(elements))
+        return _among(self.q, place, elements)
+
+    def _set(self, q: Quadratic, among: _Among, found: Axes) -> bool:
+        new = _turned(q, among, found)
+        if new is None:
+            return False
+        self.q = new
+        self._parts.append((among.elements, found))
+        self.constant += found.flat_volume
+        return True
+
+    def rotation(self, after: Rotation | None) -> Rotation | None:
+        """What has been turned since this was asked for, after another one."""
+        parts, self._parts = self._parts, []
+        if not parts:
+            return after
+        volume = sum(found.volume + found.flat_volume for _, found in parts)
+        return Rotation(tuple((elements[:, None], found.turn) for elements, found in parts),
+                        volume + (after.log_volume if after is not None else 0.0), after)
+
+    def groups(self) -> list[Group]:
+        """The turned elements, for the search of a structure."""
+        able = [g for e in self._able for g in turned_groups(e[:, None], self._size, self.q.rows, self.q.columns)]
+        return [(e, False) for e in self._free] + able
+
+
+def _blocks(structure: Structure, sites: Sequence[GaussianSite]) -> list[_Members]:
+    """The blocks of the rest, as far as they are not too many or too large."""
+    rest = structure.blocks
+    if not 0 < len(rest) <= _MANY or not 2 <= rest.shape[1] <= _LARGEST:
+        return []
+    flat: list[list[np.ndarray]] = [[] for _ in rest]
+    known: list[dict[tuple[Any, ...], list[tuple[np.ndarray, np.ndarray]]]] = [{} for _ in rest]
     for s in sites:
-        given = s.family == "Flat"
-        if s.size and (given or (s.shaped is not None and s.mean is None)) and (structure.component[s.elements] < 0).all():
-            events = s.elements.reshape(-1, s.width)
-            if len(events) > _MANY:
-                continue
-            kinds = [()] * len(events) if given else _kinds(s)
-            for k, (event, kind) in enumerate(zip(events, kinds, strict=True)):
-                flat, others = able.setdefault(int(structure.block[event[0]]), ([], {}))
-                if given:
-                    flat.append(event)
-                else:
-                    others.setdefault(kind, []).append((event, s.shaped.roots[k]))
-    if len(able) > _MANY:
-        return
-    none = np.zeros(0, np.int64)
-    for flat, others in able.values():
-        for kind, members in {(): [], **others}.items():
-            yield _Members(np.concatenate([none, *(flat if kind == () else [])]),
-                           np.concatenate([none, *(e for e, _ in members)]), [r for _, r in members])
+        if not s.size or (structure.component[s.elements] >= 0).any():
+            continue
+        block = structure.block[s.elements]
+        if s.family == "Flat":
+            for e, b in zip(s.elements, block, strict=True):
+                flat[b].append(np.array([e]))
+        elif s.shaped is not None and s.mean is None:
+            for event, kind, root in zip(s.elements.reshape(-1, s.width), _kinds(s), s.shaped.roots, strict=True):
+                known[structure.block[event[0]]].setdefault(kind, []).append((event, root))
+    return [_Members(_joined(f), _events(k.pop((), [])), [_events(x) for x in k.values()], e[e < structure.size])
+            for f, k, e in zip(flat, known, rest, strict=True)]
+
+
+def _events(members: list[tuple[np.ndarray, np.ndarray]]) -> _Events:
+    return _Events(_joined([e for e, _ in members]), [r for _, r in members])
+
+
+def _joined(elements: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *elements])
 
 
 def _kinds(site: GaussianSite) -> list[tuple[Any, ...]]:
@@ -111,31 +207,56 @@ def _kinds(site: GaussianSite) -> list[tuple[Any, ...]]:
 
 
 class _Among(NamedTuple):
-    """H among elements, shape (n, n, weights), and the numbers of the weights."""
+    """H among `elements`, whose places in it are `place`: shape (n, n, weights), and which weights these are."""
 
     numbers: np.ndarray
     used: np.ndarray
+    elements: np.ndarray
+    place: np.ndarray
 
 
-def _among(q: Quadratic, place: np.ndarray, size: int) -> _Among:
-    """H among the elements that have a place."""
+def _among(q: Quadratic, place: np.ndarray, elements: np.ndarray) -> _Among:
     inside = np.flatnonzero((place[q.rows] >= 0) & (place[q.columns] >= 0))
     used, w = np.unique(q.weights[inside], return_inverse=True)
-    h = np.zeros((size, size, len(used)))
+    h = np.zeros((len(elements), len(elements), len(used)))
     np.add.at(h, (place[q.rows[inside]], place[q.columns[inside]], w), q.numbers[inside])
-    return _Among(h, used)
+    return _Among(h, used, elements, place)
 
 
-def _apart(h: np.ndarray) -> bool:
-    """Whether the columns of a matrix H are far from dependent."""
+def _least(h: np.ndarray) -> float:
+    """The least eigenvalue of H, by the units in which its diagonal is 1."""
+    return float(np.linalg.eigvalsh(_scaled(h)).min(initial=1.0))
+
+
+def _scaled(h: np.ndarray) -> np.ndarray:
     unit = np.sqrt(np.maximum(np.diagonal(h), 0.0))
-    seen = np.flatnonzero(unit)
-    scaled = h[np.ix_(seen, seen)] / np.outer(unit[seen], unit[seen])
-    return bool(np.linalg.eigvalsh(scaled).min(initial=1.0) > _NEAR)
+    seen = unit > 0
+    inverse = np.where(seen, 1 / np.where(seen, unit, 1.0), 0.0)
+    return h * inverse[:, None] * inverse + np.diag(np.where(seen, 0.0, 1.0))
 
 
-def _turned(q: Quadratic, place: np.ndarray, elements: np.ndarray, own: _Among, found: Axes) -> Quadratic | None:
+def _explained(h: np.ndarray, first: int) -> bool:
+    """Whether the first elements explain nearly all that is seen of some other one."""
+    scaled = _scaled(h)
+    own, across = scaled[:first, :first], scaled[:first, first:]
+    return bool((np.sum(across * (np.linalg.pinv(own, hermitian=True) @ across), 0) > 1 - _NEAR).any())
+
+
+def _observed(q: Quadratic, elements: np.ndarray, precision: np.ndarray, mean: np.ndarray) -> Quadratic:
+    """With a prior as one more observation, of the constant weight."""
+    i, j = np.nonzero(precision)
+    linear = precision @ mean
+    constant = np.zeros(len(i) + len(elements), np.int64)
+    return dataclasses.replace(
+        q, rows=np.append(q.rows, elements[i]), columns=np.append(q.columns, elements[j]),
+        weights=np.append(q.weights, constant[: len(i)]), numbers=np.append(q.numbers, precision[i, j]),
+        places=np.append(q.places, elements), linear_weights=np.append(q.linear_weights, constant[len(i):]),
+        linear=np.append(q.linear, linear))
+
+
+def _turned(q: Quadratic, own: _Among, found: Axes) -> Quadratic | None:
     """The quadratic with some elements by their axes; None if that would take too many numbers."""
+    elements, place = own.elements, own.place
     across = _across(q, place, elements, found)
     if across is None:
         return None

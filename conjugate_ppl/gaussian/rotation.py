@@ -83,48 +83,46 @@ class Mix:
             yield self.left[:, k:k + step], self.right[:, k:k + step]
 
 
+Part = tuple[np.ndarray, Mix | Oblique]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rotation:
-    """e = Q e', part by part.
+    """e = Q e', part by part, or one after the other.
 
     Attributes:
         parts: (element numbers of shape (events, width), Q) for all that is rotated: sites, events, or coefficients.
         log_volume: log |det Q| of all.
-        flat_volume: the same of elements without a prior.
+        after: what plain coordinates are rotated by first.
     """
 
-    parts: tuple[tuple[np.ndarray, Mix | Oblique], ...]
+    parts: tuple[Part, ...]
     log_volume: float
-    flat_volume: float = 0.0
+    after: Rotation | None = None
 
-    def __add__(self, other: Rotation) -> Rotation:
-        """Both, of different elements."""
-        return Rotation(self.parts + other.parts, self.log_volume + other.log_volume, self.flat_volume + other.flat_volume)
+    @property
+    def all_parts(self) -> tuple[Part, ...]:
+        """Those of what is before this one, too."""
+        return self.parts if self.after is None else self.after.all_parts + self.parts
 
     @property
     def elements(self) -> np.ndarray:
         """All that is rotated."""
-        return np.concatenate([index.reshape(-1) for index, _ in self.parts])
+        return np.unique(np.concatenate([index.reshape(-1) for index, _ in self.all_parts]))
 
     def within(self, labels: np.ndarray) -> bool:
         """Whether only elements of equal labels are mixed."""
-        return all((labels[index] == labels[index[:1, :1]]).all() for index, _ in self.parts)
+        return all((labels[index] == labels[index[:1, :1]]).all() for index, _ in self.all_parts)
 
     def forward(self, e: Any) -> Any:
         """From plain to rotated coordinates, along the first axis."""
+        e = e if self.after is None else self.after.forward(e)
         return self._apply(e, [(index, q.forward) for index, q in self.parts])
-
-    def coefficients(self, h: np.ndarray) -> np.ndarray:
-        """Q'h, along the first axis: from coefficients of plain coordinates to those of rotated ones."""
-        out = h.copy()
-        for index, q in self.parts:
-            own = h[index.reshape(-1)]
-            out[index.reshape(-1)] = q.coefficients(own.reshape(len(index), -1)).reshape(own.shape)
-        return out
 
     def backward(self, e: Any) -> Any:
         """From rotated to plain coordinates, along the first axis."""
-        return self._apply(e, [(index, q.backward) for index, q in self.parts])
+        e = self._apply(e, [(index, q.backward) for index, q in self.parts])
+        return e if self.after is None else self.after.backward(e)
 
     def _apply(self, e: Any, parts: Sequence[tuple[np.ndarray, Callable[[Any], Any]]]) -> Any:
         pieces, places, done = [], np.arange(len(e)), len(e)
@@ -179,10 +177,12 @@ class Rotated:
     groups: list[Group]
 
 
-def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]) -> Rotated | None:
+def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group], after: Rotation | None = None
+              ) -> Rotated | None:
     """Rotate what is `able`.
 
-    `others` are the groups of elements that stay as they are. None where nothing can be rotated.
+    `others` are the groups of elements that stay as they are; the quadratic's coordinates are those `after` a rotation.
+    None where nothing can be rotated.
     """
     chosen = [a for a in able if 2 < len(a.elements) // a.width <= _LARGEST and a.width <= _WIDEST]
     used = np.unique(np.concatenate([q.weights, q.linear_weights]))
@@ -193,7 +193,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     linear = np.zeros((size, len(used)))
     np.add.at(linear, (q.places, np.searchsorted(used, q.linear_weights)), q.linear)
 
-    parts: list[tuple[np.ndarray, Mix | Oblique]] = []
+    parts: list[Part] = []
     shaped = np.zeros(size, bool)
     own, volume = [], 0.0
     for a in chosen:
@@ -201,7 +201,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
         if a.roots is None:
             parts.append((table, _events(np.moveaxis(h, 2, 0), table)))
             continue
-        found = axes(h[np.ix_(a.elements, a.elements)], a.roots)
+        found = axes(h[np.ix_(a.elements, a.elements)], roots=a.roots)
         if found is not None and found.squares is not None:
             parts.append((table, found.turn))
             own.append((a.elements, found.squares))
@@ -209,9 +209,9 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
             volume += found.volume
     if not parts:
         return None
-    rotation = Rotation(tuple(parts), volume)
+    rotation = Rotation(tuple(parts), volume, after)
     rounding = ROUNDING * _both(lambda x: _absolute(parts, x), np.abs(h))
-    h = _both(rotation.coefficients, h)
+    h = _both(lambda x: _coefficients(parts, x), h)
     rounding[np.arange(size), np.arange(size)] = 0.0
     rounding[shaped], rounding[:, shaped] = 0.0, 0.0
     h[np.abs(h) <= rounding] = 0.0
@@ -219,7 +219,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
         h[np.ix_(elements, elements)] = 0.0
         h[elements, elements] = squares
     rows, columns, weights = np.nonzero(h)
-    linear = rotation.coefficients(linear)
+    linear = _coefficients(parts, linear)
     places, linear_weights = np.nonzero(linear)
     turned = dataclasses.replace(
         q, rows=rows, columns=columns, weights=used[weights], numbers=h[rows, columns, weights],
@@ -246,7 +246,16 @@ def _both(f: Callable[[np.ndarray], np.ndarray], h: np.ndarray) -> np.ndarray:
     return np.swapaxes(f(np.swapaxes(f(h), 0, 1)), 0, 1)
 
 
-def _absolute(parts: Sequence[tuple[np.ndarray, Mix | Oblique]], h: np.ndarray) -> np.ndarray:
+def _coefficients(parts: Sequence[Part], h: np.ndarray) -> np.ndarray:
+    """Q'h, along the first axis: from coefficients of plain coordinates to those of rotated ones."""
+    out = h.copy()
+    for index, q in parts:
+        own = h[index.reshape(-1)]
+        out[index.reshape(-1)] = q.coefficients(own.reshape(len(index), -1)).reshape(own.shape)
+    return out
+
+
+def _absolute(parts: Sequence[Part], h: np.ndarray) -> np.ndarray:
     """|Q|'h along the first axis, of what is mixed without a shape."""
     out = h.copy()
     for index, q in parts:

@@ -11,7 +11,10 @@ import numpy as np
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.gaussian.site import GaussianSite
 
-__all__ = ["Read", "ScaleMap", "scale_map"]
+__all__ = ["NONE", "OWN", "WRITTEN", "Read", "ScaleMap", "scale_map"]
+
+WRITTEN, OWN, NONE = range(3)
+"""Units of elements."""
 
 
 class Read(NamedTuple):
@@ -47,8 +50,9 @@ class ScaleMap:
     tables: tuple[np.ndarray | None, ...]
 
 
-def scale_map(sites: Sequence[GaussianSite], white: np.ndarray) -> ScaleMap:
-    """The map for elements as they are, but for events of `white` elements in units of their known shape (`shapes`)."""
+def scale_map(sites: Sequence[GaussianSite], units: np.ndarray) -> ScaleMap:
+    """The map for elements by their `units`: as they are written, in units of their known shape (`shapes`), or without a
+    scale. All elements of an event have the same."""
     none = np.zeros(0, np.int64)
     rows, columns, index, read, offset = [none], [none], [none], [], 0
     tables: list[np.ndarray | None] = []
@@ -57,14 +61,14 @@ def scale_map(sites: Sequence[GaussianSite], white: np.ndarray) -> ScaleMap:
             tables.append(None)
             continue
         d = s.width
-        events, turned = s.elements.reshape(-1, d), white[s.elements].reshape(-1, d)[:, 0]
-        tables.append(None if turned.any() else np.full((len(events), d, d), -1))
-        for own in (False, True):
-            part = np.flatnonzero(turned == own)
+        events, own = s.elements.reshape(-1, d), units[s.elements].reshape(-1, d)[:, 0]
+        tables.append(None if own.any() else np.full((len(events), d, d), -1))
+        for unit in (WRITTEN, OWN):
+            part = np.flatnonzero(own == unit)
             if not len(part):
                 continue
-            width = 1 if own else d
-            source, places, signed = _scales(s, part, own)
+            width = 1 if unit == OWN else d
+            source, places, signed = _scales(s, part, unit)
             used, numbers = np.unique(places, return_inverse=True)
             numbers = numbers.reshape(-1, width, width)
             i, j = np.tril_indices(width)
@@ -80,9 +84,9 @@ def scale_map(sites: Sequence[GaussianSite], white: np.ndarray) -> ScaleMap:
                     tuple(None if x is None else np.where(x < 0, offset, x) for x in tables))
 
 
-def _scales(s: GaussianSite, events: np.ndarray, white: bool) -> tuple[int | Value, np.ndarray, np.ndarray | None]:
+def _scales(s: GaussianSite, events: np.ndarray, unit: int) -> tuple[int | Value, np.ndarray, np.ndarray | None]:
     """What the scales of some events are read from, which of its elements, and which of those must not be negative."""
-    if white:
+    if unit == OWN:
         assert s.shaped is not None
         return s.shaped.factor, np.repeat(s.shaped.index[events], s.width), None
     assert s.scale is not None

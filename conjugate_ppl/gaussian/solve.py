@@ -136,5 +136,5 @@ def log_integral(block: GaussianBlock, solution: Solution) -> Any:
     """log of the integral over the block of exp(-1/2 e'He + h'e) times its priors."""
     scales = block.flat_scale[block.flat]  # flat elements: normalising constant and column scales
     volume = 0.5 * math.log(2 * math.pi) * len(scales) + float(np.sum(np.log(scales)))
-    volume += 0.0 if block.rotation is None else block.rotation.flat_volume
+    volume += block.constant
     return unless_failed(volume - 0.5 * (solution.quadratic + solution.logdet), -jnp.inf)
