@@ -8,20 +8,19 @@ those of their own block of the rest alone, so that no more of them depend on ea
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import block_diag, solve_triangular
 
-from conjugate_ppl.algebra.weighted import DENSE
 from conjugate_ppl.gaussian.axes import Axes, axes
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.rotation import Group, Rotation, turned_groups
 from conjugate_ppl.gaussian.scale_map import NONE, OWN, WRITTEN
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
+from conjugate_ppl.gaussian.turned import Among, among, observed, turned
 
 __all__ = ["Turned", "collinear"]
 
@@ -99,11 +98,11 @@ class _State:
     def turn(self, flat: np.ndarray, events: _Events) -> None:
         """Turn flat elements and others with their units, if they nearly depend on each other."""
         elements = np.concatenate([flat, events.elements])
-        among = self._among(elements)
-        if among is None or _least(among.numbers.sum(2)) > _NEAR:
+        own = self._among(elements)
+        if own is None or _least(own.numbers.sum(2)) > _NEAR:
             return
-        found = axes(among.numbers, len(flat), events.roots)
-        if found is not None and self._set(self.q, among, found):
+        found = axes(own.numbers, len(flat), events.roots)
+        if found is not None and self._set(self.q, own, found):
             self.units[events.elements] = OWN
             self._free.append(flat)
             self._able.append(events.elements)
@@ -119,17 +118,17 @@ class _State:
         others = np.setdiff1d(block.all, first)
         if not len(first) or not len(others):
             return False
-        among = self._among(np.concatenate([first, others]))
-        if among is None or not _explained(among.numbers.sum(2), len(first)):
+        own = self._among(np.concatenate([first, others]))
+        if own is None or not _explained(own.numbers.sum(2), len(first)):
             return False
         inverse = block_diag(np.zeros((0, 0)), *(solve_triangular(r, np.eye(len(r)), lower=True) for r in roots))
         prior = inverse.T @ inverse
-        q = _observed(self.q, known, prior, self._mean[known])
-        among = _among(q, among.place, among.elements)
+        q = observed(self.q, known, prior, self._mean[known])
+        own = among(q, own.place, own.elements)
         share = np.zeros((len(first), len(first)))
         share[len(block.flat):, len(block.flat):] = prior
-        found = axes(among.numbers, len(first), prior=share)
-        if found is None or not self._set(q, among, found):
+        found = axes(own.numbers, len(first), prior=share)
+        if found is None or not self._set(q, own, found):
             return False
         deviation = inverse @ self._mean[known]
         self.constant += float(np.log(np.diagonal(inverse)).sum() - 0.5 * deviation @ deviation
@@ -138,19 +137,19 @@ class _State:
         self._free.append(first)
         return True
 
-    def _among(self, elements: np.ndarray) -> _Among | None:
+    def _among(self, elements: np.ndarray) -> Among | None:
         if not 2 <= len(elements) <= _LARGEST:
             return None
         place = np.full(self._size, -1)
         place[elements] = np.arange(len(elements))
-        return _among(self.q, place, elements)
+        return among(self.q, place, elements)
 
-    def _set(self, q: Quadratic, among: _Among, found: Axes) -> bool:
-        new = _turned(q, among, found)
+    def _set(self, q: Quadratic, own: Among, found: Axes) -> bool:
+        new = turned(q, own, found)
         if new is None:
             return False
         self.q = new
-        self._parts.append((among.elements, found))
+        self._parts.append((own.elements, found))
         self.constant += found.flat_volume
         return True
 
@@ -200,27 +199,12 @@ def _joined(elements: Sequence[np.ndarray]) -> np.ndarray:
 
 def _kinds(site: GaussianSite) -> list[tuple[Any, ...]]:
     """For each event what its factor is made of."""
-    (term,) = site.shaped.factor.terms
+    assert site.shaped is not None
+    factor, index = site.shaped.factor, site.shaped.index
+    (term,) = factor.terms
     names = [(a.variable.name, a.power) for a in term.atoms]
-    places = [np.broadcast_to(a.selection, site.shaped.factor.shape).reshape(-1)[site.shaped.index] for a in term.atoms]
-    return [tuple(sorted((*n, int(p[k])) for n, p in zip(names, places, strict=True))) for k in range(len(site.shaped.index))]
-
-
-class _Among(NamedTuple):
-    """H among `elements`, whose places in it are `place`: shape (n, n, weights), and which weights these are."""
-
-    numbers: np.ndarray
-    used: np.ndarray
-    elements: np.ndarray
-    place: np.ndarray
-
-
-def _among(q: Quadratic, place: np.ndarray, elements: np.ndarray) -> _Among:
-    inside = np.flatnonzero((place[q.rows] >= 0) & (place[q.columns] >= 0))
-    used, w = np.unique(q.weights[inside], return_inverse=True)
-    h = np.zeros((len(elements), len(elements), len(used)))
-    np.add.at(h, (place[q.rows[inside]], place[q.columns[inside]], w), q.numbers[inside])
-    return _Among(h, used, elements, place)
+    places = [np.broadcast_to(a.selection, factor.shape).reshape(-1)[index] for a in term.atoms]
+    return [tuple(sorted((*n, int(p[k])) for n, p in zip(names, places, strict=True))) for k in range(len(index))]
 
 
 def _least(h: np.ndarray) -> float:
@@ -232,7 +216,8 @@ def _scaled(h: np.ndarray) -> np.ndarray:
     unit = np.sqrt(np.maximum(np.diagonal(h), 0.0))
     seen = unit > 0
     inverse = np.where(seen, 1 / np.where(seen, unit, 1.0), 0.0)
-    return h * inverse[:, None] * inverse + np.diag(np.where(seen, 0.0, 1.0))
+    out: np.ndarray = h * inverse[:, None] * inverse + np.diag(np.where(seen, 0.0, 1.0))
+    return out
 
 
 def _explained(h: np.ndarray, first: int) -> bool:
@@ -240,68 +225,3 @@ def _explained(h: np.ndarray, first: int) -> bool:
     scaled = _scaled(h)
     own, across = scaled[:first, :first], scaled[:first, first:]
     return bool((np.sum(across * (np.linalg.pinv(own, hermitian=True) @ across), 0) > 1 - _NEAR).any())
-
-
-def _observed(q: Quadratic, elements: np.ndarray, precision: np.ndarray, mean: np.ndarray) -> Quadratic:
-    """With a prior as one more observation, of the constant weight."""
-    i, j = np.nonzero(precision)
-    linear = precision @ mean
-    constant = np.zeros(len(i) + len(elements), np.int64)
-    return dataclasses.replace(
-        q, rows=np.append(q.rows, elements[i]), columns=np.append(q.columns, elements[j]),
-        weights=np.append(q.weights, constant[: len(i)]), numbers=np.append(q.numbers, precision[i, j]),
-        places=np.append(q.places, elements), linear_weights=np.append(q.linear_weights, constant[len(i):]),
-        linear=np.append(q.linear, linear))
-
-
-def _turned(q: Quadratic, own: _Among, found: Axes) -> Quadratic | None:
-    """The quadratic with some elements by their axes; None if that would take too many numbers."""
-    elements, place = own.elements, own.place
-    across = _across(q, place, elements, found)
-    if across is None:
-        return None
-    rows, columns, weights, numbers = across
-    apart = np.flatnonzero((place[q.rows] < 0) & (place[q.columns] < 0))
-    two = [np.concatenate(x) for x in zip(
-        (q.rows[apart], q.columns[apart], q.weights[apart], q.numbers[apart]), _inside(elements, own, found),
-        (rows, columns, weights, numbers), (columns, rows, weights, numbers), strict=True)]
-    apart = np.flatnonzero(place[q.places] < 0)
-    one = [np.concatenate(x) for x in zip(
-        (q.places[apart], q.linear_weights[apart], q.linear[apart]), _linear(q, place, elements, found), strict=True)]
-    return Quadratic(*two, *one, q.reduced)
-
-
-def _inside(elements: np.ndarray, own: _Among, found: Axes) -> tuple[np.ndarray, ...]:
-    """(rows, columns, weights, numbers) of what is quadratic in the elements."""
-    if found.squares is not None:
-        i, w = np.nonzero(found.squares)
-        return elements[i], elements[i], own.used[w], found.squares[i, w]
-    h = own.numbers
-    for _ in range(2):
-        h = np.swapaxes(found.turn.coefficients(h.reshape(len(h), -1)).reshape(h.shape), 0, 1)
-    i, j, w = np.nonzero(h)
-    return elements[i], elements[j], own.used[w], h[i, j, w]
-
-
-def _across(q: Quadratic, place: np.ndarray, elements: np.ndarray, found: Axes) -> tuple[np.ndarray, ...] | None:
-    """The same of what joins them with others."""
-    there = np.flatnonzero((place[q.rows] >= 0) & (place[q.columns] < 0))
-    pair, at = np.unique(np.stack([q.columns[there], q.weights[there]]), axis=1, return_inverse=True)
-    if len(elements) * pair.shape[1] > DENSE:
-        return None
-    h = np.zeros((len(elements), pair.shape[1]))
-    np.add.at(h, (place[q.rows[there]], at.reshape(-1)), q.numbers[there])
-    h = found.turn.coefficients(h)
-    i, j = np.nonzero(h)
-    return elements[i], pair[0, j], pair[1, j], h[i, j]
-
-
-def _linear(q: Quadratic, place: np.ndarray, elements: np.ndarray, found: Axes) -> tuple[np.ndarray, ...]:
-    """(places, weights, numbers) of what is linear in the elements."""
-    inside = np.flatnonzero(place[q.places] >= 0)
-    used, w = np.unique(q.linear_weights[inside], return_inverse=True)
-    h = np.zeros((len(elements), len(used)))
-    np.add.at(h, (place[q.places[inside]], w), q.linear[inside])
-    h = found.turn.coefficients(h)
-    i, w = np.nonzero(h)
-    return elements[i], used[w], h[i, w]

@@ -201,7 +201,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
         if a.roots is None:
             parts.append((table, _events(np.moveaxis(h, 2, 0), table)))
             continue
-        found = axes(h[np.ix_(a.elements, a.elements)], roots=a.roots)
+        found = axes(h[np.ix_(a.elements, a.elements)], roots=list(a.roots))
         if found is not None and found.squares is not None:
             parts.append((table, found.turn))
             own.append((a.elements, found.squares))

@@ -1,0 +1,152 @@
+"""Columns that nearly depend on each other, against normal distributions in extended precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from models import CASES
+from numpyro import plate, sample
+from numpyro.infer.util import log_density
+from test_dual import potential
+from test_shaped import block_of
+
+import conjugate_ppl as cj
+from conjugate_ppl.gaussian import block as blocks
+
+COLLINEAR = [n for n in CASES if n.startswith("collinear_")]
+Wide = np.longdouble
+
+
+@pytest.mark.parametrize("name", COLLINEAR)
+def test_derivatives_are_those_without_a_turn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, args = CASES[name].model, tuple(map(jnp.asarray, CASES[name].args))
+    assert block_of(model, *args).rotation is not None
+    if not cj.explain(model, *args).kept:
+        evidence = cj.collapse(model).log_evidence(*args)
+        monkeypatch.setattr(blocks, "collinear", lambda *_: None)
+        np.testing.assert_allclose(cj.collapse(model).log_evidence(*args), evidence, rtol=1e-8)
+        return
+
+    def found() -> Any:
+        f, z = potential(model, args)
+        direction = jax.tree.map(jnp.cos, z)
+        return jax.jit(lambda z: jax.jvp(jax.value_and_grad(f), (z,), (direction,)))(z)
+
+    turned = found()
+    monkeypatch.setattr(blocks, "collinear", lambda *_: None)
+    for a, b in zip(*map(jax.tree.leaves, (turned, found())), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+class Design(NamedTuple):
+    """A regression with what is exact of it: latents are (priors' means, covariances) and the rows' coefficients."""
+
+    model: Callable[..., Any]
+    names: tuple[str, ...]
+    mean: np.ndarray
+    covariance: np.ndarray
+    columns: np.ndarray
+    noise: float
+
+
+ROWS, GROUPS = 40, 4
+RNG = np.random.default_rng(3)
+STEP = RNG.integers(-10, 11, ROWS).astype(float)
+GROUP = np.arange(ROWS) % GROUPS
+NOISE = RNG.normal(size=ROWS)
+
+
+def line(x: np.ndarray) -> Design:
+    def model(y: Any) -> None:
+        a, b = sample("a", dist.Normal(1.0, 1000.0)), sample("b", dist.Normal(0.0, 10.0))
+        sample("y", dist.Normal(a + b * x.astype(y.dtype), 0.5), obs=y)
+
+    return Design(model, ("a", "b"), np.array([1.0, 0.0]), np.diag([1e6, 100.0]), np.stack([np.ones(ROWS), x], 1), 0.5)
+
+
+def polynomial(x: np.ndarray) -> Design:
+    def model(y: Any) -> None:
+        own = x.astype(y.dtype)
+        a = sample("a", dist.Normal(0.0, 1e4))
+        b = sample("b", dist.Normal(0.0, jnp.array([100.0, 0.1])).to_event(1))
+        sample("y", dist.Normal(a + b[0] * own + b[1] * own**2, 0.5), obs=y)
+
+    return Design(model, ("a", "b"), np.zeros(3), np.diag([1e8, 1e4, 0.01]), np.stack([np.ones(ROWS), x, x**2], 1), 0.5)
+
+
+def shrunk(x: np.ndarray) -> Design:
+    def model(y: Any) -> None:
+        t = sample("t", dist.HalfNormal(1.0))
+        a, b = sample("a", dist.Normal(0.0, 1000.0)), sample("b", dist.Normal(0.0, t))
+        sample("y", dist.Normal(a + b * x.astype(y.dtype), 0.5), obs=y)
+
+    return Design(model, ("a", "b"), np.zeros(2), np.diag([1e6, 0.49]), np.stack([np.ones(ROWS), x], 1), 0.5)
+
+
+def groups(x: np.ndarray) -> Design:
+    """Correlated lines of groups, about means."""
+    root = np.array([[1.5, 0.0], [0.2, 0.3]])
+
+    def model(y: Any) -> None:
+        t = sample("t", dist.HalfNormal(1.0))
+        m = sample("m", dist.Normal(0.0, jnp.array([1000.0, 10.0])).to_event(1))
+        with plate("groups", GROUPS):
+            u = sample("u", dist.MultivariateNormal(m, scale_tril=t / 0.7 * jnp.asarray(root)))
+        sample("y", dist.Normal(u[GROUP, 0] + u[GROUP, 1] * x.astype(y.dtype), 0.5), obs=y)
+
+    design = np.stack([np.ones(ROWS), x], 1)
+    through = np.kron(np.ones((GROUPS + 1, 1)), np.eye(2))  # from m to (m, u)
+    covariance = through @ np.diag([1e6, 100.0]) @ through.T
+    covariance[2:, 2:] += np.kron(np.eye(GROUPS), root @ root.T)
+    columns = np.zeros((ROWS, 2 + 2 * GROUPS))
+    for k in range(2):
+        columns[np.arange(ROWS), 2 + 2 * GROUP + k] = design[:, k]
+    return Design(model, ("m", "u"), np.zeros(2 + 2 * GROUPS), covariance, columns, 0.5)
+
+
+def exact(d: Design, y: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """(log density of y, means and standard deviations of the latents) in extended precision."""
+    z, k = d.columns.astype(Wide), d.covariance.astype(Wide)
+    gap, across = y - z @ d.mean, k @ z.T
+    c = z @ across + Wide(d.noise) ** 2 * np.eye(ROWS, dtype=Wide)
+    low, right = np.zeros_like(c), np.concatenate([gap[:, None], across.T], 1)
+    for j in range(ROWS):  # NumPy's own factorisation is in double precision
+        low[j:, j] = (c[j:, j] - low[j:, :j] @ low[j, :j])
+        low[j:, j] /= np.sqrt(low[j, j])
+        right[j] = (right[j] - low[j, :j] @ right[:j]) / low[j, j]
+    own, seen = right[:, 0], right[:, 1:]
+    logpdf = -0.5 * own @ own - np.log(np.diagonal(low)).sum() - 0.5 * ROWS * np.log(2 * np.pi)
+    return float(logpdf), np.asarray(d.mean + seen.T @ own, float), np.sqrt(np.asarray(np.diagonal(k) - (seen**2).sum(0), float))
+
+
+@pytest.mark.parametrize("x64", [True, False], indirect=True)
+@pytest.mark.parametrize("level", [0.0, 100.0, 2000.0, 10000.0])
+@pytest.mark.parametrize("design", [line, polynomial, shrunk, groups])
+def test_covariates_far_from_zero(design: Callable[[np.ndarray], Design], level: float, x64: bool) -> None:
+    if design is polynomial:
+        level /= 20  # the square of a covariate is as far from the covariate
+    d = design(level + STEP)
+    y = (0.3 * STEP + NOISE).astype(np.float32)
+    logpdf, mean, sd = exact(d, y.astype(Wide))
+    collapsed, data = cj.collapse(d.model), jnp.asarray(y, float)
+    kept = {n: jnp.asarray(0.7) for n in cj.explain(d.model, data).kept}
+    prior = sum(float(dist.HalfNormal(1.0).log_prob(v)) for v in kept.values())
+    tolerance = 1e-6 if x64 else 3e-4
+    np.testing.assert_allclose(float(log_density(collapsed, (data,), {}, kept)[0]) - prior, logpdf, atol=tolerance * 10)
+    laws = collapsed.conditionals(kept, data)
+    found = np.concatenate([np.ravel(laws[n].mean) for n in d.names])
+    spread = np.sqrt(np.concatenate([np.ravel(laws[n].variance) for n in d.names]))
+    np.testing.assert_allclose((found - mean) / sd, 0.0, atol=tolerance)
+    np.testing.assert_allclose(spread / sd, 1.0, atol=tolerance)
+    many = {n: jnp.broadcast_to(v, 4000) for n, v in kept.items()}
+    key = jax.random.key(0)
+    draws = collapsed.recover(key, many, data) if kept else collapsed.recover(key, {}, data, num_samples=4000)
+    fitted = np.concatenate([np.asarray(draws[n], float).reshape(4000, -1) for n in d.names], 1) @ d.columns.T
+    assert np.abs(fitted.mean(0) - d.columns @ mean).max() < 0.1
+    assert fitted.std(0).max() < 1.0
