@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["explained", "reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
+_PRIOR = 1e-4  # observations that a known prior counts for: where the data say less, the point stays with it
 _UNEXPLAINED = 1e-6  # share of the linear part that a solution may leave
 _FLAT = 1e-13  # share of the largest second derivative that is rounding
 _RESOLVED = 1e-6  # the same where numbers may have been computed in single precision
@@ -48,6 +49,9 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
     if flat.any():
         share[~flat] *= _LEAST
     right = explained(matrix, np.bincount(q.places, q.linear, size), steps)
+    given = np.isfinite(prior_scale) & (prior_scale > 0)
+    prior = _PRIOR / np.where(given, prior_scale, np.inf) ** 2
+    matrix, right = (matrix + diags_array(prior)).tocsr(), right + prior * prior_mean
     point = _descend(matrix, right, prior_mean, plain * share, steps)
     point = _descend(matrix, right, point, plain, steps)  # what so many steps have not resolved
     return point if np.isfinite(point).all() else np.zeros(size)
