@@ -50,7 +50,8 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
         share[~flat] *= _LEAST
     right = explained(matrix, np.bincount(q.places, q.linear, size), steps)
     given = np.isfinite(prior_scale) & (prior_scale > 0)
-    prior = _PRIOR / np.where(given, prior_scale, np.inf) ** 2
+    widest = prior_scale[given].max(initial=0.0) or np.inf  # of what is not known
+    prior = _PRIOR / np.where(prior_scale > 0, prior_scale, widest) ** 2
     matrix, right = (matrix + diags_array(prior)).tocsr(), right + prior * prior_mean
     point = _descend(matrix, right, prior_mean, plain * share, steps)
     point = _descend(matrix, right, point, plain, steps)  # what so many steps have not resolved
