@@ -64,26 +64,33 @@ def chain_total(own: Any, pair: Any) -> Any:
 
 @chain_total.defjvp
 def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The derivative with respect to a table is how probable its entries are (Baum and Welch)."""
+    """The derivative with respect to a table is how probable its entries are (Baum and Welch): of the last state, and of
+    each given the next one."""
     own, pair = primals
-    once = pair.shape[0] == 1
     front, tops = forward(own, pair, SUM)
+    total = log_sum(front[-1], 0)
+    last, given = weights(front[-1], total), _shares(front[:-1, :, None] + pair)
 
-    def step(after: Any, x: Any) -> tuple[Any, Any]:
-        here, p = (x, pair[0]) if once else x
-        before, _ = _less_largest(log_sum(p + (after + here), 1))
-        return before, before
+    def step(after: Any, given: Any) -> tuple[Any, Any]:
+        here = jnp.matmul(given, after, precision="highest")
+        whole = jnp.sum(here)  # one, but for rounding, which would add up
+        here = here / jnp.where(whole > 0, whole, 1.0)
+        return here, here
 
-    last = jnp.zeros_like(own[0])
-    _, back = lax.scan(step, last, own[1:] if once else (own[1:], pair), reverse=True)
-    back = jnp.concatenate([back, last[None]])
-    both = log_sum(front + back, 1)  # the same everywhere, but for what was taken off
-    slope = jnp.sum(moved(weights(front + back, both[:, None]), tangents[0]))
-    joint = weights(front[:-1, :, None] + pair + (own + back)[1:, None, :], (both + tops)[1:, None, None])
-    if once:  # before the tangent comes in: infinite ones have weight 0 in all steps
+    _, before = lax.scan(step, last, given, reverse=True)
+    joint = given * jnp.concatenate([before[1:], last[None]])[:, None, :]
+    if pair.shape[0] == 1:  # before the tangent comes in: infinite ones have weight 0 in all steps
         joint = jnp.sum(joint, 0, keepdims=True)
-    slope += jnp.sum(moved(joint, tangents[1]))
-    return both[-1] + jnp.sum(tops), slope
+    slope = jnp.sum(moved(jnp.concatenate([before, last[None]]), tangents[0])) + jnp.sum(moved(joint, tangents[1]))
+    return total + jnp.sum(tops), slope
+
+
+def _shares(a: Any) -> Any:
+    """exp(a), along the axis before the last as shares of their sum; 0 where all are impossible."""
+    top = jnp.max(a, -2, keepdims=True)
+    share = jnp.exp(a - jnp.where(jnp.isfinite(top), top, 0.0))
+    whole = jnp.sum(share, -2, keepdims=True)
+    return share / jnp.where(whole > 0, whole, 1.0)
 
 
 def chain_draw(key: Any, front: Any, pair: Any, over: Over) -> Any:

@@ -12,7 +12,7 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 __all__ = ["explained", "reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
-_PRIOR = 1e-4  # observations that a known prior counts for: where the data say less, the point stays with it
+_NOTHING = 1e-7  # share of what is said of an element alone that is next to nothing
 _UNEXPLAINED = 1e-6  # share of the linear part that a solution may leave
 _FLAT = 1e-13  # share of the largest second derivative that is rounding
 _RESOLVED = 1e-6  # the same where numbers may have been computed in single precision
@@ -49,12 +49,10 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
     if flat.any():
         share[~flat] *= _LEAST
     right = explained(matrix, np.bincount(q.places, q.linear, size), steps)
-    given = np.isfinite(prior_scale) & (prior_scale > 0)
-    widest = prior_scale[given].max(initial=0.0) or np.inf  # of what is not known
-    prior = _PRIOR / np.where(prior_scale > 0, prior_scale, widest) ** 2
-    matrix, right = (matrix + diags_array(prior)).tocsr(), right + prior * prior_mean
-    point = _descend(matrix, right, prior_mean, plain * share, steps)
-    point = _descend(matrix, right, point, plain, steps)  # what so many steps have not resolved
+    # drawn to where it starts, so that it stays there in directions of which the data say next to nothing
+    point = _descend(matrix, right, prior_mean, plain * share, ~np.isinf(prior_scale), steps)
+    # what so many steps have not resolved, and what of a level the start has kept
+    point = _descend(matrix, right, point, plain, ~np.isinf(prior_scale), steps)
     return point if np.isfinite(point).all() else np.zeros(size)
 
 
@@ -99,12 +97,13 @@ def _scaled(matrix: csr_array, scale: np.ndarray) -> csr_array:
     return matrix.multiply(scale[:, None]).multiply(scale[None, :]).tocsr()
 
 
-def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.ndarray, steps: int
+def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.ndarray, held: np.ndarray, steps: int
              ) -> np.ndarray:
-    """The solution nearest to `start` in units of `scale`, by conjugate gradients."""
+    """The solution nearest to `start` in units of `scale`, by conjugate gradients; what is `held` is drawn to the start."""
     r = (right - matrix @ start) * scale
     target = _dot(right * scale, right * scale) * 1e-24
-    out: np.ndarray = start + _conjugate_gradients(_scaled(matrix, scale), r, target, steps).point * scale
+    scaled = (_scaled(matrix, scale) + diags_array(np.where(held, _NOTHING, 0.0))).tocsr()
+    out: np.ndarray = start + _conjugate_gradients(scaled, r, target, steps).point * scale
     return out
 
 
