@@ -20,7 +20,7 @@ from scipy import stats
 
 import conjugate_ppl as cj
 from conjugate_ppl._compat import double_precision
-from conjugate_ppl.finite.chain import chain_total
+from conjugate_ppl.finite import chain
 
 TABLE = {n: c for n, c in CASES.items() if c.model.__module__ == finite.__name__}
 KEY = jax.random.key(0)
@@ -232,3 +232,25 @@ def test_long_chains_keep_their_digits_in_float32():
             found.append(jax.tree.leaves(jax.jit(jax.value_and_grad(chain_total, (0, 1)))(*arrays)))
     for single, double in zip(*found, strict=True):
         np.testing.assert_allclose(single, double, rtol=2e-6, atol=2e-6 * np.abs(double).max())
+
+
+@pytest.mark.parametrize("few", [0, 8])
+@pytest.mark.parametrize("once", [True, False])
+def test_derivatives_of_chains(few, once, x64, monkeypatch):
+    """Probabilities of states and of pairs by enumeration, with states that cannot be reached."""
+    monkeypatch.setattr(chain, "_FEW", few)
+    rng, steps, states = np.random.default_rng(1), 5, 3
+    own, pair = 3 * rng.normal(size=(steps, states)), 3 * rng.normal(size=(1 if once else steps - 1, states, states))
+    own[2, 1] = pair[0, 0, 2] = -np.inf
+    pairs = np.broadcast_to(pair, (steps - 1, states, states))
+    each = np.array(list(itertools.product(range(states), repeat=steps)))
+    logs = own[np.arange(steps), each].sum(1) + pairs[np.arange(steps - 1), each[:, :-1], each[:, 1:]].sum(1)
+    share = np.exp(logs - logsumexp(logs))
+    single, double = np.zeros(own.shape), np.zeros(pairs.shape)
+    np.add.at(single, (np.arange(steps), each), share[:, None])
+    np.add.at(double, (np.arange(steps - 1), each[:, :-1], each[:, 1:]), share[:, None])
+    value, found = jax.value_and_grad(chain.chain_total, (0, 1))(jnp.asarray(own), jnp.asarray(pair))
+    tolerance = 1e-12 if x64 else 2e-6
+    np.testing.assert_allclose(value, logsumexp(logs), rtol=tolerance)
+    np.testing.assert_allclose(found[0], single, atol=tolerance)
+    np.testing.assert_allclose(found[1], double.sum(0, keepdims=True) if once else double, atol=4 * tolerance)

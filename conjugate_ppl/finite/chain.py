@@ -16,6 +16,8 @@ from conjugate_ppl.finite.sums import SUM, Over, log_sum, moved, weights
 
 __all__ = ["Forward", "chain_draw", "chain_log_prob", "chain_total", "forward"]
 
+_FEW = 8  # states up to which a step's matrix is read as fast as it is made
+
 
 def _along(pair: Any, own: Any) -> Any:
     """The pairs, one for each step."""
@@ -64,33 +66,56 @@ def chain_total(own: Any, pair: Any) -> Any:
 
 @chain_total.defjvp
 def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The derivative with respect to a table is how probable its entries are (Baum and Welch): of the last state, and of
-    each given the next one."""
+    """The derivative with respect to a table is how probable its entries are (Baum and Welch)."""
     own, pair = primals
-    front, tops = forward(own, pair, SUM)
-    total = log_sum(front[-1], 0)
-    last, given = weights(front[-1], total), _shares(front[:-1, :, None] + pair)
+    found = forward(own, pair, SUM)
+    total = log_sum(found.front[-1], 0)
+    states, joint = (_by_conditionals if own.shape[1] <= _FEW else _from_both_ends)(own, pair, found, total)
+    if pair.shape[0] == 1:  # before the tangent comes in: infinite ones have weight 0 in all steps
+        joint = jnp.sum(joint, 0, keepdims=True)
+    slope = jnp.sum(moved(states, tangents[0])) + jnp.sum(moved(joint, tangents[1]))
+    return total + jnp.sum(found.tops), slope
+
+
+def _by_conditionals(_: Any, pair: Any, found: Forward, total: Any) -> tuple[Any, Any]:
+    """Probabilities of all states, and of pairs of them: of the last state, and of each given the next one.
+
+    The exponentials are taken of all steps side by side, and the recursion is sums of products; but it reads a matrix
+    a step, which takes as long where there are many states.
+    """
+    before = jnp.swapaxes(found.front[:-1, :, None] + pair, 1, 2)
+    top = jnp.max(before, -1, keepdims=True)
+    share = jnp.exp(before - jnp.where(jnp.isfinite(top), top, 0.0))
+    whole = jnp.sum(share, -1, keepdims=True)
+    given = share / jnp.where(whole > 0, whole, 1.0)  # by the next state, and this one
 
     def step(after: Any, given: Any) -> tuple[Any, Any]:
-        here = jnp.matmul(given, after, precision="highest")
+        here = jnp.sum(given * after[:, None], 0)
         whole = jnp.sum(here)  # one, but for rounding, which would add up
         here = here / jnp.where(whole > 0, whole, 1.0)
         return here, here
 
-    _, before = lax.scan(step, last, given, reverse=True)
-    joint = given * jnp.concatenate([before[1:], last[None]])[:, None, :]
-    if pair.shape[0] == 1:  # before the tangent comes in: infinite ones have weight 0 in all steps
-        joint = jnp.sum(joint, 0, keepdims=True)
-    slope = jnp.sum(moved(jnp.concatenate([before, last[None]]), tangents[0])) + jnp.sum(moved(joint, tangents[1]))
-    return total + jnp.sum(tops), slope
+    last = weights(found.front[-1], total)
+    _, states = lax.scan(step, last, given, reverse=True)
+    states = jnp.concatenate([states, last[None]])
+    return states, jnp.swapaxes(given * states[1:, :, None], 1, 2)
 
 
-def _shares(a: Any) -> Any:
-    """exp(a), along the axis before the last as shares of their sum; 0 where all are impossible."""
-    top = jnp.max(a, -2, keepdims=True)
-    share = jnp.exp(a - jnp.where(jnp.isfinite(top), top, 0.0))
-    whole = jnp.sum(share, -2, keepdims=True)
-    return share / jnp.where(whole > 0, whole, 1.0)
+def _from_both_ends(own: Any, pair: Any, found: Forward, _: Any) -> tuple[Any, Any]:
+    """The same by a recursion from the last state in logarithms."""
+    once, (front, tops) = pair.shape[0] == 1, found
+
+    def step(after: Any, x: Any) -> tuple[Any, Any]:
+        here, p = (x, pair[0]) if once else x
+        before, _ = _less_largest(log_sum(p + (after + here), 1))
+        return before, before
+
+    last = jnp.zeros_like(own[0])
+    _, back = lax.scan(step, last, own[1:] if once else (own[1:], pair), reverse=True)
+    back = jnp.concatenate([back, last[None]])
+    both = log_sum(front + back, 1)  # the same everywhere, but for what was taken off
+    joint = weights(front[:-1, :, None] + pair + (own + back)[1:, None, :], (both + tops)[1:, None, None])
+    return weights(front + back, both[:, None]), joint
 
 
 def chain_draw(key: Any, front: Any, pair: Any, over: Over) -> Any:
