@@ -229,7 +229,7 @@ def test_long_chains_keep_their_digits_in_float32():
     for x64 in (False, True):
         with double_precision(x64):
             arrays = (jnp.asarray(own - 5, float), jnp.asarray(pair, float))
-            found.append(jax.tree.leaves(jax.jit(jax.value_and_grad(chain_total, (0, 1)))(*arrays)))
+            found.append(jax.tree.leaves(jax.jit(jax.value_and_grad(chain.chain_total, (0, 1)))(*arrays)))
     for single, double in zip(*found, strict=True):
         np.testing.assert_allclose(single, double, rtol=2e-6, atol=2e-6 * np.abs(double).max())
 

@@ -96,10 +96,11 @@ class _State:
         self._able: list[np.ndarray] = []
 
     def turn(self, flat: np.ndarray, events: _Events) -> None:
-        """Turn flat elements and others with their units, if they nearly depend on each other."""
+        """Turn flat elements and others with their units, if they nearly depend on each other, or so need no others at all:
+        by their axes each of them is solved alone."""
         elements = np.concatenate([flat, events.elements])
         own = self._among(elements)
-        if own is None or _least(own.numbers.sum(2)) > _NEAR:
+        if own is None or (_least(own.numbers.sum(2)) > _NEAR and not self._apart(own)):
             return
         found = axes(own.numbers, len(flat), events.roots)
         if found is not None and self._set(self.q, own, found):
@@ -137,7 +138,14 @@ class _State:
         self._free.append(first)
         return True
 
+    def _apart(self, own: Among) -> bool:
+        """Whether elements meet each other, by one matrix whatever its weight, and nothing else."""
+        inside = own.place[self.q.rows] >= 0
+        return (own.numbers.shape[2] == 1 and bool((own.place[self.q.columns[inside]] >= 0).all())
+                and bool(np.triu(own.numbers[..., 0], 1).any()))
+
     def _among(self, elements: np.ndarray) -> Among | None:
+        """What is said of some elements; None if they are too few or too many."""
         if not 2 <= len(elements) <= _LARGEST:
             return None
         place = np.full(self._size, -1)
