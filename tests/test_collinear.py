@@ -44,6 +44,38 @@ def test_derivatives_are_those_without_a_turn(name: str, monkeypatch: pytest.Mon
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
+def test_turns_and_rotations_count_their_volume() -> None:
+    model, args = CASES["collinear_beside_a_ridge"].model, CASES["collinear_beside_a_ridge"].args
+    rotation = block_of(model, *map(jnp.asarray, args)).rotation
+    assert rotation.after is not None and rotation.after.log_volume
+    plain = np.linalg.slogdet(rotation.backward(np.eye(22)))[1]
+    np.testing.assert_allclose(rotation.log_volume, plain, rtol=1e-10)
+
+
+@pytest.mark.parametrize("x64", [False], indirect=True)
+def test_weights_of_either_sign_leave_columns_alone(x64: bool) -> None:
+    """What a precision matrix joins is seen along other axes for each of its values."""
+    design, noise = np.stack([np.ones(ROWS), 300 + STEP], 1), np.stack([NOISE, NOISE[::-1]], 1)
+
+    def model(y: Any) -> None:
+        p = sample("p", dist.Wishart(5.0, rate_matrix=jnp.eye(2)))
+        b = sample("b", dist.Normal(0.0, jnp.array([[100.0], [3.0]])).expand([2, 2]).to_event(2))
+        sample("y", dist.MultivariateNormal(jnp.asarray(design) @ b, precision_matrix=p), obs=y)
+
+    assert block_of(model, jnp.asarray(noise)).rotation is None
+
+
+def test_columns_of_any_size() -> None:
+    """Squares of what is seen may be larger than any number there is."""
+    def model(y: Any, unit: float) -> None:
+        a = sample("a", dist.Normal(0.0, 100.0 / unit))
+        b = sample("b", dist.Normal(0.0, 3.0 / unit))
+        sample("y", dist.Normal(a * unit + b * (unit * (300 + STEP)), 0.5), obs=y)
+
+    found, small = (cj.collapse(model).log_evidence(jnp.asarray(NOISE), unit) for unit in (1e80, 1.0))
+    np.testing.assert_allclose(found, small, rtol=1e-8)
+
+
 class Design(NamedTuple):
     """A regression with what is exact of it: latents are (priors' means, covariances) and the rows' coefficients."""
 

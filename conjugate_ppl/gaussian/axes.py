@@ -160,7 +160,7 @@ def _singular(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None
 
 def _shares(own: np.ndarray, whole: np.ndarray) -> np.ndarray | None:
     """Of each weight which share of the whole its matrix is; None where it is no multiple of that."""
-    squared = np.sum(whole**2)
-    shares = np.einsum("ijw,ij->w", own, whole) / (squared or 1.0)
+    unit = whole / (np.abs(whole).max(initial=0.0) or 1.0)  # of large numbers the squares alone may overflow
+    shares = np.einsum("ijw,ij->w", own, unit) / (np.sum(unit * whole) or 1.0)
     sized = np.abs(whole[..., None] * shares)
     return None if (np.abs(own - whole[..., None] * shares) > _PROPORTIONAL * sized).any() else shares

@@ -26,6 +26,7 @@ __all__ = ["Turned", "collinear"]
 
 _NEAR = 1e-2  # the least eigenvalue of a matrix with a diagonal of ones from which on columns are apart
 _LARGEST = 500  # elements that are turned together
+_ROUNDING = 1e-9  # relative, of sums
 _MANY = 1000  # blocks that are looked at, one by one
 
 
@@ -150,7 +151,8 @@ class _State:
             return None
         place = np.full(self._size, -1)
         place[elements] = np.arange(len(elements))
-        return among(self.q, place, elements)
+        own = among(self.q, place, elements)
+        return own if _of_squares(own.numbers) else None
 
     def _set(self, q: Quadratic, own: Among, found: Axes) -> bool:
         new = turned(q, own, found)
@@ -213,6 +215,13 @@ def _kinds(site: GaussianSite) -> list[tuple[Any, ...]]:
     names = [(a.variable.name, a.power) for a in term.atoms]
     places = [np.broadcast_to(a.selection, factor.shape).reshape(-1)[index] for a in term.atoms]
     return [tuple(sorted((*n, int(p[k])) for n, p in zip(names, places, strict=True))) for k in range(len(index))]
+
+
+def _of_squares(h: np.ndarray) -> bool:
+    """Whether what is seen with each weight, shape (n, n, weights), may be a sum of squares. Else (loadings, precision
+    matrices) the axes where all weights are 1 are not those of other weights."""
+    size = np.sqrt(np.maximum(np.einsum("iiw->iw", h), 0.0))
+    return bool((np.abs(h) <= (1 + _ROUNDING) * size[:, None] * size).all())
 
 
 def _least(h: np.ndarray) -> float:

@@ -92,7 +92,7 @@ class Rotation:
 
     Attributes:
         parts: (element numbers of shape (events, width), Q) for all that is rotated: sites, events, or coefficients.
-        log_volume: log |det Q| of all.
+        log_volume: log |det Q| of all, what is before this one included.
         after: what plain coordinates are rotated by first.
     """
 
@@ -195,7 +195,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
 
     parts: list[Part] = []
     shaped = np.zeros(size, bool)
-    own, volume = [], 0.0
+    own, volume = [], 0.0 if after is None else after.log_volume
     for a in chosen:
         table = a.elements.reshape(-1, a.width)
         if a.roots is None:
