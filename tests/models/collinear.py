@@ -15,7 +15,7 @@ RESPONSE = 0.2 * (YEAR - 300) + RNG.normal(size=ROWS)
 GROUP = RNG.integers(0, 5, ROWS)
 FAR = 80.0 * np.array([1.0, 0.5, 0.1, 0.0]) + RNG.normal(size=(ROWS, 4)) * 4.0
 SEASON = np.eye(4)[np.arange(ROWS) % 4]
-FEATURES = default_rng(12).normal(size=(ROWS, 20)) + 0.5 * default_rng(13).normal(size=(ROWS, 1))
+FEATURES = default_rng(12).normal(size=(ROWS, 10)) + 0.5 * default_rng(13).normal(size=(ROWS, 1))
 
 
 @case("a b", RESPONSE, YEAR)
@@ -103,7 +103,7 @@ def collinear_beside_a_ridge(y, x, z):
     """Of what does not depend on each other so nearly, the principal components are rotated after."""
     s, t = sample("s", dist.HalfNormal(2.0)), sample("t", dist.HalfNormal(1.0))
     a, b = sample("a", dist.Normal(1.0, 100.0)), sample("b", dist.Normal(0.0, 3.0))
-    c = sample("c", dist.Normal(0.0, t).expand([20]).to_event(1))
+    c = sample("c", dist.Normal(0.0, t).expand([10]).to_event(1))
     sample("y", dist.Normal(a + b * x + z @ c, s), obs=y)
 
 
