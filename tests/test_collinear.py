@@ -183,3 +183,21 @@ def test_covariates_far_from_zero(design: Callable[[np.ndarray], Design], level:
     fitted = np.concatenate([np.asarray(draws[n], float).reshape(4000, -1) for n in d.names], 1) @ d.columns.T
     assert np.abs(fitted.mean(0) - d.columns @ mean).max() < 0.1
     assert fitted.std(0).max() < 1.0
+
+
+@pytest.mark.parametrize("noise", [1.0, 100.0])
+def test_a_prior_that_is_far_from_the_data(noise: float, x64: bool) -> None:
+    """Its square is none of an observation's: at a noise so large it, and not the data, decides."""
+    x = 300.0 + STEP
+
+    def model(y: Any) -> None:
+        s, t = sample("s", dist.HalfNormal(100.0)), sample("t", dist.HalfNormal(1.0))
+        a, b, d = (sample(n, dist.Normal(0.0, scale)) for n, scale in (("a", 1.0), ("b", 1.0), ("d", t)))
+        sample("y", dist.Normal(a + (b + d / 3) * x.astype(y.dtype), s), obs=y)
+
+    y = (3000.0 + 0.2 * STEP + NOISE).astype(np.float32)
+    design = Design(model, (), np.zeros(3), np.diag([1.0, 1.0, 0.09]), np.stack([np.ones(ROWS), x, x / 3], 1), noise)
+    kept = {"s": jnp.asarray(noise), "t": jnp.asarray(0.3)}
+    prior = float(dist.HalfNormal(100.0).log_prob(noise)) + float(dist.HalfNormal(1.0).log_prob(0.3))
+    found = float(log_density(cj.collapse(model), (jnp.asarray(y, float),), {}, kept)[0]) - prior
+    np.testing.assert_allclose(found, exact(design, y.astype(Wide))[0], rtol=1e-9 if x64 else 1e-5)

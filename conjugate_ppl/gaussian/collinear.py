@@ -27,7 +27,8 @@ __all__ = ["Turned", "collinear"]
 _NEAR = 1e-2  # the least eigenvalue of a matrix with a diagonal of ones from which on columns are apart
 _LARGEST = 500  # elements that are turned together
 _ROUNDING = 1e-9  # relative, of sums
-_MANY = 1000  # blocks that are looked at, one by one
+_MANY = 64  # blocks that are looked at, one by one
+_FARTHEST = 50  # scales between a prior's mean and the reference, up to which a prior counts as an observation
 
 
 class Turned(NamedTuple):
@@ -124,6 +125,9 @@ class _State:
         if own is None or not _explained(own.numbers.sum(2), len(first)):
             return False
         inverse = block_diag(np.zeros((0, 0)), *(solve_triangular(r, np.eye(len(r)), lower=True) for r in roots))
+        deviation = inverse @ self._mean[known]
+        if deviation @ deviation > _FARTHEST**2:  # an observation's square is a difference, in which digits would be lost
+            return self.take_out(block._replace(known=_events([])))
         prior = inverse.T @ inverse
         q = observed(self.q, known, prior, self._mean[known])
         own = among(q, own.place, own.elements)
@@ -132,7 +136,6 @@ class _State:
         found = axes(own.numbers, len(first), prior=share)
         if found is None or not self._set(q, own, found):
             return False
-        deviation = inverse @ self._mean[known]
         self.constant += float(np.log(np.diagonal(inverse)).sum() - 0.5 * deviation @ deviation
                                - 0.5 * len(known) * np.log(2 * np.pi))
         self.units[known] = NONE
