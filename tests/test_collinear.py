@@ -201,3 +201,18 @@ def test_a_prior_that_is_far_from_the_data(noise: float, x64: bool) -> None:
     prior = float(dist.HalfNormal(100.0).log_prob(noise)) + float(dist.HalfNormal(1.0).log_prob(0.3))
     found = float(log_density(cj.collapse(model), (jnp.asarray(y, float),), {}, kept)[0]) - prior
     np.testing.assert_allclose(found, exact(design, y.astype(Wide))[0], rtol=1e-9 if x64 else 1e-5)
+
+
+def test_factors_of_different_variables_are_not_mixed() -> None:
+    """Scales that are different functions of one latent, whatever they are called."""
+    def model(y: Any) -> None:
+        q = sample("q", dist.Normal(0.0, 1.0))
+        b = [sample(f"b{k}", dist.Normal(0.0, f(q)).expand([2]).to_event(1)) for k, f in enumerate(
+            (lambda v: jnp.exp(jnp.sin(v)), lambda v: jnp.exp(jnp.sin(2 * v)), lambda v: jnp.exp(jnp.sin(v))))]
+        columns = np.stack([np.ones(ROWS), 300.0 + STEP, 299.0 + STEP**2 / 100, 200 - STEP, 100.0 + NOISE, 90.0 - NOISE], 1)
+        sample("y", dist.Normal(columns @ jnp.concatenate(b), 1.0), obs=y)
+
+    y = jnp.asarray(NOISE)
+    parts = block_of(model, y).rotation.all_parts
+    assert sorted(sorted(index.reshape(-1).tolist()) for index, _ in parts) in ([[0, 1], [2, 3], [4, 5]], [[0, 1, 4, 5], [2, 3]])
+    assert cj.check(model, jax.random.key(0), y).points

@@ -215,7 +215,7 @@ def _kinds(site: GaussianSite) -> list[tuple[Any, ...]]:
     assert site.shaped is not None
     factor, index = site.shaped.factor, site.shaped.index
     (term,) = factor.terms
-    names = [(a.variable.name, a.power) for a in term.atoms]
+    names = [(id(a.variable), a.power) for a in term.atoms]  # variables are equal if they are one
     places = [np.broadcast_to(a.selection, factor.shape).reshape(-1)[index] for a in term.atoms]
     return [tuple(sorted((*n, int(p[k])) for n, p in zip(names, places, strict=True))) for k in range(len(index))]
 
