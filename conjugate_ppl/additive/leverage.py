@@ -18,12 +18,13 @@ from conjugate_ppl.additive.polynomial import Key
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import reshape
+from conjugate_ppl.algebra.weighted import DENSE
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import PlanError
-from conjugate_ppl.gaussian.posterior import moments
+from conjugate_ppl.gaussian.posterior import inner_columns, moments
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.planning.execute import Execution
 
@@ -184,9 +185,12 @@ def _by_components(execution: Execution, elimination: GaussianElimination, owned
     """(mean less the reference, columns of F that come through the rest, covariances of the components)."""
     block = elimination.block
     names = [s for s in block.sites if s.size]
+    component = block.structure.component
+    rotated = np.zeros(0, int) if block.rotation is None else np.unique(component[block.rotation.elements])
+    rotated = rotated[rotated >= 0]
     for s in names:
         read = [a.selection for t in (s.slope.terms if s.slope else ()) for a in t.atoms]
-        if block.components_rotated or any((block.structure.component[np.unique(r)] >= 0).any() for r in read):
+        if block.size * len(rotated) * block.structure.width > DENSE or any((component[np.unique(r)] >= 0).any() for r in read):
             size = block.size
             raise PlanError(f"The block of `{s.name}` has {size} elements that all depend on each other, too many "
                             "for all observations to be taken out one by one. Take out some, with `without`.")
@@ -194,7 +198,8 @@ def _by_components(execution: Execution, elimination: GaussianElimination, owned
     def compute() -> tuple[Any, ...]:
         law = moments(block, elimination.solution(values))
         mean, push = jax.linearize(lambda e: elimination.from_reference(values, e), law.mean)
-        return mean, jax.vmap(push, in_axes=1, out_axes=-1)(law.rest), law.inner
+        columns = jnp.concatenate([law.rest, inner_columns(block, law.inner, rotated)], 1)
+        return mean, jax.vmap(push, in_axes=1, out_axes=-1)(columns), law.inner.at[rotated].set(0.0)
 
     mean, images, inner = jax.jit(compute)()
     inner = np.asarray(inner, float)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.products import product
@@ -84,10 +85,11 @@ def moments(block: GaussianBlock, solution: Solution) -> Moments:
                    parts.law.root())
 
 
-def inner_columns(block: GaussianBlock, inner: Any) -> Any:
-    """The columns of F that are the components' own."""
+def inner_columns(block: GaussianBlock, inner: Any, which: np.ndarray | None = None) -> Any:
+    """The columns of F that are the components' own, of all of them or of some."""
     count, width = block.structure.components.shape
     number, widest = block.structure.blocks.shape
-    eye = jnp.eye(count, dtype=inner.dtype)
-    columns = (eye[:, None, :, None] * inner[:, :, None, :]).reshape(count, width, count * width)
+    chosen = np.arange(count) if which is None else which
+    columns = jnp.zeros((count, width, len(chosen), width), inner.dtype)
+    columns = columns.at[chosen, :, np.arange(len(chosen))].set(inner[chosen]).reshape(count, width, -1)
     return block.join(columns, jnp.zeros((number, widest, columns.shape[-1]), inner.dtype))
