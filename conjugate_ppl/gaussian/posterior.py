@@ -91,5 +91,6 @@ def inner_columns(block: GaussianBlock, inner: Any, which: np.ndarray | None = N
     number, widest = block.structure.blocks.shape
     chosen = np.arange(count) if which is None else which
     columns = jnp.zeros((count, width, len(chosen), width), inner.dtype)
-    columns = columns.at[chosen, :, np.arange(len(chosen))].set(inner[chosen]).reshape(count, width, -1)
+    columns = columns.at[chosen, :, np.arange(len(chosen))].set(inner[chosen])
+    columns = columns.reshape(count, width, len(chosen) * width)
     return block.join(columns, jnp.zeros((number, widest, columns.shape[-1]), inner.dtype))
