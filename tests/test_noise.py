@@ -18,6 +18,7 @@ from conjugate_ppl.families.gamma_draws import (
     gamma_draw,
     log_gamma_draw,
 )
+from conjugate_ppl.gaussian import block
 from conjugate_ppl.noise import beside_each_other, normal, own_key, together
 
 SHAPES = [1e-3, 0.2, 0.999, 1.0, 1.5, 7.0, 300.0, 2e4, 1e6]
@@ -112,13 +113,17 @@ def regression(x, y):
         sample("y", dist.Normal(x @ b, jnp.sqrt(v)), obs=y)
 
 
-def test_a_variance_that_scales_a_block(x64):
-    """One factorisation for all draws; deviations in proportion to the root of the variance, and else independent of it."""
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_variance_that_scales_a_block(apart, x64, monkeypatch):
+    """One factorisation for all draws, and none of coefficients that are solved each alone; deviations in proportion to the
+    root of the variance, and else independent of it."""
+    if not apart:
+        monkeypatch.setattr(block, "collinear", lambda *_: None)
     args = jnp.asarray(X), jnp.asarray(Z)
     collapsed = cj.collapse(regression)
     program = jax.make_jaxpr(lambda: collapsed.recover(jax.random.key(0), {}, *args, num_samples=NUMBER))()
     made = [e for e in _equations(program.jaxpr) if "cholesky" in e.primitive.name or "triangular" in e.primitive.name]
-    assert made and all(NUMBER not in v.aval.shape for e in made for v in e.invars[:1])
+    assert bool(made) != apart and all(NUMBER not in v.aval.shape for e in made for v in e.invars[:1])
     draws = collapsed.recover(jax.random.key(0), {}, *args, num_samples=NUMBER)
     prior = np.linalg.inv(4 * (np.eye(6) + 0.5))
     precision = X.T @ X + prior
