@@ -211,3 +211,24 @@ def test_factors_of_different_variables_are_not_mixed() -> None:
     parts = block_of(model, y).rotation.all_parts
     assert sorted(sorted(index.reshape(-1).tolist()) for index, _ in parts) in ([[0, 1], [2, 3], [4, 5]], [[0, 1, 4, 5], [2, 3]])
     assert cj.check(model, jax.random.key(0), y).points
+
+
+def test_what_an_intercept_is_taken_out_of_keeps_its_units() -> None:
+    """Coefficients of a known shape that two noises leave as they are, beside relatives that are turned."""
+    root = np.linalg.cholesky(np.eye(2) + 0.5)
+    kinship = np.linalg.cholesky(np.eye(12) + 0.3)
+    x = np.stack([300.0 + STEP, NOISE], 1)
+
+    def model(y: Any) -> None:
+        s = sample("s", dist.HalfNormal(1.0).expand([3]).to_event(1))
+        t = sample("t", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        a = sample("a", dist.ImproperUniform(dist.constraints.real, (), ()))
+        c = sample("c", dist.MultivariateNormal(jnp.zeros(2), scale_tril=t[0] * root))
+        u = sample("u", dist.MultivariateNormal(jnp.zeros(12), scale_tril=t[1] * kinship))
+        sample("y", dist.Normal(a + x @ c, s[:2][GROUP % 2]), obs=y)
+        sample("w", dist.Normal(0.1 * c[1] + u, s[2]), obs=y[:12])
+
+    y = jnp.asarray(NOISE)
+    turned = [sorted(index.reshape(-1).tolist()) for index, _ in block_of(model, y).rotation.all_parts]
+    assert turned[0][:3] == [0, 1, 2] and turned[1:] == [list(range(3, 15))]
+    assert cj.check(model, jax.random.key(0), y).points

@@ -69,15 +69,14 @@ def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     """The derivative with respect to a table is how probable its entries are (Baum and Welch)."""
     own, pair = primals
     found = forward(own, pair, SUM)
-    total = log_sum(found.front[-1], 0)
-    states, joint = (_by_conditionals if own.shape[1] <= _FEW else _from_both_ends)(own, pair, found, total)
+    states, joint = _by_conditionals(pair, found) if own.shape[1] <= _FEW else _from_both_ends(own, pair, found)
     if pair.shape[0] == 1:  # before the tangent comes in: infinite ones have weight 0 in all steps
         joint = jnp.sum(joint, 0, keepdims=True)
     slope = jnp.sum(moved(states, tangents[0])) + jnp.sum(moved(joint, tangents[1]))
-    return total + jnp.sum(found.tops), slope
+    return log_sum(found.front[-1], 0) + jnp.sum(found.tops), slope
 
 
-def _by_conditionals(_: Any, pair: Any, found: Forward, total: Any) -> tuple[Any, Any]:
+def _by_conditionals(pair: Any, found: Forward) -> tuple[Any, Any]:
     """Probabilities of all states, and of pairs of them: of the last state, and of each given the next one.
 
     The exponentials are taken of all steps side by side, and the recursion is sums of products; but it reads a matrix
@@ -95,13 +94,13 @@ def _by_conditionals(_: Any, pair: Any, found: Forward, total: Any) -> tuple[Any
         here = here / jnp.where(whole > 0, whole, 1.0)
         return here, here
 
-    last = weights(found.front[-1], total)
+    last = weights(found.front[-1], log_sum(found.front[-1], 0))
     _, states = lax.scan(step, last, given, reverse=True)
     states = jnp.concatenate([states, last[None]])
     return states, jnp.swapaxes(given * states[1:, :, None], 1, 2)
 
 
-def _from_both_ends(own: Any, pair: Any, found: Forward, _: Any) -> tuple[Any, Any]:
+def _from_both_ends(own: Any, pair: Any, found: Forward) -> tuple[Any, Any]:
     """The same by a recursion from the last state in logarithms."""
     once, (front, tops) = pair.shape[0] == 1, found
 

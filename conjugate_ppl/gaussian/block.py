@@ -109,8 +109,9 @@ class GaussianBlock:
         if found is None:
             return
         units = at.units.copy()
+        own = {int(index[0, 0]) for index, _ in found.rotation.parts}  # and none of what was turned before
         for a in every:
-            if a.roots is not None and np.isin(a.elements[0], found.rotation.elements):
+            if a.roots is not None and int(a.elements[0]) in own:
                 units[a.elements] = OWN
         rotated = _Coordinates(found.quadratic, scale_map(self.sites, units), found.groups, found.rotation, units, at.constant)
         structure = self._structure(rotated)
@@ -304,7 +305,7 @@ def _able(site: GaussianSite) -> list[Able]:
     """What may be rotated of a site: all of it where its events have one scale; else each event of a known shape."""
     if site.scale is None or site.mean is not None:
         return []
-    if site.shaped is None or site.width == 1:
+    if site.width == 1 or site.shaped is None:
         return [Able(site.elements, site.width)] if site.one_scale else []
     if (site.shaped.index == site.shaped.index[:1]).all():
         return [Able(site.elements, 1, site.shaped.roots)]
