@@ -8,15 +8,16 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from numpyro import plate, sample
-from scipy import special, stats
+from scipy import stats
 
 import conjugate_ppl as cj
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.gamma_draws import (
+    _first,
     _log_accepted,
     _normal_and_uniform,
     gamma_draw,
-    log_gamma_draw,
+    shares_draw,
 )
 from conjugate_ppl.gaussian import block
 from conjugate_ppl.noise import beside_each_other, normal, own_key, together
@@ -30,18 +31,40 @@ Z = X @ np.arange(6.0) + RNG.normal(size=40)
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gamma_draws(shape, x64):
-    a = jnp.full(NUMBER, shape)
-    log_x = np.asarray(jax.jit(log_gamma_draw)(jax.random.key(1), a), float)
-    law = stats.gamma(shape)
-    if shape < 0.1:  # below the smallest number; P(log x < t) = exp(a t) / gamma(a + 1) there
-        found = np.where(log_x < -50, np.exp(shape * log_x - special.gammaln(shape + 1)), law.cdf(np.exp(log_x)))
-    else:
-        found = law.cdf(np.exp(log_x))
-    assert stats.kstest(found, "uniform").pvalue > 1e-4
-    x = np.asarray(jax.jit(gamma_draw)(jax.random.key(1), a))
-    assert x.dtype == a.dtype and (x > 0).all()
-    np.testing.assert_allclose(x, np.exp(log_x), rtol=2e-5 if shape > 0.1 else 1e-3,
-                               atol=10 * np.finfo(x.dtype).tiny)  # where small numbers are flushed to 0
+    for number in (NUMBER, 500):
+        x = jax.jit(gamma_draw)(jax.random.key(1), jnp.full(number, shape))
+        assert x.dtype == jnp.zeros(()).dtype and (x > 0).all()
+        check(x, stats.gamma(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shares(shape, x64):
+    """Of two and of three; of these the smaller one is looked at, which has more digits than its complement."""
+    a = jnp.stack([jnp.full(NUMBER, shape), jnp.full(NUMBER, 1.25)])
+    for rest, axis in ((a, -2), (jnp.moveaxis(jnp.concatenate([a, a[1:]]), 0, 1), -1)):
+        x = jax.jit(shares_draw, static_argnums=(2, 3))(jax.random.key(2), rest, (), axis)
+        x, others = jnp.moveaxis(x, axis, 0), 1.25 * (rest.shape[axis] - 1)
+        assert ((x > 0) & (x < 1)).all()
+        if shape > others:
+            check(jnp.minimum(x[1:].sum(0), 1), stats.beta(others, shape))
+        else:
+            check(x[0], stats.beta(shape, others))
+    assert jnp.allclose(shares_draw(jax.random.key(3), jnp.full(3, 1e35), (), -1), 1 / 3)
+
+
+def check(x, law, least=1e-30):
+    """Draws against their law: how many exceed a number that the type still has, and these."""
+    x = np.asarray(x, float)
+    above = law.sf(least)
+    assert stats.binomtest(int((x > least).sum()), len(x), above).pvalue > 1e-4
+    assert stats.kstest(1 - law.sf(x[x > least]) / above, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_the_first_places(share):
+    for size in (1, 31, 5001):
+        wanted = jnp.asarray(RNG.uniform(size=size) < share)
+        np.testing.assert_array_equal(_first(wanted, 300), jnp.nonzero(wanted, size=300, fill_value=size)[0])
 
 
 @pytest.mark.parametrize("many", [20, 1000, 20_000])

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
 from conjugate_ppl._compat import is_concrete
-from conjugate_ppl.families.gamma_draws import log_gamma_draw
+from conjugate_ppl.families.gamma_draws import shares_draw
 from conjugate_ppl.families.loggamma import log_beta_ratio
 from conjugate_ppl.families.registry import Family, register_family
 
@@ -39,12 +38,6 @@ def _is_standard(d: Any) -> bool:
     return bool(np.all(np.asarray(d.low) == 0)) and bool(np.all(np.asarray(d.high) == 1))
 
 
-def _sample(key: Any, n: tuple[Any, ...], axes: tuple[int, ...]) -> Any:
-    one, zero = jnp.moveaxis(log_gamma_draw(key, jnp.stack(n), axes), len(axes), 0)
-    tiny, eps = jnp.finfo(one.dtype).tiny, jnp.finfo(one.dtype).eps
-    return jnp.clip(jax.nn.sigmoid(one - zero), tiny, 1 - eps)
-
-
 BETA = register_family(dist.Beta, dist.BetaProportion, dist.Uniform, when=_is_standard)(Family(
     name="Beta",
     parameters=_parameters,
@@ -53,5 +46,5 @@ BETA = register_family(dist.Beta, dist.BetaProportion, dist.Uniform, when=_is_st
     log_partition=lambda n: gammaln(n[0]) + gammaln(n[1]) - gammaln(n[0] + n[1]),
     distribution=lambda n: dist.Beta(*n),
     log_ratio=lambda n, c: log_beta_ratio(*n, *c),
-    sample=_sample,
+    sample=lambda key, n, axes: jnp.take(shares_draw(key, jnp.stack(n), axes, -1 - n[0].ndim), 0, len(axes)),
 ))

@@ -7,23 +7,15 @@ z on the simplex.
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
-from conjugate_ppl.families.gamma_draws import log_gamma_draw
+from conjugate_ppl.families.gamma_draws import shares_draw
 from conjugate_ppl.families.loggamma import log_dirichlet_ratio
 from conjugate_ppl.families.registry import Family, register_family
 
 __all__ = ["DIRICHLET"]
-
-
-def _sample(key: Any, n: tuple[Any, ...], axes: tuple[int, ...]) -> Any:
-    z = jax.nn.softmax(log_gamma_draw(key, n[0], axes), -1)
-    return jnp.clip(z, jnp.finfo(z.dtype).tiny, 1 - jnp.finfo(z.dtype).eps)
 
 
 DIRICHLET = register_family(dist.Dirichlet)(Family(
@@ -35,5 +27,5 @@ DIRICHLET = register_family(dist.Dirichlet)(Family(
     distribution=lambda n: dist.Dirichlet(n[0]),
     log_ratio=lambda n, c: log_dirichlet_ratio(n[0], c[0]),
     event_dim=1,
-    sample=_sample,
+    sample=lambda key, n, axes: shares_draw(key, n[0], axes, -1),
 ))

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import networkx as nx
-import numpy as np
 import numpyro
 from numpyro import handlers
 from numpyro.infer import init_to_feasible
@@ -36,7 +35,7 @@ from conjugate_ppl.program import Program, trace_program
 __all__ = ["Execution", "prepare"]
 
 _FORWARD_ONLY = frozenset({"while", "pure_callback", "io_callback"})  # no derivative in reverse mode
-_NUMBERS = 1 << 22  # drawn at a time
+_NUMBERS, _IN_CACHE = 1 << 22, {"cpu": 1 << 17}  # drawn at a time, at most; so that they are in reach of a processor
 _FEW, _MANY = 256, 1 << 16  # draws at a time: with matrices of their own, with the same
 _SHAPES = 8  # of arrays of draws, of which the programs are kept
 _LARGEST_BLOCK = 50  # numbers whose mass matrix is dense by default
@@ -210,7 +209,8 @@ class Execution:
             own |= not elimination.factored_once(frozenset(changing & self.reads(elimination.sites)))
             changing.update(elimination.sites)
         size = max(1, sum(self.program.sites[n].size for n in self.plan.collapsed))
-        return int(np.clip(_NUMBERS // size, 1, _FEW if own else _MANY))
+        near = _IN_CACHE.get(jax.default_backend(), _NUMBERS) // size
+        return min(max(near, min(2, _NUMBERS // size), 1), _FEW if own else _MANY)  # one alone is slower in two threads
 
     def log_prob(self, sites: Mapping[str, Any], args: Any, kwargs: Any) -> Any:
         """Normalised log density of the collapsed sites given the kept ones."""
