@@ -54,6 +54,7 @@ __all__ = [
     "part_of",
     "primitives_of",
     "source_line",
+    "without_line",
 ]
 
 P = ParamSpec("P")
@@ -335,6 +336,11 @@ def source_line(equation: Any) -> str:
             line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
             return f"{os.path.basename(path)}:{line}"
     return ""
+
+
+def without_line(function: Callable[[], T]) -> T:
+    """`function()`; what it computes is no line of the user's, whoever asks for it."""
+    return function()
 
 
 def calling_line() -> str:

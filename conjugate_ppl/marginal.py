@@ -15,6 +15,7 @@ import numpyro
 from numpyro.infer.util import log_density
 
 from conjugate_ppl import _compat
+from conjugate_ppl.additive.blocks import of_blocks
 from conjugate_ppl.additive.exchange import is_spread, spans_processes
 from conjugate_ppl.additive.shards import of_shards
 from conjugate_ppl.errors import ModelError, PlanError
@@ -68,17 +69,24 @@ class MarginalModel:
     # -- analysis ---------------------------------------------------------------------------------
 
     @_compat.one_thread
-    def execution(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
-        """The analysis for these arguments; kept by the content of the arguments."""
+    def execution(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], by_row: bool = False) -> Execution:
+        """The analysis for these arguments; kept by the content of the arguments.
+
+        Rows may be added up before it, and then its program has none, unless it is to be `by_row`.
+        """
         key = fingerprint(args, kwargs)
-        if key is not None and key in self._prepared:
-            return self._prepared[key]
+        if key is not None and (key, by_row) in self._prepared:
+            return self._prepared[key, by_row]
         concrete = key is not None or not has_tracer(args, kwargs)
         # JAX takes an array of NumPy that was changed in place for the one that it has seen before
         args, kwargs = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, (args, kwargs))
         model = self.model
-        if any(map(is_spread, jax.tree.leaves((args, kwargs)))):
+        if by_row:
+            args, kwargs = _in_one_place(args, kwargs)
+        elif any(map(is_spread, jax.tree.leaves((args, kwargs)))):
             model, args, kwargs = _added_up(model, args, kwargs)
+        elif concrete:
+            model = of_blocks(model, args, kwargs) or model
         out = prepare(model, args, kwargs, self.keep, self.only, self.require, concrete)
         sites = to_noncentre(out.program, out.chosen) if self.reparam else {}
         if sites:
@@ -96,7 +104,7 @@ class MarginalModel:
         if key is not None and out.concrete:
             if len(self._prepared) >= 8:
                 self._prepared.pop(next(iter(self._prepared)))
-            self._prepared[key] = out
+            self._prepared[key, by_row] = out
         return out
 
     def expect(self, collapsed: Collection[str]) -> None:
@@ -280,5 +288,9 @@ def _added_up(model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]
             raise
         warnings.warn(f"The data are spread over devices, and for the analysis they are read in one place: {problem}",
                       stacklevel=4)
-        args, kwargs = jax.tree.map(lambda x: np.asarray(x) if is_spread(x) else x, (args, kwargs))
-        return model, args, kwargs
+        return model, *_in_one_place(args, kwargs)
+
+
+def _in_one_place(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    args, kwargs = jax.tree.map(lambda x: np.asarray(x) if is_spread(x) else x, (args, kwargs))
+    return args, kwargs

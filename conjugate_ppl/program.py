@@ -187,7 +187,7 @@ class _Lines(Messenger):
         if msg["type"] == "control_flow":
             self._in_cond = not _compat.is_scan(msg)
         if msg["type"] == "sample":
-            self.lines.setdefault(msg["name"], _compat.calling_line())
+            self.lines.setdefault(msg["name"], getattr(msg["fn"], "source", "") or _compat.calling_line())
             # sites of a loop or a branch are announced after it
             if msg.get("_control_flow_done") and self._in_cond:
                 self.branched.add(msg["name"])

@@ -35,7 +35,7 @@ PATH = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 WIDE = np.stack([np.eye(3), np.tril(np.full((3, 3), 0.5)) + np.eye(3)])
 
 EXAMPLES: dict[type, Callable[[], Any]] = {
-    Likelihood: lambda: Likelihood(jnp.asarray(-1.5)),
+    Likelihood: lambda: Likelihood(lambda: jnp.asarray(-1.5)),
     dist.Normal: lambda: dist.Normal(LOC, POSITIVE),
     dist.HalfNormal: lambda: dist.HalfNormal(POSITIVE),
     dist.Cauchy: lambda: dist.Cauchy(LOC, POSITIVE),

@@ -1,4 +1,4 @@
-"""Small things that processes tell each other, and what arrays that are spread over devices hold."""
+"""Small things that processes tell each other, and what arrays hold, also those that are spread over devices."""
 
 from __future__ import annotations
 
@@ -62,21 +62,29 @@ _SEEN: dict[int, tuple[Any, bytes]] = {}  # arrays of JAX never change; told apa
 
 
 def digest_of(array: Any) -> bytes:
-    """What stands for the content of an array that is spread, the same in all processes that share it.
+    """What stands for the content of an array; of one that is spread, the same in all processes that share it.
 
     Parts are read where they lie.
     """
+    if not isinstance(array, jax.Array):
+        return _digest(array)
     known = _SEEN.get(id(array))
     if known is not None and known[0]() is array:
         return known[1]
-    parts = []
-    for shard in array.addressable_shards:
-        if shard.replica_id == 0:
-            content = np.ascontiguousarray(shard.data).tobytes()
-            parts.append((repr(shard.index), hashlib.blake2b(content, digest_size=16).digest()))
-    if not array.is_fully_addressable:
-        parts = [p for mine in exchanged(parts, array.sharding.device_set) for p in mine]
-    out = hashlib.blake2b(repr(sorted(parts)).encode(), digest_size=16).digest()
+    if is_spread(array):
+        parts = [(repr(shard.index), _digest(shard.data)) for shard in array.addressable_shards if shard.replica_id == 0]
+        if not array.is_fully_addressable:
+            parts = [p for mine in exchanged(parts, list(array.sharding.device_set)) for p in mine]
+        out = hashlib.blake2b(repr(sorted(parts)).encode(), digest_size=16).digest()
+    else:
+        out = _digest(array)
     number = id(array)
     _SEEN[number] = (weakref.ref(array, lambda _: _SEEN.pop(number, None)), out)
     return out
+
+
+def _digest(array: Any) -> bytes:
+    content = np.ascontiguousarray(array)
+    # read as it is, not copied; objects have no content, only places
+    read = content.tobytes() if content.dtype.hasobject else content.reshape(-1).view(np.uint8).data
+    return hashlib.blake2b(read, digest_size=16).digest()

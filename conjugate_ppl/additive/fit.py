@@ -49,7 +49,8 @@ def first_part(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
             origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
         elif isinstance(elimination, StateSpaceElimination):
             origins.update({p.site: elimination.origin[p.own] for p in elimination.parts if not p.exact})
-    prior = dataclasses.replace(prior, observed=_observed(program, given),
+    observed = _observed(program, given)
+    prior = dataclasses.replace(prior, observed=observed, source=program.sites[observed[0]].source,
                                 latents={n: program.sites[n].shape for n in program.latents}, turns=program.turns,
                                 discrete={n: s.states for n in program.latents
                                           if (s := program.sites[n]).discrete and s.states is not None})
@@ -67,7 +68,7 @@ def next_part(prior: Prior, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 
 def _fit(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Execution:
     """The analysis of a model with data, all of whose latents must be integrated out by additive rules."""
-    execution = MarginalModel(model).execution(args, kwargs)
+    execution = MarginalModel(model).execution(args, kwargs, by_row=True)
     plan = execution.plan
     if plan.kept:
         reasons = ", ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)

@@ -169,6 +169,11 @@ class Polynomial:
         return Polynomial(self.origins, own)
 
     @property
+    def size(self) -> int:
+        """How many monomials it has."""
+        return sum(len(c) for _, c in self.groups.values())
+
+    @property
     def together(self) -> list[tuple[str, ...]]:
         """Its sites, those that meet in a monomial with each other."""
         return connected([site_of(key) for key, _ in signature] for signature in self.groups)

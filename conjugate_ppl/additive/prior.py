@@ -10,6 +10,7 @@ is an ordinary model, of which everything else in this package is true: it is co
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
+from conjugate_ppl import _compat
 from conjugate_ppl.additive.polynomial import Polynomial, digits
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.walk import Walk
@@ -31,26 +33,30 @@ from conjugate_ppl.program import Program, trace_program
 __all__ = ["Likelihood", "Prior"]
 
 class Likelihood(dist.Distribution):
-    """Stands for observed sites: its log density is theirs, whatever the value."""
+    """Stands for observed sites: its log density is theirs, whatever the value.
+
+    It is computed when it is asked for, and so not at all where the statement is replaced. `source` is where they are
+    written.
+    """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = dist.constraints.real
-    pytree_data_fields = ("log_likelihood",)
+    pytree_aux_fields = ("log_likelihood", "source")
 
-    def __init__(self, log_likelihood: Any) -> None:
-        self.log_likelihood = log_likelihood
-        super().__init__(jnp.shape(log_likelihood), (), validate_args=False)
+    def __init__(self, log_likelihood: Callable[[], Any], shape: tuple[int, ...] = (), source: str = "") -> None:
+        self.log_likelihood, self.source = log_likelihood, source
+        super().__init__(shape, (), validate_args=False)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
         return jnp.zeros(self.shape(sample_shape))
 
     def log_prob(self, value: Any) -> Any:
-        return jnp.broadcast_to(self.log_likelihood, jnp.shape(value))
+        return jnp.broadcast_to(_compat.without_line(self.log_likelihood), jnp.shape(value))
 
 
 @register_density(Likelihood)
 def _(d: Any, x: Any) -> Any:
-    return jnp.broadcast_to(d.log_likelihood, jnp.shape(x))
+    return jnp.broadcast_to(_compat.without_line(d.log_likelihood), jnp.shape(x))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,6 +72,7 @@ class Prior:
         turns: what makes the values of those of their coordinates.
         hidden: other sites that belong to the data.
         discrete: the values that each discrete latent can take.
+        source: the line of the first observed site.
     """
 
     model: Callable[..., Any]
@@ -77,6 +84,7 @@ class Prior:
     turns: Mapping[str, Any]
     hidden: tuple[str, ...] = ()
     discrete: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    source: str = ""
 
     def inside(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The latents among some values, as the likelihood has them."""
@@ -96,7 +104,13 @@ class Prior:
         Joined for no reason, sites could not be integrated out one after the other; apart, they would be other
         blocks than those of the data.
         """
-        blocks = ((), *(likelihood.together if together is None else together))
+        blocks = list(likelihood.together if together is None else together)
+        if self.discrete or not blocks:  # where what no latent enters needs a statement of its own
+            blocks.insert(0, ())
+        level = sum(x.level.sum() for x in likelihood.lookups)
+        if blocks[0]:
+            level += sum(x.sum() for _, x in likelihood.on(()).groups.values())
+        data = ", ".join(self.observed)
 
         def model(tables: Mapping[tuple[str, ...], list[Any]] | None = None) -> None:
             with handlers.block(hide=[*self.observed, *self.hidden]), handlers.trace() as trace:
@@ -106,16 +120,15 @@ class Prior:
             values = {n: values.get(n, jnp.zeros(s)) for n, s in self.latents.items()}
             for sites in blocks:
                 part = likelihood.on(sites)
-                name = "the data on " + ", ".join(sites) if sites else "the data alone"
+                name = data if len(blocks) == 1 else f"{data} on {', '.join(sites) or 'nothing'}"
                 if sites and self.discrete:  # monomial by monomial, or it could not be seen what states have to do with
                     own = [digits(x) for x in self.tables_of(part)] if tables is None else tables.get(sites, [])
                     for k, found in enumerate(part.by_monomial(values, own)):
-                        numpyro.sample(f"{name} ({k})", Likelihood(found), obs=jnp.zeros(jnp.shape(found)))
+                        of_states = Likelihood(functools.partial(_itself, found), jnp.shape(found), self.source)
+                        numpyro.sample(f"{name} ({k})", of_states, obs=jnp.zeros(jnp.shape(found)))
                     continue
-                total = part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites)
-                if not sites:
-                    total = total + digits(np.asarray(sum(x.level.sum() for x in likelihood.lookups)))
-                numpyro.sample(name, Likelihood(total), obs=jnp.zeros(()))
+                total = functools.partial(_total, part, values, sites, level if sites == blocks[0] else 0.0)
+                numpyro.sample(name, Likelihood(total, source=self.source), obs=jnp.zeros(()))
 
         return model
 
@@ -158,6 +171,15 @@ class Prior:
         need not determine by themselves what has a flat prior."""
         with _Proper():
             self.fixed(*args, **kwargs)
+
+
+def _total(part: Polynomial, values: Mapping[str, Any], sites: tuple[str, ...], level: Any) -> Any:
+    """What data say together of some sites, all of which are in it, be it with weight 0; and a known number."""
+    return part(values) + sum(jnp.sum(0.0 * values[n]) for n in sites if n not in part.sites) + digits(np.asarray(level))
+
+
+def _itself(x: Any) -> Any:
+    return x
 
 
 class _Given(Messenger):

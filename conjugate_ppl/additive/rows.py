@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -38,11 +39,12 @@ class _Reason:
 class Related:
     """How the numbers of two graphs of the same equations are related.
 
-    `axes` says along which axis a constant (by its number) is spread over the places, of which there are `count`.
+    `axes` says along which axis a constant (by its number) is spread over the places, and `times` how many times as many
+    rows there are as in `part`.
     """
 
-    def __init__(self, whole: Graph, part: Graph, axes: Mapping[int, int], count: int) -> None:
-        self._whole, self._part, self._count = whole, part, count
+    def __init__(self, whole: Graph, part: Graph, axes: Mapping[int, int], times: Fraction) -> None:
+        self._whole, self._part, self._times = whole, part, times
         self._kinds: dict[int, Kind | _Reason] = dict.fromkeys(whole.inputs, EQUAL)
         self._axes = axes
         same = whole.inputs == part.inputs and len(whole.equations) == len(part.equations)
@@ -102,9 +104,9 @@ class Related:
                     self._part.dtypes[one.outputs[0]], self._part.dtypes[one.inputs[0]] if one.inputs else None)
         found = RULES.get(one.primitive, anything)(line)
         for number in one.outputs:
-            a, b = list(self._whole.shapes[number]), list(self._part.shapes[number])
+            a, b = (list[int | Fraction](g.shapes[number]) for g in (self._whole, self._part))
             if isinstance(found, int):
-                b[found] *= self._count
+                b[found] *= self._times
             if a != b or self._whole.dtypes[number] != self._part.dtypes[number]:
                 raise Unrelated(f"`{one.primitive}`, whose result has another shape for fewer rows")
         return found

@@ -40,7 +40,7 @@ def streamed(model: Callable[..., Any], batches: Iterable[Any]) -> Callable[[], 
         observed = _observed(program)
         if prior is None:
             prior = Prior(model, args, kwargs, {}, observed, {n: program.sites[n].shape for n in program.latents},
-                          program.turns, _of_rows(pattern))
+                          program.turns, _of_rows(pattern), source=program.sites[observed[0]].source)
         elif observed != prior.observed:
             before = prior.observed
             raise ModelError(f"With this batch the observed sites are {observed}, and with the first {before}. "
