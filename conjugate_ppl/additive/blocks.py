@@ -19,10 +19,10 @@ from conjugate_ppl.errors import ConjugatePPLError
 
 __all__ = ["of_blocks"]
 
-_LEAST = 1 << 19  # rows
+_LEAST = 1 << 20  # rows
 _BLOCK = 1 << 17
 _RUN = 1 << 11  # rows that stand together, of those that stand for all
-_MOST = 1 << 17  # numbers of the sum
+_MOST = 1 << 16  # numbers of the sum, to which each block is added
 
 
 def of_blocks(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., None] | None:

@@ -68,7 +68,8 @@ def added_up(model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], par
     """
     leaves, tree = jax.tree.flatten((args, dict(kwargs)))
     whole = _written(model, tree, leaves, parts.axes, Fraction(1))
-    if not parts.states and any(whole.program.sites[n].discrete for n in whole.program.latents):
+    latents = [whole.program.sites[n] for n in whole.program.latents]
+    if sum(s.size for s in latents) > parts.most or (not parts.states and any(s.discrete for s in latents)):
         raise NoGain
     patterns: dict[int, Template] = {}  # by the rows of a part
     observed: tuple[str, ...] = ()
