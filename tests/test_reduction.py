@@ -18,7 +18,7 @@ from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
 from conjugate_ppl import _compat
-from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.classes import distinct, equal_rows
 from conjugate_ppl.algebra.host import HOST, known
 from conjugate_ppl.algebra.reduce import Weights, reduce_terms
 from conjugate_ppl.algebra.runtime import Joined, Values
@@ -26,6 +26,8 @@ from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.variables import Latent, Variables
 from conjugate_ppl.elimination.elementwise import Contribution
 from conjugate_ppl.graph import Graph
+
+RNG = np.random.default_rng(0)
 
 # -- reduction to statistics ----------------------------------------------------------------------
 
@@ -246,3 +248,34 @@ def test_signs_of_products_with_numbers_kept_apart(rows, x64):
     assert np.isfinite(log_density(cj.collapse(prior_scale), (-1.5,), {}, one)[0])
     with numpyro.validation_enabled(False):
         assert not np.isfinite(log_density(cj.collapse(prior_scale), (1.5,), {}, one)[0])
+
+
+@pytest.mark.parametrize("numbers", [
+    [3, 0, 3, 9], [5], [], [10**9, 2, 10**9], [-1, 4, -1], [2.5, 0.0, 2.5], [True, False, True]])
+def test_distinct_numbers(numbers):
+    """Counted or sorted."""
+    found, inverse = distinct(np.array(numbers))
+    want, where = np.unique(np.array(numbers), return_inverse=True)
+    np.testing.assert_array_equal(found, want)
+    np.testing.assert_array_equal(inverse, where)
+
+
+def test_equal_rows():
+    table = RNG.integers(0, 3, (50, 2)).astype(float)
+    classes, first = equal_rows(list(table.T), 50)
+    np.testing.assert_array_equal(table[first][classes], table)
+    assert len(first) == len(np.unique(table, axis=0)) and all(first[k] == np.flatnonzero(classes == k)[0] for k in classes)
+    assert [x.tolist() for x in equal_rows([], 3)] == [[0, 0, 0], [0]]
+    assert [x.tolist() for x in equal_rows([np.zeros(0)], 0)] == [[], []]
+
+
+@pytest.mark.parametrize("columns", [(0, 0), (0, 1), (0, 1, 0), (1, 1, 1)])
+@pytest.mark.parametrize("span", [4, 10**6])
+def test_rows_with_equal_columns_add_up(columns, span):
+    table = [RNG.integers(0, 4, 60) * (span // 4) for _ in range(2)]
+    numbers = RNG.normal(size=60)
+    found, total = add_up([table[k] for k in columns], numbers)
+    rows = np.stack([table[k] for k in columns], 1)
+    want, where = np.unique(rows, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(np.stack(found, 1), want)
+    np.testing.assert_allclose(total, np.bincount(where.reshape(-1), numbers), rtol=1e-12)

@@ -9,7 +9,20 @@ import numpy as np
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Value, is_known
 
-__all__ = ["equal_elements", "equal_rows"]
+__all__ = ["distinct", "equal_elements", "equal_rows"]
+
+
+def distinct(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `np.unique(numbers, return_inverse=True)` gives for a vector; whole numbers that are dense are not sorted."""
+    if numbers.dtype.kind in "iu" and len(numbers) and numbers.min() >= 0:
+        span = int(numbers.max()) + 1
+        if span < 4 * len(numbers) + 1024:
+            there = np.zeros(span, bool)
+            there[numbers] = True
+            found = np.flatnonzero(there)
+            return found, numbers if len(found) == span else (np.cumsum(there) - 1)[numbers]
+    found, inverse = np.unique(numbers, return_inverse=True)
+    return found, inverse.reshape(-1)
 
 
 def equal_rows(columns: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,11 +34,10 @@ def equal_rows(columns: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, n
     for column in columns:
         if (column == column[:1]).all():
             continue
-        _, found = np.unique(column, return_inverse=True)
-        pair = classes * (int(found.max(initial=0)) + 1) + found.reshape(-1)
-        _, classes = np.unique(pair, return_inverse=True)
-        classes = classes.reshape(-1)
-    _, first = np.unique(classes, return_index=True)
+        found = distinct(column)[1]
+        classes = distinct(classes * (int(found.max(initial=0)) + 1) + found)[1]
+    first = np.zeros(int(classes.max(initial=-1)) + 1, np.int64)
+    first[classes[::-1]] = np.arange(count)[::-1]  # of equal places the last one is written
     return classes, first
 
 

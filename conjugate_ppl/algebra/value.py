@@ -149,6 +149,11 @@ def add_up(columns: list[np.ndarray], numbers: np.ndarray) -> tuple[list[np.ndar
         return [], np.asarray([numbers.sum()])
     if not len(numbers):
         return columns, numbers
+    alike = [next(j for j in range(k + 1) if j == k or np.array_equal(columns[j], c)) for k, c in enumerate(columns)]
+    if alike != list(range(len(columns))):  # of a square, say
+        kept = sorted(set(alike))
+        apart, total = add_up([columns[k] for k in kept], numbers)
+        return [apart[kept.index(j)] for j in alike], total
     spans = [int(c.max()) + 1 for c in columns]
     size = math.prod(spans)
     if size >= 1 << 62:  # too many for one number each

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
@@ -94,7 +94,8 @@ def _plain(diagonal: np.ndarray) -> np.ndarray:
 
 
 def _scaled(matrix: csr_array, scale: np.ndarray) -> csr_array:
-    return matrix.multiply(scale[:, None]).multiply(scale[None, :]).tocsr()
+    numbers = matrix.data * np.repeat(scale, np.diff(matrix.indptr)) * scale[matrix.indices]
+    return csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.ndarray, held: np.ndarray, steps: int
@@ -102,8 +103,8 @@ def _descend(matrix: csr_array, right: np.ndarray, start: np.ndarray, scale: np.
     """The solution nearest to `start` in units of `scale`, by conjugate gradients; what is `held` is drawn to the start."""
     r = (right - matrix @ start) * scale
     target = _dot(right * scale, right * scale) * 1e-24
-    scaled = (_scaled(matrix, scale) + diags_array(np.where(held, _NOTHING, 0.0))).tocsr()
-    out: np.ndarray = start + _conjugate_gradients(scaled, r, target, steps).point * scale
+    drawn = np.where(held, _NOTHING, 0.0)
+    out: np.ndarray = start + _conjugate_gradients(_scaled(matrix, scale), r, target, steps, drawn).point * scale
     return out
 
 
@@ -116,14 +117,15 @@ class _Solved(NamedTuple):
     flattest: float
 
 
-def _conjugate_gradients(matrix: csr_array, right: np.ndarray, target: float, steps: int) -> _Solved:
-    """From 0, until the square of what is left is `target`, or the next direction is flat (Hestenes & Stiefel, 1952)."""
+def _conjugate_gradients(matrix: csr_array, right: np.ndarray, target: float, steps: int,
+                         diagonal: np.ndarray | float = 0.0) -> _Solved:
+    """Of a matrix and what is added to its diagonal: from 0, until the square of what is left is `target`, or the next direction is flat (Hestenes & Stiefel, 1952)."""
     x, r = np.zeros(len(right)), right
     p, norm, steepest, flattest = r, _dot(r, r), 0.0, np.inf
     for _ in range(min(steps, 2 * len(right) + 10)):
         if norm <= target:
             break
-        ap = matrix @ p
+        ap = matrix @ p + diagonal * p
         curve = _dot(p, ap)
         bend = curve / _dot(p, p)
         steepest, flattest = max(steepest, bend), min(flattest, bend)

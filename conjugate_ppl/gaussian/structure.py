@@ -16,6 +16,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from conjugate_ppl.algebra.classes import distinct
+
 __all__ = ["Structure", "find_structure", "split"]
 
 _LARGEST = 8  # elements of a component
@@ -108,6 +110,10 @@ def split(size: int, inside: np.ndarray, rows: np.ndarray, columns: np.ndarray) 
 
 
 def _connected(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    apart = rows != columns
+    if not apart.any():
+        return np.arange(size)
+    rows, columns = rows[apart], columns[apart]
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size))
     found: np.ndarray = connected_components(graph, directed=False)[1]
     return found
@@ -118,8 +124,7 @@ def _table(members: np.ndarray, labels: np.ndarray, size: int, number: np.ndarra
     """Members with one label in one row each, padded with `size`; notes row and position."""
     if not len(members):
         return np.zeros((0, 1), np.int64)
-    _, row = np.unique(labels[members], return_inverse=True)
-    row = row.reshape(-1)
+    row = distinct(labels[members])[1]
     order = np.lexsort((members, row))
     members, row = members[order], row[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(row)) + 1])
