@@ -14,7 +14,7 @@ from conjugate_ppl.algebra.monomial import Unknown, by_pieces, by_rows, exact_po
 from conjugate_ppl.algebra.operands import full
 from conjugate_ppl.algebra.term import Atom, Term, Value, array_module, is_known, merge_atoms
 from conjugate_ppl.algebra.value import add, collect, move, multiply
-from conjugate_ppl.algebra.variables import Chosen, Elementwise, Exponential, Log, Opaque
+from conjugate_ppl.algebra.variables import Chosen, Computed, Elementwise, Exponential, Log, Opaque, Variable
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -208,12 +208,17 @@ def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value
 
 
 def _read(walk: Walk, atom: Atom) -> Atom:
-    """An atom of an opaque variable as one of only those elements that are read."""
+    """An atom of a variable that is computed whole as one of only those elements that are read."""
     v, places = atom.variable, np.unique(atom.selection)
-    if type(v) is not Opaque or len(places) == v.size:
+    if type(v) not in (Opaque, Computed) or len(places) == v.size:
         return atom
-    part = walk.variables.once(("chosen", v, places.tobytes()), lambda: Chosen(
-        v.name, len(places), v.positive, v.roots, v.number, v.reason, v.equation, of=v, places=places))
+
+    def chosen() -> Variable:
+        if isinstance(v, Opaque):
+            return Chosen(v.name, len(places), v.positive, v.roots, v.number, v.reason, v.equation, of=v, places=places)
+        return Computed(v.name, len(places), v.positive, v.roots, lambda values: values.variable(v)[places])
+
+    part = walk.variables.once(("chosen", v, places.tobytes()), chosen)
     return Atom(part, atom.power, np.searchsorted(places, atom.selection))
 
 
