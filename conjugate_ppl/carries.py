@@ -60,10 +60,38 @@ def carried(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> Carr
         _part_by_part(graph, inputs, outputs, first))
     net = nx.DiGraph()
     net.add_nodes_from(range(int(first[-1])))
-    net.add_edges_from((j, k) for k, needed in enumerate(reads) for j in needed)
-    circles = [tuple(sorted(g)) for g in nx.strongly_connected_components(net)
-               if (len(g) > 1 or any(net.has_edge(k, k) for k in g)) and (origin[list(g)] < 0).any()]
+    for needed in set(reads):  # a node as well: all elements of a part may read all of another
+        net.add_edges_from((j, needed) for j in needed)
+    net.add_edges_from((needed, k) for k, needed in enumerate(reads))
+    groups = [sorted(k for k in g if isinstance(k, int)) for g in nx.strongly_connected_components(net)]
+    circles = [tuple(g) for g in groups if g and (len(g) > 1 or g[0] in reads[g[0]]) and (origin[g] < 0).any()]
+    circles = _side_by_side(graph, inputs, outputs, first, circles)
     return Carried(tuple(first.tolist()), origin, tuple(reads), tuple(sorted(circles)))
+
+
+def _side_by_side(graph: Graph, inputs: Sequence[int], outputs: Sequence[int], first: np.ndarray,
+                  circles: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Circles that are one operation on vectors, element by element, as one: a loop each would take very long."""
+    part = np.repeat(np.arange(len(inputs)), np.diff(first))
+    by_parts: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for circle in circles:
+        by_parts.setdefault(tuple(np.unique(part[list(circle)]).tolist()), []).append(circle)
+    out = []
+    for parts, found in by_parts.items():
+        alike = len(found) > 1 and _element_for_element(graph, [inputs[k] for k in parts], [outputs[k] for k in parts])
+        out += [tuple(sorted(e for c in found for e in c))] if alike else found
+    return out
+
+
+def _element_for_element(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> bool:
+    """Whether each element of some outputs is computed from those in the same place of some inputs, as all others are."""
+    alike, carry = set(inputs), frozenset(graph.inputs.index(n) for n in inputs)
+    for equation in graph.equations:
+        moving = [n for n in equation.inputs if carry & graph.dependencies.get(n, frozenset())]
+        if moving and equation.primitive in ELEMENTWISE and alike.issuperset(moving) and len(
+                {graph.shapes[n] for n in (*moving, *equation.outputs)}) == 1:
+            alike.update(equation.outputs)
+    return alike.issuperset(outputs)
 
 
 def _part_by_part(graph: Graph, inputs: Sequence[int], outputs: Sequence[int], first: np.ndarray

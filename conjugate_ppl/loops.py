@@ -124,7 +124,9 @@ class _Steps:
 
     def _read(self, known: np.ndarray, elements: Sequence[int]) -> np.ndarray:
         """Which elements are computed from known ones alone."""
-        return np.array([known[list(self._found.reads[e])].all() for e in elements])
+        reads = [self._found.reads[e] for e in elements]
+        there = {needed: known[list(needed)].all() for needed in set(reads)}
+        return np.array([there[needed] for needed in reads])
 
     def _arguments(self, used: Sequence[int]) -> tuple[dict[int, Any], dict[int, Any]]:
         moving = {k: self._moving[k] for k in used if k in self._moving}

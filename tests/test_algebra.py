@@ -192,6 +192,10 @@ PLAIN: dict[str, Function] = {
     "jit": lambda x: jax.jit(lambda y: 2.0 * y + x.r)(x.a),
     "checkpoint": lambda x: jax.checkpoint(lambda y: y * x.s)(x.a),
     "vmap": lambda x: jax.vmap(lambda row: row @ x.a)(x.m),
+    # loops of few steps
+    "fori": lambda x: lax.fori_loop(0, 3, lambda i, c: c + x.a * (i + 1.0), x.a),
+    "scan": lambda x: jnp.concatenate([jnp.ravel(y) for y in lax.scan(
+        lambda c, k: (jnp.asarray(TRIL) @ c - x.t * k, c[::-1]), jnp.outer(X[0], x.a), jnp.arange(4.0))]),
     "custom_jvp that lies": lambda x: lying(x.a) * x.t,
     "custom_vjp that lies": lambda x: lying_too(x.a + 1.0),
 }
@@ -365,7 +369,6 @@ OPAQUE: dict[str, Function] = {
         lambda v: np.sin(np.asarray(v)), jax.ShapeDtypeStruct(x.a.shape, x.a.dtype), x.a) * 2.0,
     "while": lambda x: lax.while_loop(
         lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * 2.0), (0, x.a))[1],
-    "fori": lambda x: lax.fori_loop(0, 3, lambda i, c: c + x.a, x.a),
     "scan": lambda x: lax.scan(lambda c, y: (0.5 * c + y, c), x.r, x.a)[1],
     "cond": lambda x: lax.cond(x.r > 0, lambda y: y, lambda y: 2 * y, x.a),
     "cond known": lambda x: lax.cond(jnp.sum(jnp.asarray(X)) > 0, lambda y: y, lambda y: 2 * y, x.a),

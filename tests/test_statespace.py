@@ -320,6 +320,18 @@ CARRIES = {
 }
 
 
+@pytest.mark.parametrize(("function", "circles"), [
+    (lambda c, x: 0.5 * c + x * jnp.where(jnp.arange(5) > 2, c, x), [5]),
+    (lambda c, x: jnp.stack([c[0] * x, jnp.exp(c[1]), c[2] + x, x, c[3]]), [1, 1, 1]),
+    (lambda c, x: c + c[::-1] * x, [1, 2, 2]),
+])
+def test_elements_of_a_carry_that_go_round_together(function, circles):
+    """All that are computed alike, element for element, as one loop."""
+    graph = Graph(jax.make_jaxpr(function)(jnp.ones(5), 0.3))
+    found = carried(graph, graph.inputs[:1], graph.outputs)
+    assert sorted(map(len, found.circles)) == circles
+
+
 @pytest.mark.parametrize("name", CARRIES)
 def test_what_elements_of_a_carry_read(name):
     """Against values and derivatives at a random point: nothing that is read is left out, what is moved is equal."""

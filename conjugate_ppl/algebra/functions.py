@@ -14,7 +14,15 @@ from conjugate_ppl.algebra.monomial import Unknown, by_pieces, by_rows, exact_po
 from conjugate_ppl.algebra.operands import full
 from conjugate_ppl.algebra.term import Atom, Term, Value, array_module, is_known, merge_atoms
 from conjugate_ppl.algebra.value import add, collect, move, multiply
-from conjugate_ppl.algebra.variables import Chosen, Computed, Elementwise, Exponential, Log, Opaque, Variable
+from conjugate_ppl.algebra.variables import (
+    Chosen,
+    Computed,
+    Elementwise,
+    Exponential,
+    Log,
+    Opaque,
+    Variable,
+)
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk

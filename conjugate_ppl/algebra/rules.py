@@ -15,6 +15,7 @@ from conjugate_ppl.algebra.functions import FUNCTIONS
 from conjugate_ppl.algebra.linear import LINEAR
 from conjugate_ppl.algebra.matrices import cholesky
 from conjugate_ppl.algebra.placement import PLACEMENT
+from conjugate_ppl.algebra.running import written_out
 from conjugate_ppl.algebra.scatter import scatter, scatter_add
 from conjugate_ppl.algebra.solves import linear_solve
 from conjugate_ppl.algebra.sums import SUMS
@@ -24,6 +25,6 @@ __all__ = ["RULES"]
 RULES: dict[str, Callable[..., Any]] = {
     **ARITHMETIC, **FUNCTIONS, **SUMS, **PLACEMENT, **LINEAR,
     "cholesky": cholesky, "scatter": scatter, "scatter-add": scatter_add,
-    "custom_linear_solve": linear_solve,
+    "custom_linear_solve": linear_solve, "scan": written_out,
 }
 """Primitive name -> rule(walk, equation, *operands)."""

@@ -4,6 +4,9 @@ A running sum, or what a loop carries from step to step (`level = level + alpha 
 monomials: written out in the latents it has as many as there are pairs of steps. But where every step is affine in the
 step before and in some latents, so are all of them, by induction, and they are a chain: the elements are kept as a
 variable (`Running`) that says what it is affine in, and `locations` writes each as what it is computed from.
+
+A loop of few steps that adds up many numbers from few latents (a polynomial by Horner's rule, a row of coefficients one
+by one) had better be written out all the same: as a chain it would carry each of these numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import numbered
-from conjugate_ppl.algebra.term import Term, Value
+from conjugate_ppl.algebra.term import Term, Value, is_known
 from conjugate_ppl.algebra.value import add, joined, move
 from conjugate_ppl.algebra.variables import Latent, Opaque, Variable
 
@@ -24,10 +27,11 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["RECURSIONS", "Running", "last", "locations", "running", "states"]
+__all__ = ["RECURSIONS", "Running", "last", "locations", "running", "states", "written_out"]
 
 _STATE = "<state>"
 """The root of what is carried from step to step, while it is found out how it enters."""
+_FEW, _MOST = 64, 1 << 25  # steps that are written out, and numbers that this takes
 _NOT_AFFINE = "`{}`, where it multiplies what is carried from step to step or has no closed form,"
 
 
@@ -94,15 +98,10 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
         Unknown: if it is affine in nothing that may be collapsed.
     """
     graph = walk.graph
-    if equation.primitive == "scan" and equation not in graph.recursions:
-        raise Unknown("a loop with side effects")
-    inner = walk.beside({_STATE})
-    for number in states(walk, equation):
-        shape = graph.shapes[number]
-        state = Variable(f"state#{number}", int(np.prod(shape)), False, frozenset({_STATE}))
-        inner.set(number, Value.of(state, shape))
-    found = [*locations(inner, equation), *last(inner, equation)]
-    linear = _affine_in([t for v in found for t in v.terms], walk.candidates)
+    terms = _one_step(walk, equation)
+    if equation.primitive == "scan" and _is_short(walk, equation, terms):
+        return written_out(walk, equation)
+    linear = _affine_in(terms, walk.candidates)
     if not linear:
         raise Unknown(_NOT_AFFINE.format(equation.primitive))
     roots = frozenset().union(*(x.roots for x in operands if isinstance(x, Value)))
@@ -113,6 +112,55 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
                            _NOT_AFFINE.format(equation.primitive), equation, linear)
         out.append(Value.of(walk.variables.keep(("running", number), variable), shape))
     return out
+
+
+def written_out(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
+    """The results of a loop of few steps that computes many numbers from few latents, in these.
+
+    Raises:
+        Unknown: if it is no such loop.
+    """
+    if not _is_short(walk, equation, _one_step(walk, equation)):
+        raise Unknown("")
+    before = walk.graph.recursions[equation].before
+    shapes = [walk.graph.shapes[n] for n in before]
+    found = [Value.known(np.zeros(s)) for s in shapes]
+    for _ in range(shapes[0][0] + 1):  # after k rounds the first k are right
+        inner = walk.beside(())
+        for number, value in zip(before, found, strict=True):
+            inner.set(number, value)
+        found, end = locations(inner, equation), last(inner, equation)
+    return [*end, *found]
+
+
+def _one_step(walk: Walk, equation: Equation) -> list[Term]:
+    """What every element, and what is carried in the end, is computed from: monomials that may hold the state."""
+    graph = walk.graph
+    if equation.primitive == "scan" and equation not in graph.recursions:
+        raise Unknown("a loop with side effects")
+    inner = walk.beside({_STATE})
+    for number in states(walk, equation):
+        shape = graph.shapes[number]
+        state = Variable(f"state#{number}", int(np.prod(shape)), False, frozenset({_STATE}))
+        inner.set(number, Value.of(state, shape))
+    return [t for v in (*locations(inner, equation), *last(inner, equation)) for t in v.terms]
+
+
+def _is_short(walk: Walk, equation: Equation, terms: list[Term]) -> bool:
+    """Whether a loop has few steps, in which the state is multiplied by known numbers alone, and carries more numbers
+    than it reads elements."""
+    shapes = [walk.graph.shapes[n] for n in states(walk, equation)]
+    read: dict[Variable, set[int]] = {}
+    for atom in (a for t in terms for a in t.atoms if _STATE not in a.variable.roots):
+        if not is_known(atom.selection):
+            return False
+        read.setdefault(atom.variable, set()).update(np.unique(atom.selection).tolist())
+    with_state = [t for t in terms if any(_STATE in a.variable.roots for a in t.atoms)]
+    steps, width = shapes[0][0], sum(int(np.prod(s[1:])) for s in shapes)
+    return (0 < steps <= _FEW and steps**2 * width <= _MOST and not any(isinstance(v, Running) for v in read)
+            and sum(map(len, read.values())) <= width
+            and all(len(t.atoms) == 1 and t.atoms[0].power == 1 and t.atoms[0].variable.name.startswith("state#")
+                    and all(map(is_known, t.arrays)) for t in with_state))
 
 
 def _affine_in(terms: list[Term], candidates: frozenset[str]) -> frozenset[str]:

@@ -236,6 +236,17 @@ def gaussian_cumsum(y):
     sample("y", dist.Normal(jnp.cumsum(step), 0.5), obs=y)
 
 
+@case("b u", Y, T, np.stack([T**k for k in range(3)], 1))
+def gaussian_loops_over_coefficients(y, t, x):
+    """Few steps, which carry a number for each row: no chain of all of them."""
+    s = sample("s", dist.HalfNormal(1.0))
+    local = sample("local", dist.HalfNormal(jnp.ones(3)))
+    b = sample("b", dist.Normal(0.0, 2.0).expand([4]))
+    u = sample("u", dist.Normal(0.0, 1.0).expand([3]))
+    wide = jax.lax.fori_loop(0, 3, lambda k, sum: sum + jnp.asarray(x)[:, k] * local[k] * u[k], jnp.zeros(N))
+    sample("y", dist.Normal(jnp.polyval(b, t) + wide, s), obs=y)
+
+
 @case("b", RNG.normal(size=(N, H)), X)
 def gaussian_matrix_of_coefficients(y, x):
     b = sample("b", dist.Normal(jnp.zeros((P, H)), 1.0).to_event(2))
