@@ -25,6 +25,7 @@ from conjugate_ppl.algebra.operands import value_of
 from conjugate_ppl.algebra.sums import dot, is_identity
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import multiply
+from conjugate_ppl.algebra.variables import Computed
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -36,20 +37,31 @@ _WHAT = "solving with a matrix that depends on a latent"
 
 
 def linear_solve(walk: Walk, eqn: Equation, *operands: Any) -> list[Value]:
-    """The rule of a solver with a known right side."""
+    """The rule of a solver with a known right side, or with a matrix of kept latents alone."""
     factors = next((f for f in map(walk.graph.maker, eqn.inputs) if f is not None and f.primitive == "lu"), None)
     if factors is None or len(eqn.outputs) != 1:
         raise Unknown(_WHAT)
     right = eqn.inputs[-1]
     b = operands[-1]
-    if isinstance(b, Value) or not is_known(b):
-        raise Unknown("solving with a matrix that depends on a latent for what is not known")
     source = factors.inputs[0]
     while (before := walk.graph.maker(source)) is not None and before.primitive == "stop_gradient":
         source = before.inputs[0]
     matrix = walk.value(source)
-    _try(walk, eqn, factors, right, b)
-    return [value_of(_through(walk, eqn, factors, {right: b}, _inverse(walk, matrix)))]
+    if matrix.roots and not matrix.roots & walk.candidates:
+        inverse = _of_kept(walk, source, matrix)
+    elif isinstance(b, Value) or not is_known(b):
+        raise Unknown("solving with a matrix that depends on a latent for what is not known")
+    else:
+        inverse = _inverse(walk, matrix)
+    _try(walk, eqn, factors, right)
+    return [value_of(_through(walk, eqn, factors, {right: b}, inverse))]
+
+
+def _of_kept(walk: Walk, number: int, matrix: Value) -> Value:
+    """The inverse of a matrix in which nothing is to be collapsed, as elements computed at run time."""
+    return Value.of(walk.variables.once(("full inverse", number), lambda: Computed(
+        f"inverse#{number}", int(np.prod(matrix.shape)), False, matrix.roots,
+        lambda values: jnp.linalg.inv(values.evaluate(number)))), matrix.shape)
 
 
 def _inverse(walk: Walk, x: Value) -> Value:
@@ -101,10 +113,10 @@ def _product(inverse: Any, b: Any) -> Any:
     return inverse @ b
 
 
-def _try(walk: Walk, eqn: Equation, factors: Equation, right: int, b: np.ndarray) -> None:
+def _try(walk: Walk, eqn: Equation, factors: Equation, right: int) -> None:
     """On some matrix whose rows are exchanged the body is what it is taken for."""
-    shape = walk.graph.shapes[factors.inputs[0]]
-    a = np.random.default_rng(0).normal(size=shape)
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=walk.graph.shapes[n]) for n in (factors.inputs[0], right))
     known = {factors.inputs[0]: jnp.asarray(a), right: jnp.asarray(b, float)}
     known.update(zip(factors.outputs, linalg.lu(known[factors.inputs[0]]), strict=True))
     operands = [known.get(n, known[factors.inputs[0]]) for n in eqn.inputs]

@@ -300,6 +300,18 @@ def gaussian_through_a_solve(y, x):
     sample("y", dist.Normal(jnp.tile(u, 3), 1.0), obs=y)
 
 
+@case("b u", Y, RNG.normal(size=(H, H)))
+def gaussian_through_solves_with_pivots(y, neighbours):
+    """Factors whose rows are exchanged, by what is kept."""
+    rho = sample("rho", dist.Uniform(-0.9, 0.9))
+    b = sample("b", dist.Normal(jnp.zeros(H), 1.0))
+    u = sample("u", dist.Normal(0.0, 1.0))
+    lagged = rho * jnp.eye(H) + jnp.asarray(neighbours)
+    each = jax.vmap(jnp.linalg.solve, (0, None))(jnp.stack([lagged, lagged.T]), b)
+    sample("y", dist.Normal(jnp.tile(jnp.linalg.solve(lagged, each[0] + u), H), 0.5), obs=y)
+    sample("z", dist.Normal(each[1], 0.5), obs=y[:H])
+
+
 @case("a b", Y, X, GROUP)
 def squares_of_factor_statements(y, x, g):
     s = sample("s", dist.HalfNormal(1.0))
