@@ -23,6 +23,7 @@ from numpyro.primitives import Messenger
 from conjugate_ppl import _compat
 from conjugate_ppl.densities import (
     UnknownDensity,
+    fills_the_reals,
     log_density,
     registered_outside,
     simplex_parameters,
@@ -404,6 +405,8 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     parameters = families.pop(family, {})
     mask, within = _mask_of(fn)
     inner = _innermost(fn)
+    if latent and mask is False and fills_the_reals(inner):  # its density counts as 1, at all reals
+        family, parameters, families = "Flat", {}, {}
     notes[name] = {
         "latent": latent,
         "shape": tuple(jnp.shape(value)),

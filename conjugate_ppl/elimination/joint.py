@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -36,7 +36,7 @@ from conjugate_ppl.elimination.typical import at_typical
 from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
-from conjugate_ppl.gaussian.quadratic import quadratic
+from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
@@ -188,7 +188,8 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     by_part, owned = parts or ("", None)
     direct = block.plain if not remnants or not any(s.family == "Flat" for s in block.sites) else quadratic(
         reduce_terms(_direct(program, written, remnants), lambda v: 0 if v is written.elements else None))
-    check_proper(program, block.sites, direct, concrete, by_part)
+    check_proper(program, block.sites, direct, concrete, by_part,
+                 lambda: _densities(program, written, touched))
     elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part, owned=owned)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
@@ -263,6 +264,15 @@ def _direct(program: Program, written: _Written, remnants: Sequence[Remnant]) ->
     return terms
 
 
+def _densities(program: Program, written: _Written, touched: Collection[str]) -> Iterator[Quadratic]:
+    """The quadratics of the factors one by one, where all of them are the model's."""
+    inside = frozenset(s.name for s in written.sites)
+    for name in touched if program.sites.keys() >= set(touched) else ():
+        (value,) = written.walk.run([program.sites[name].factor])
+        yield quadratic(reduce_terms([t for t in value.terms if t.roots & inside],
+                                     lambda v: 0 if v is written.elements else None))
+
+
 def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray) -> GaussianSite:
     """The prior of a site, its location split into what is linear in the block, kept and known."""
     slope = mean = None
@@ -317,19 +327,18 @@ def _known_spread(scale: Value, record: Site) -> np.ndarray:
 def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[str, int]]:
     """A point where the quadratic over the block *and* the kept real sites is small; its layout.
 
-    Single precision, so that subtracting it costs a float32 value no digits.
+    Single precision, so that subtracting it costs a float32 value no digits. A kept site that multiplies elements counts
+    as 0: of `(y - b z)**2` the terms up to degree two are no square.
     """
     numbers = {s.name: s.first for s in written.sites}
     size = sum(s.size for s in written.sites)
+    multiplies = frozenset().union(*(_real(t, written) for t in written.terms if _degree(t, written) > 2))
     for t in written.terms:
-        for a in t.atoms:
-            v = a.variable
-            if isinstance(v, Latent) and v.support == "real" and v is not written.elements and (
-                    v.site not in numbers):
-                numbers[v.site] = size
-                size += v.size
+        for v in (v for v in _real(t, written) if v.site not in numbers and v not in multiplies):
+            numbers[v.site] = size
+            size += v.size
     places = {**numbers, BLOCK: 0}
-    good = [t for t in written.terms if _is_quadratic(t, frozenset(places))]
+    good = [t for t in written.terms if _is_quadratic(t, frozenset(places)) and multiplies.isdisjoint(_real(t, written))]
     q = at_typical(program, reduce_terms(good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
     # what is kept may be as far from 0 as what the block's priors are widest for: what both explain they share
     known = np.concatenate([s.spread for s in written.sites])
@@ -338,6 +347,18 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
     return _single(reference(q, mean, spread)), numbers
+
+
+def _real(term: Term, written: _Written) -> dict[Latent, Fraction]:
+    """The kept real sites in a term, with their powers."""
+    return {v: a.power for a in term.atoms if isinstance(v := a.variable, Latent) and v.support == "real"
+            and v is not written.elements}
+
+
+def _degree(term: Term, written: _Written) -> Fraction:
+    """The degree of a term in elements and kept real sites."""
+    return sum((a.power for a in term.atoms if a.variable is written.elements), sum(
+        _real(term, written).values(), Fraction(0)))
 
 
 def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:

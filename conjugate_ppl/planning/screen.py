@@ -70,7 +70,7 @@ def _own_obstacle(program: Program, site: Site) -> str:
         return "it is sampled inside `cond`"
     if site.discrete:
         return _discrete_obstacle(program, site)
-    if site.mask is not None:
+    if site.mask is not None and site.family != "Flat":
         return "its prior is masked"
     if site.family not in FAMILIES and not site.alternatives:
         return f"its prior, {site.distribution}, has no conjugate family here"

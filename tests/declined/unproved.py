@@ -37,6 +37,15 @@ def flat_prior_between_sites(y):
     sample("y", dist.Normal(a[jnp.asarray(GROUP)] + b[jnp.asarray(GROUP)], 1.0), obs=y)
 
 
+@declines("u", "design depends on kept sites", Y)
+def flat_prior_under_a_loading(y):
+    """At a loading of 0 the data say nothing of one of them."""
+    u = sample("u", dist.ImproperUniform(constraints.real, (2,), ()))  # here
+    loading = sample("loading", dist.Cauchy(0.0, 1.0))
+    sample("y", dist.Normal(loading * u[0], 1.0), obs=y)
+    sample("other", dist.Normal(u[1], 1.0), obs=y)
+
+
 @declines("a", "noise", Y)
 def hidden_noise(y):
     a = sample("a", dist.Normal(0.0, 1.0))

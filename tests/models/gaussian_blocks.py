@@ -308,6 +308,15 @@ def gaussian_flat_and_groups(y, x, g):
     sample("y", dist.Normal(x @ b + a[g], s), obs=y)
 
 
+@case("u", Y, GROUP % 3)
+def gaussian_flat_whatever_a_loading_is(y, g):
+    """What is seen through the kept loading need not determine them."""
+    s, loading = sample("s", dist.HalfNormal(1.0)), sample("loading", dist.Cauchy(0.0, 1.0))
+    u = sample("u", flat((3,)))
+    sample("y", dist.Normal(u[g], s), obs=y)
+    sample("again", dist.Normal(2.0 + loading * u[g], s), obs=y)
+
+
 @case("mu theta", YG)
 def gaussian_flat_parent(y):
     mu = sample("mu", flat(()))

@@ -48,6 +48,20 @@ def masked_by_obs_mask(y, seen):
         sample("y", dist.Normal(a, 1.0), obs=y, obs_mask=seen)
 
 
+@case("a nu missing", Y, HOLED[::-1])
+def missing_cells_whose_prior_is_masked(y, x):
+    """Their density is that of an observed site, as the documents of NumPyro write it; the other prior is flat so."""
+    a = sample("a", dist.Normal(0.0, 5.0))
+    b = sample("b", dist.Cauchy(0.0, 1.0))
+    s = sample("s", dist.HalfNormal(1.0))
+    nu = sample("nu", dist.Normal(0.0, 5.0).mask(False))
+    there = np.isfinite(x)
+    missing = sample("missing", dist.Normal(nu, s).expand([int((~there).sum())]).mask(False))
+    whole = jnp.asarray(np.where(there, x, 0.0)).at[np.flatnonzero(~there)].set(missing)
+    sample("x", dist.Normal(nu, s), obs=whole)
+    sample("y", dist.Normal(a + b * whole, s), obs=y)
+
+
 @case("a", Y, EXPOSURE)
 def weighted_rows(y, w):
     a = sample("a", dist.Normal(0.0, 1.0))
