@@ -45,11 +45,14 @@ WHAT_IS_LEFT = "what is left of"
 
 
 class Declined(Exception):
-    """A site cannot be collapsed: which, why, and the user's line that stands in the way."""
+    """A site cannot be collapsed: which, why, and the user's line that stands in the way.
 
-    def __init__(self, site: str, reason: str, source: str = "") -> None:
+    Where it stays so that others need not, these are the ones `before` it.
+    """
+
+    def __init__(self, site: str, reason: str, source: str = "", before: Iterable[str] = ()) -> None:
         super().__init__(f"{site}: {reason}")
-        self.site, self.reason, self.source = site, reason, source
+        self.site, self.reason, self.source, self.before = site, reason, source, frozenset(before)
 
 
 class Elimination(Protocol):

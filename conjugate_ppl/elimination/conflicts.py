@@ -118,4 +118,4 @@ def _too_high(program: Program, term: Term, sites: frozenset[str], name: str) ->
         return Declined(inside[0], f"it enters `{name}` to a power above two", source)
     others = " and ".join(f"`{s}`" for s in inside[1:])
     return Declined(inside[0], f"it multiplies {others} in `{name}`, and only one of them can be "
-                    f"integrated out; {others} has more elements or comes first", source)
+                    f"integrated out; {others} has more elements or comes first", source, inside[1:])

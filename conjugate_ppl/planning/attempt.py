@@ -246,7 +246,7 @@ class Attempt:
             inside = frozenset(sites)
             problems = self._problems(inside)
             if problems:
-                self._decline(problems[0])
+                self._stay(problems[0])
                 continue
             blocks = self._independent(sites)
             try:
@@ -264,8 +264,15 @@ class Attempt:
                     self.pool = pool
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
-                self._decline(problem)
+                self._stay(problem)
                 continue
+
+    def _stay(self, problem: Declined) -> None:
+        """Decline a Gaussian site; those that stay because of it are tried again."""
+        self._decline(problem)
+        again = {n for n, why in self.declined.items() if problem.site in why.before}
+        self.left = [n for n in self.program.latents if n in self.left or n in again]
+        self.declined = {n: why for n, why in self.declined.items() if n not in again}
 
     def _chain(self, block: list[str], always: bool) -> bool:
         """Integrate out a chain of steps; sites that all steps share wait for the next round.

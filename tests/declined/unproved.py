@@ -46,6 +46,15 @@ def flat_prior_under_a_loading(y):
     sample("other", dist.Normal(u[1], 1.0), obs=y)
 
 
+@declines("u", "design depends on kept sites", Y, collapsed="b")
+def flat_prior_times_what_would_have_stayed(y):
+    """A factor of the elements stays so that they need not; since they do it goes after all."""
+    b = sample("b", dist.Normal(0.0, 1.0))
+    u = sample("u", dist.ImproperUniform(constraints.real, (2,), ()))  # here
+    sample("y", dist.Normal(b * u[0] + y, 1.0), obs=y)
+    sample("other", dist.Normal(b * u[1], 1.0), obs=y)
+
+
 @declines("a", "noise", Y)
 def hidden_noise(y):
     a = sample("a", dist.Normal(0.0, 1.0))
