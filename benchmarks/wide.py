@@ -10,7 +10,8 @@ piece by piece; what is there already is not run again. The table is made of all
 same seed, with intervals of 95 % over the seeds (Student's t on logarithms); `--write` puts it into docs/performance.md,
 between its marks.
 
-With `--growth`, microseconds a gradient, seconds to the first one and memory as rows and groups become more.
+With `--growth`, microseconds a gradient in a sampler's loop and in a call of its own, seconds to the first one and memory as
+rows and groups become more.
 """
 
 from __future__ import annotations
@@ -103,7 +104,14 @@ def grown(rows: int, groups: int, way: str) -> Run:
     rough = looped(info.potential_fn, z, 3)
     number = int(np.clip(0.2 / seconds({"": rough})[""], 3, 3000))
     took = seconds({"": looped(info.potential_fn, z, number)})[""]
-    return {"growth": [rows, groups], "way": way, "gradient": took, "first": first, "memory": _memory() - before}
+    memory = _memory() - before
+    # in a call of its own, of data that are arguments, the compiler computes nothing ahead
+    call, data = jax.jit(jax.value_and_grad(lambda z, _: info.potential_fn(z))), tuple(map(jax.numpy.asarray, args[:3]))
+    if way in ("rows", "as written"):
+        potential = initialize_model(jax.random.key(0), of[way], model_args=args, dynamic_args=True).potential_fn
+        call = jax.jit(jax.value_and_grad(lambda z, data: potential(*data, *args[3:])(z)))
+    once = seconds({"": (lambda z: call(z, data), z, 1)}, 20)[""]
+    return {"growth": [rows, groups], "way": way, "gradient": took, "call": once, "first": first, "memory": memory}
 
 
 # -- all of them ---------------------------------------------------------------------------------------------
@@ -215,7 +223,8 @@ def growth_table(runs: Sequence[Run]) -> list[str]:
     if not runs:
         return []
     lines = ["", "| rows | groups | us a gradient: plain | hand, rows | hand, statistics | collapsed | collapsed / statistics | "
-             "first gradient, s: plain | collapsed | memory, MB: plain | collapsed |", "|" + "---|" * 11]
+             "us a call: hand, rows | collapsed | first gradient, s: plain | collapsed | memory, MB: plain | collapsed |",
+             "|" + "---|" * 13]
     for size in sorted({tuple(r["growth"]) for r in runs}, key=lambda s: (s[1] != 100, s)):
         own = {r["way"]: r for r in runs if tuple(r["growth"]) == size}
 
@@ -224,7 +233,7 @@ def growth_table(runs: Sequence[Run]) -> list[str]:
 
         ratio = own["collapsed"]["gradient"] / own["statistics"]["gradient"] if {"collapsed", "statistics"} <= own.keys() else 0
         cells = [*(cell(w, "gradient", 1e6) for w in ("as written", "rows", "statistics", "collapsed")),
-                 f"{ratio:.2f}" if ratio else "", *(cell(w, "first", 1) for w in ("as written", "collapsed")),
+                 f"{ratio:.2f}" if ratio else "", *(cell(w, "call", 1e6) for w in ("rows", "collapsed")), *(cell(w, "first", 1) for w in ("as written", "collapsed")),
                  *(cell(w, "memory", 1e-6) for w in ("as written", "collapsed"))]
         lines.append(f"| {size[0]} | {size[1]} | {' | '.join(cells)} |")
     return lines
