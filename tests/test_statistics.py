@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 
 import jax
@@ -10,6 +12,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from models import CASES
 from numpyro import handlers, plate, sample
 from numpyro.infer.util import log_density
 
@@ -190,3 +193,13 @@ def test_as_a_model():
         handlers.seed(handlers.scale(cj.collapse(model), 2.0), 0)(Y)
     traced = jax.jit(lambda y: log_density(cj.collapse(model), (y,), {}, {"m": 0.1, "s": 1.0})[0])(Y)
     np.testing.assert_allclose(traced, log_density(model, (Y,), {}, {"m": 0.1, "s": 1.0})[0], rtol=1e-10)
+
+
+def test_of_wordy_residuals_the_model_is_followed():
+    """Squares of a regression's residuals, each with a latent of its own, are not multiplied out."""
+    case = CASES["gamma_of_each_residual"]
+    execution = cj.collapse(case.model).execution(case.args, {})
+    kept = {"s": jnp.array(0.7), "nu": jnp.array(4.0), "b": jnp.ones(16)}
+    text = jax.jit(execution.log_marginal).lower(kept).as_text()
+    sizes = [math.prod(map(int, shape.split("x"))) for shape in re.findall(r"tensor<([\dx]+)xf64>", text)]
+    assert 30 * 16 <= max(sizes) < 3 * 30 * 16  # the design, and not one for each pair of its columns

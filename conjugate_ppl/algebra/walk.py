@@ -45,14 +45,14 @@ class Walk:
     """One pass over `graph`.
 
     `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
-    depends on none of them may be folded into one opaque array where that is smaller. With `in_steps`, recursions
-    are variables of their own (`running.py`); without, running sums are written out.
+    depends on none of them may be folded into one opaque array where that is smaller, and is with `folding`. With
+    `in_steps`, recursions are variables of their own (`running.py`); without, running sums are written out.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[int, Value | np.ndarray], candidates: Iterable[str],
-                 variables: Variables | None = None, in_steps: bool = False) -> None:
+                 variables: Variables | None = None, in_steps: bool = False, folding: bool = False) -> None:
         self.graph = graph
-        self.in_steps = in_steps
+        self.in_steps, self.folding = in_steps, folding
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
@@ -68,7 +68,7 @@ class Walk:
 
     def beside(self, more: Iterable[str]) -> Walk:
         """Another walk that goes on from here, with more sites that stay visible."""
-        out = Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps)
+        out = Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps, self.folding)
         out._given = self._given
         return out
 
@@ -136,6 +136,8 @@ class Walk:
         roots = frozenset().union(*(x.roots for x in operands if isinstance(x, Value)))
         # folding evaluates the equations themselves, which do not know what stands in an input's place
         hidden = not (roots & self.candidates) and not self._replaced(equation)
+        if hidden and self.folding:
+            return self._opaque(equation, "")
         if equation.body:
             if hidden:
                 return self._opaque(equation, "")

@@ -9,8 +9,11 @@ them. Their coefficients, added up per element, are the contribution c; then
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -23,10 +26,14 @@ from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Parts, Pool, article, describe, spoken
 from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
+from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families import FAMILIES
+from conjugate_ppl.families.registry import Family
 from conjugate_ppl.program import Program
 
 __all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
+
+_WORDY = 4  # times as many numbers as the model's own
 
 
 def statistic_of(atom: Atom, site: str) -> str:
@@ -103,11 +110,56 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
     family = FAMILIES[choose_family(program, site, pool)[0]]
     parameters = record.parameters if family.name == record.family else record.alternatives[family.name]
     touched = pool.touching(site)
-    chosen: dict[str, list[Term]] = {s: [] for s in family.statistics}
-    rest: list[Term] = []
     tokens: dict[str, Variable] = {
         s: Variable(s, record.size, False, frozenset({site})) for s in family.statistics
     }
+    chosen, rest = _by_statistic(program, site, family, tokens, touched)
+    if _is_wordy(program, [t for ts in chosen.values() for t in ts], touched):
+        with contextlib.suppress(Declined):  # which is no reason to stay
+            chosen, _ = _by_statistic(program, site, family, tokens, _as_written(program, site, touched))
+    token_set = set(tokens.values())
+    contributions = tuple(
+        Contribution(reduce_terms(chosen[s], lambda v: 0 if v in token_set else None), record.size)
+        for s in family.statistics
+    )
+    elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
+                                         dict(parameters), contributions)
+    roots = frozenset().union(*(t.roots for ts in chosen.values() for t in ts))
+    roots |= program.roots(*parameters.values())
+    marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
+                        elimination.log_marginal)
+    left = Value.of(marginal, ()).terms
+    return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
+
+
+def _is_wordy(program: Program, terms: Sequence[Term], touched: Iterable[str]) -> bool:
+    """Whether monomials are many more numbers than the model itself computes (a regression's residuals, squared, each with
+    a latent of its own: as many as pairs of coefficients)."""
+    if not program.sites.keys() >= set(touched):
+        return False
+    numbers = program.graph.needed_for([program.sites[n].factor for n in touched])
+    return sum(map(_size, terms)) > _WORDY * sum(math.prod(program.graph.shapes[n]) for n in numbers)
+
+
+def _size(term: Term) -> int:
+    """The numbers of a term written out."""
+    shape = np.broadcast_shapes(*(np.shape(a) for a in term.arrays))
+    return math.prod(shape) * math.prod(full for n, full in zip(shape, term.hidden, strict=True) if n == 1)
+
+
+def _as_written(program: Program, site: str, touched: Iterable[str]) -> dict[str, Sequence[Term]]:
+    """What factors are in one site, all else computed as the model does."""
+    walk = start_walk(program, [site], in_steps=True, folding=True)
+    names = list(touched)
+    return {n: v.terms for n, v in zip(names, walk.run([program.sites[n].factor for n in names]), strict=True)}
+
+
+def _by_statistic(program: Program, site: str, family: Family, tokens: Mapping[str, Variable],
+                  touched: Mapping[str, Sequence[Term]]) -> tuple[dict[str, list[Term]], list[Term]]:
+    """The terms that hold each statistic, in place of which is its token, and those that hold none."""
+    record = program.sites[site]
+    chosen: dict[str, list[Term]] = {s: [] for s in family.statistics}
+    rest: list[Term] = []
     for name, terms in touched.items():
         owner = program.sites.get(name)
         if owner is not None and owner.auxiliary:
@@ -135,16 +187,4 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
             atoms = list(term.atoms)
             atoms[hits[0]] = Atom(tokens[statistic], Fraction(1), atom.selection)
             chosen[statistic].append(dataclasses.replace(term, atoms=tuple(atoms)))
-    token_set = set(tokens.values())
-    contributions = tuple(
-        Contribution(reduce_terms(chosen[s], lambda v: 0 if v in token_set else None), record.size)
-        for s in family.statistics
-    )
-    elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
-                                         dict(parameters), contributions)
-    roots = frozenset().union(*(t.roots for ts in chosen.values() for t in ts))
-    roots |= program.roots(*parameters.values())
-    marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
-                        elimination.log_marginal)
-    left = Value.of(marginal, ()).terms
-    return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
+    return chosen, rest

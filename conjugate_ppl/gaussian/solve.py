@@ -83,7 +83,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
     precision = whitened(shares.rest, scale, proper)
     inverse, logdet = whitened_inverse(shares.rest, scale, proper)
-    mean, step, centre = _refined(m, shares.linear, proper, scale.apply, scale.transpose_apply,
+    mean, step, centre = _refined(m.shape[1], m, shares.linear, proper, scale.apply, scale.transpose_apply,
                                   partial(times, shares.rest), partial(times, inverse))
 
     def quadratic(mean: Any, step: Any) -> Any:
@@ -101,7 +101,8 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
     proper = [known_numbers(values, x) for x in np.where(block.flat, 0.0, 1.0).T]
     precision = scale.T.around(shares.rest) + diagonal(proper)
     inverse, logdet = small.inverse_logdet(precision)
-    mean, step, centre = _refined(m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times, inverse.times)
+    mean, step, centre = _refined(len(m), m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times,
+                                  inverse.times)
 
     def quadratic(mean: Any, step: Any) -> Any:
         squares = dot(proper, [(a + b) ** 2 for a, b in zip(mean, step, strict=True)])
@@ -114,9 +115,9 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
                     stacked(centre, blocks, dtype), smallest, jnp.sum(logdet) + shares.logdet)
 
 
-def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, inverse: Map
+def _refined(width: int, m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, inverse: Map
              ) -> tuple[Any, Any, Any]:
-    """The posterior mean of u, a last step from it, and m + T u after the step.
+    """The posterior mean of u, of so many elements a block, a last step from it, and m + T u after the step.
 
     Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `inverse` that of u's
     precision I + T'HT.
@@ -124,7 +125,8 @@ def _refined(m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, 
     plus, minus, times_each = (partial(jax.tree.map, f) for f in (operator.add, operator.sub, operator.mul))
     target = back(minus(linear, rest(m)))
     mean = inverse(target)
-    mean = plus(mean, inverse(minus(target, plus(times_each(proper, mean), back(rest(push(mean)))))))
+    if width > 1:  # one number is divided by another to its last digit
+        mean = plus(mean, inverse(minus(target, plus(times_each(proper, mean), back(rest(push(mean)))))))
     solution = plus(m, push(mean))
     # A second Newton step in the elements themselves, which are small where prior means are far away: there m + T u
     # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
