@@ -203,3 +203,16 @@ def test_of_wordy_residuals_the_model_is_followed():
     text = jax.jit(execution.log_marginal).lower(kept).as_text()
     sizes = [math.prod(map(int, shape.split("x"))) for shape in re.findall(r"tensor<([\dx]+)xf64>", text)]
     assert 30 * 16 <= max(sizes) < 3 * 30 * 16  # the design, and not one for each pair of its columns
+
+
+def test_rows_of_one_precision_add_up():
+    x = RNG.normal(size=(400, 6))
+
+    def model(y, x):
+        precision = sample("precision", dist.Gamma(2.0, 1.0))
+        b = sample("b", dist.Laplace(0.0, 1.0).expand([6]).to_event(1))
+        sample("y", dist.Normal(x @ b, 1 / jnp.sqrt(precision)), obs=y)
+
+    execution = cj.collapse(model).execution((x.sum(1), x), {})
+    text = jax.jit(execution.log_marginal).lower({"b": jnp.ones(6)}).as_text()
+    assert execution.plan.collapsed == ("precision",) and "400" not in re.findall(r"tensor<([\dx]+)xf64>", text)

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -27,6 +26,7 @@ from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, L
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Parts, Pool, article, describe, spoken
 from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
 from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.elimination.wordy import model_size, numbers_of
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.registry import Family
 from conjugate_ppl.program import Program
@@ -132,19 +132,10 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
     return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
 
 
-def _is_wordy(program: Program, terms: Sequence[Term], touched: Iterable[str]) -> bool:
+def _is_wordy(program: Program, terms: Sequence[Term], touched: Collection[str]) -> bool:
     """Whether monomials are many more numbers than the model itself computes (a regression's residuals, squared, each with
     a latent of its own: as many as pairs of coefficients)."""
-    if not program.sites.keys() >= set(touched):
-        return False
-    numbers = program.graph.needed_for([program.sites[n].factor for n in touched])
-    return sum(map(_size, terms)) > _WORDY * sum(math.prod(program.graph.shapes[n]) for n in numbers)
-
-
-def _size(term: Term) -> int:
-    """The numbers of a term written out."""
-    shape = np.broadcast_shapes(*(np.shape(a) for a in term.arrays))
-    return math.prod(shape) * math.prod(full for n, full in zip(shape, term.hidden, strict=True) if n == 1)
+    return program.sites.keys() >= set(touched) and sum(map(numbers_of, terms)) > _WORDY * model_size(program, touched)
 
 
 def _as_written(program: Program, site: str, touched: Iterable[str]) -> dict[str, Sequence[Term]]:
