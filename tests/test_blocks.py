@@ -125,8 +125,23 @@ def of_each_row(y):
     sample("y", dist.Normal(z, 1.0), obs=y)
 
 
+def flat_for_each_few(y):
+    """A flat prior says nothing of the number of its elements."""
+    z = sample("z", dist.ImproperUniform(dist.constraints.real, (), (len(y) // 4,)))
+    sample("y", dist.Normal(z, 1.0), obs=jnp.sum(y.reshape(-1, 4), 1))
+
+
+def squared(y, n):
+    """Beyond 32 bits, which NumPy's whole numbers have not."""
+    m = sample("m", dist.Normal(0.0, 5.0))
+    sample("y", dist.Normal(m * (n * n / 1e10), 1.0), obs=y)
+
+
+LARGE = 100_000 + np.arange(len(Y))
+
+
 @pytest.mark.parametrize(("model", "data"), [
-    (counted, (Y, len(Y))), (logistic, (COUNT > 2, X)), (neighbours, (Y,)), (looks, (Y,)), (of_each_row, (Y,))])
+    (flat_for_each_few, (Y,)), (squared, (Y, LARGE)), (counted, (Y, len(Y))), (logistic, (COUNT > 2, X)), (neighbours, (Y,)), (looks, (Y,)), (of_each_row, (Y,))])
 def test_read_at_once(model, data):
     """Where rows are counted, meet or are looked at, or do not add up, nothing is different, and nothing is said."""
     found = []

@@ -14,6 +14,7 @@ from generated.numpy_jaxpr import check_by_numpy
 from numpyro import sample
 
 import conjugate_ppl as cj
+from conjugate_ppl.planning.attempt import Attempt
 
 BY_XLA = frozenset(list(CASES)[::10])
 
@@ -44,3 +45,18 @@ def test_scaled_simplex():
         sample("y", dist.Categorical(0.9 * phi), obs=y)
 
     assert cj.explain(model, OUTCOME).collapsed == ()
+
+
+def test_what_is_tried_again_ends(monkeypatch):
+    """Of factors in pairs each stays for another, and that one for the next: who comes back because of whom comes back once."""
+    count, rounds, stay = 9, [], Attempt._stay
+    monkeypatch.setattr(Attempt, "_stay", lambda self, problem: (rounds.append(problem.site), stay(self, problem)))
+
+    def model(y):
+        z = [sample(f"z{k}", dist.Normal(0.0, 1.0)) for k in range(count)]
+        for i in reversed(range(count - 1)):
+            for j in reversed(range(i + 1, count)):
+                sample(f"y{i}{j}", dist.Normal(z[i] * z[j], 1.0), obs=y)
+
+    assert cj.explain(model, 0.3).collapsed == ("z0",)
+    assert len(rounds) < count**2

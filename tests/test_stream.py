@@ -71,6 +71,19 @@ def test_draws_have_the_names_of_the_model():
     assert set(mcmc.get_samples()) == {"t", "s", "b", "a", "shift"}
 
 
+def test_whole_numbers_of_more_bits_than_jax_has():
+    """NumPy squares them, with 64 bits."""
+    def model(y, n):
+        m = sample("m", dist.Normal(0.0, 5.0))
+        sample("y", dist.Normal(m * (n * n / 1e10), 1.0), obs=y)
+
+    large = 100_000 + np.arange(N)
+    for own in (large, (large * 1.0).astype(np.float32)):
+        batches = zip(np.split(Y, 3), np.split(own, 3), strict=True)
+        whole = cj.collapse(model).log_evidence(Y, own)
+        np.testing.assert_allclose(cj.collapse(model).stream(batches).log_evidence(), whole, rtol=1e-5)
+
+
 def weight_of_a_latent(y):
     w = sample("w", dist.HalfNormal(1.0))
     with numpyro.handlers.scale(scale=w):

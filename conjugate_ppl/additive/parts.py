@@ -20,7 +20,7 @@ from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.row_rules import Unrelated
 from conjugate_ppl.additive.rows import EQUAL, SUM, Related
 from conjugate_ppl.additive.stream import batch_added
-from conjugate_ppl.additive.template import Template, template
+from conjugate_ppl.additive.template import Template, computes_in_numpy, template
 from conjugate_ppl.errors import ConjugatePPLError, PlanError
 
 __all__ = ["NoGain", "Parts", "added_up"]
@@ -87,7 +87,11 @@ def added_up(model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], par
         patterns[int(share * leaves[first].shape[parts.axes[first]])] = part
     if not observed:
         return model
-
+    if parts.typical is not None:
+        some = [parts.typical[k] if k in parts.typical and isinstance(x, np.ndarray) else
+                jax.numpy.asarray(parts.typical[k]) if k in parts.typical else x for k, x in enumerate(leaves)]
+        if computes_in_numpy(patterns[len(parts.typical[first])], model, tree, some):
+            raise NoGain
     def plus(total: Polynomial | None, block: Mapping[int, np.ndarray]) -> Polynomial:
         rows = block[first].shape[parts.axes[first]]
         return batch_added(total, patterns[rows].filled(block), observed)

@@ -47,7 +47,8 @@ class Related:
         self._whole, self._part, self._times = whole, part, times
         self._kinds: dict[int, Kind | _Reason] = dict.fromkeys(whole.inputs, EQUAL)
         self._axes = axes
-        same = whole.inputs == part.inputs and len(whole.equations) == len(part.equations)
+        same = whole.inputs == part.inputs and len(whole.equations) == len(part.equations) and all(
+            whole.shapes[n] == part.shapes[n] for n in whole.inputs)  # a flat prior says nothing of its size
         pairs = zip(whole.equations, part.equations, strict=True) if same else ()
         self._same = same and self._all(pairs)
 

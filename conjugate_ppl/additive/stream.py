@@ -17,7 +17,7 @@ import numpy as np
 from conjugate_ppl.additive.outside import outside_of
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
-from conjugate_ppl.additive.template import Template, template
+from conjugate_ppl.additive.template import Template, computes_in_numpy, template
 from conjugate_ppl.elimination.joint import least_squares
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import DataError, ModelError, PlanError
@@ -93,11 +93,13 @@ class _Written:
         if outside is None or any(isinstance(x, jax.core.Tracer) for x in leaves) or not all(
                 isinstance(x, (bool, int, float, str, bytes)) for x in rest):
             return trace_program(self._model, args, kwargs), None
-        key = (tree, outside, tuple(map(repr, rest)), tuple((k, x.shape, str(x.dtype)) for k, x in arrays.items()))
+        key = (tree, outside, tuple(map(repr, rest)), tuple(
+            (k, type(x), x.shape, str(x.dtype)) for k, x in arrays.items()))
         if key not in self._known:
             shapes = {k: jax.ShapeDtypeStruct(x.shape, jnp.result_type(x)) for k, x in arrays.items()}
             try:
-                self._known[key] = template(self._model, tree, leaves, shapes)
+                found = template(self._model, tree, leaves, shapes)
+                self._known[key] = None if computes_in_numpy(found, self._model, tree, leaves) else found
             except Exception:  # it looks at the numbers; errors of its own come again below
                 self._known[key] = None
         pattern = self._known[key]

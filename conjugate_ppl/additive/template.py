@@ -1,23 +1,29 @@
 """A model's equations with its data left open, to be filled in: written once for many batches or places.
 
 The model is run with tracers in place of arrays, as `jax.jit` would, so that what it says holds for all arrays of
-these shapes and types. A model that cannot be run so (it looks at the numbers) has no template.
+these shapes and types. A model that cannot be run so (it looks at the numbers) has no template. What a model computes
+with arrays of NumPy is another thing than what JAX computes with its own: 64 bits where JAX has 32 (`x * x` of whole
+numbers, say), and types of its own. A template does not stand for such a model (`computes_in_numpy`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from conjugate_ppl import _compat
+from conjugate_ppl.graph import Equation, Graph
 from conjugate_ppl.program import Program, trace_program
 
-__all__ = ["Template", "template"]
+__all__ = ["Template", "computes_in_numpy", "template"]
 
+_MOVES = frozenset({"broadcast_in_dim", "copy", "dynamic_slice", "expand_dims", "gather", "reshape", "rev", "slice",
+                    "squeeze", "transpose"})
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Template:
@@ -73,3 +79,32 @@ def template(model: Callable[..., Any], tree: Any, leaves: Sequence[Any],
 
     jax.eval_shape(run, dict(shapes))
     return found[0]
+
+
+def computes_in_numpy(pattern: Template, model: Callable[..., Any], tree: Any, leaves: Sequence[Any]) -> bool:
+    """Whether a model computes with arrays of NumPy among some leaves of its arguments, of the pattern's shapes, before
+    JAX has them. Then the equations of the model with these leaves lack some that the pattern has."""
+    if not any(isinstance(x, np.ndarray) for x in leaves):
+        return False
+    args, kwargs = jax.tree.unflatten(tree, leaves)
+    return _computed(pattern.program) != _computed(trace_program(model, args, kwargs))
+
+
+def _computed(program: Program) -> Counter[str]:
+    """How often each primitive is used in the densities, of those that do more than move numbers."""
+    graph = program.graph
+    needed, out = graph.needed_for(s.factor for s in program.sites.values()), Counter[str]()
+
+    def count(equations: Iterable[Equation]) -> None:
+        for equation in equations:
+            if not needed.isdisjoint(equation.outputs):
+                count(equation.body)
+                out[equation.primitive] += equation.primitive not in _MOVES and not _is_index(graph, equation)
+
+    count(graph.equations)
+    return +out
+
+
+def _is_index(graph: Graph, equation: Equation) -> bool:
+    """Whether this may be JAX's own question, whether an index counts from the end, which it asks NumPy of its arrays."""
+    return equation.primitive == "lt" and all(np.issubdtype(graph.dtypes[n], np.integer) for n in equation.inputs)

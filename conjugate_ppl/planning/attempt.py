@@ -68,6 +68,7 @@ class Attempt:
         self.rule: dict[str, str] = {}
         self.why: dict[str, str] = {}
         self.consumed: set[str] = set()
+        self.tried: set[tuple[str, str]] = set()  # again, because of which other
         self.pool = Pool({})
 
     @property
@@ -272,9 +273,12 @@ class Attempt:
             raise dear
 
     def _stay(self, problem: Declined) -> None:
-        """Decline a Gaussian site; those that stay because of it are tried again."""
+        """Decline a Gaussian site; those that stay because of it are tried again, each once because of each: of many that
+        multiply each other in pairs, what stays for others, which stay for others, would come back without end."""
         self._decline(problem)
-        again = {n for n, why in self.declined.items() if problem.site in why.before}
+        again = {n for n, why in self.declined.items() if problem.site in why.before
+                 and (n, problem.site) not in self.tried}
+        self.tried.update((n, problem.site) for n in again)
         self.left = [n for n in self.program.latents if n in self.left or n in again]
         self.declined = {n: why for n, why in self.declined.items() if n not in again}
 
