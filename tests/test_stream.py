@@ -71,7 +71,7 @@ def test_draws_have_the_names_of_the_model():
     assert set(mcmc.get_samples()) == {"t", "s", "b", "a", "shift"}
 
 
-def test_whole_numbers_of_more_bits_than_jax_has():
+def test_whole_numbers_of_more_bits_than_jax_has(x64):
     """NumPy squares them, with 64 bits."""
     def model(y, n):
         m = sample("m", dist.Normal(0.0, 5.0))
