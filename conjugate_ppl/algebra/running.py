@@ -11,7 +11,9 @@ by one) had better be written out all the same: as a chain it would carry each o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +101,9 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
     """
     graph = walk.graph
     terms = _one_step(walk, equation)
-    if equation.primitive == "scan" and _is_short(walk, equation, terms):
-        return written_out(walk, equation)
+    if equation.primitive == "scan":
+        with contextlib.suppress(Unknown):
+            return written_out(walk, equation)
     linear = _affine_in(terms, walk.candidates)
     if not linear:
         raise Unknown(_NOT_AFFINE.format(equation.primitive))
@@ -120,16 +123,21 @@ def written_out(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
     Raises:
         Unknown: if it is no such loop.
     """
-    if not _is_short(walk, equation, _one_step(walk, equation)):
+    terms = _one_step(walk, equation)
+    if not _is_short(walk, equation, terms):
         raise Unknown("")
     before = walk.graph.recursions[equation].before
     shapes = [walk.graph.shapes[n] for n in before]
     found = [Value.known(np.zeros(s)) for s in shapes]
+    read = sum(np.unique(a.selection).size for t in terms for a in t.atoms if _STATE not in a.variable.roots)
+    most = (1 + read) * sum(map(math.prod, shapes))  # each number as one sum over what is read
     for _ in range(shapes[0][0] + 1):  # after k rounds the first k are right
         inner = walk.beside(())
         for number, value in zip(before, found, strict=True):
             inner.set(number, value)
         found, end = locations(inner, equation), last(inner, equation)
+        if sum(math.prod(v.shape) * math.prod(t.hidden) for v in found for t in v.terms) > most:
+            raise Unknown("")  # numbers that are mixed with each other at every step are sums of sums
     return [*end, *found]
 
 

@@ -68,3 +68,12 @@ def hidden_noise_in_a_prediction(y):
     sample("y", dist.Normal(a, 1.0), obs=y)
     noise = jax.random.normal(numpyro.prng_key())
     sample("new", dist.Normal(noise, 1.0))  # here
+
+
+@declines("b", "`scan`, for which there is no rule", Y)
+def loop_that_mixes_rows_at_every_step(y):
+    """Written out it would be a sum of sums for each number, a factor more at each step."""
+    b = sample("b", dist.Normal(0.0, 1.0).expand([4]))
+    x = jnp.tile(y, 20)[:20]
+    last, each = jax.lax.scan(lambda c, bb: (0.1 * jnp.cumsum(c) + bb * x, c), jnp.arange(20.0), b)  # here
+    sample("y", dist.Normal(last + each[1], 1.0), obs=x)
