@@ -34,6 +34,7 @@ __all__ = ["RECURSIONS", "Running", "last", "locations", "running", "states", "w
 _STATE = "<state>"
 """The root of what is carried from step to step, while it is found out how it enters."""
 _FEW, _MOST = 64, 1 << 25  # steps that are written out, and numbers that this takes
+_MIXED = 1 << 14  # monomials that are not too many, be they sums of sums
 _NOT_AFFINE = "`{}`, where it multiplies what is carried from step to step or has no closed form,"
 
 
@@ -130,7 +131,7 @@ def written_out(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
     shapes = [walk.graph.shapes[n] for n in before]
     found = [Value.known(np.zeros(s)) for s in shapes]
     read = sum(np.unique(a.selection).size for t in terms for a in t.atoms if _STATE not in a.variable.roots)
-    most = (1 + read) * sum(map(math.prod, shapes))  # each number as one sum over what is read
+    most = max((1 + read) * sum(map(math.prod, shapes)), _MIXED)  # each number as one sum over what is read
     for _ in range(shapes[0][0] + 1):  # after k rounds the first k are right
         inner = walk.beside(())
         for number, value in zip(before, found, strict=True):
