@@ -38,7 +38,7 @@ from conjugate_ppl.elimination.mixed import beneath
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.families.wishart import WISHARTS
-from conjugate_ppl.planning.cost import too_dear, too_wordy
+from conjugate_ppl.planning.cost import too_dear
 from conjugate_ppl.planning.screen import Dependencies
 from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program
@@ -257,20 +257,16 @@ class Attempt:
                         continue
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
-                    self._raise(too_wordy(self.program, block, {n: self.pool.factors[n] for n in touched}))
                     elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete)
-                    self._raise(too_dear(self.program, elimination))
+                    dear = too_dear(self.program, elimination)
+                    if dear is not None and dear.site not in self.wanted:
+                        raise dear
                     self.pool = pool
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:
                 self._stay(problem)
                 continue
-
-    def _raise(self, dear: Declined | None) -> None:
-        """Leave what is too dear to the sampler, unless it is wanted at any price."""
-        if dear is not None and dear.site not in self.wanted:
-            raise dear
 
     def _stay(self, problem: Declined) -> None:
         """Decline a Gaussian site; those that stay because of it are tried again, each once because of each: of many that

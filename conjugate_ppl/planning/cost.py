@@ -8,21 +8,18 @@ correlations between effects, are worth some gradients, but not any number.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.joint import GaussianElimination
-from conjugate_ppl.elimination.wordy import model_size, numbers_of
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
 from conjugate_ppl.program import Program
 
-__all__ = ["too_dear", "too_wordy"]
+__all__ = ["too_dear"]
 
 _DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves
 _SPARSE = 2e-8  # for a number of the quadratic that is not zero, read and added forwards and backwards
@@ -30,10 +27,6 @@ _LEAST = 2e-2  # seconds; less is no reason to leave anything to the sampler
 # Gradients of the smaller collapse that one of the larger may cost. Of InstEval's worst scale a gradient gives 0.11
 # effective samples where only four scales move, 0.021 with the students' effects sampled, 0.011 with the lecturers'.
 _WORTH = 10
-# Of a regression of 2000 rows whose variances are each their own, gradients with 10 coefficients integrated out cost 5 times
-# those of the model, with 20 of them 12 times, and NUTS makes half the steps.
-_WORDY = 2
-_FEW = 1 << 12  # numbers, of which there may be as many as there are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,25 +36,6 @@ class _Choice:
     site: GaussianSite
     seconds: float
     coupling: float
-
-
-def too_wordy(program: Program, sites: Sequence[str], factors: Mapping[str, Sequence[Term]]) -> Declined | None:
-    """The Gaussian site that is better left to the sampler since rows do not add up, each with a weight that changes, and
-    have many more pairs of elements than numbers; None if there is none."""
-    owned = {n: ts for n, ts in factors.items() if n in program.sites}
-    counted = dict.fromkeys(sites, 0)
-    total = 0
-    for term in (t for ts in owned.values() for t in ts if not t.roots.isdisjoint(sites)):
-        total += numbers_of(term)
-        for name in term.roots & counted.keys():
-            counted[name] += numbers_of(term)
-    model = model_size(program, owned) if total > _FEW else total
-    if total <= _WORDY * max(model, _FEW):
-        return None
-    found = max(sites, key=lambda n: counted[n])
-    return Declined(found, f"the rows that it enters have weights of their own, which change, and a gradient would add up {total} "
-                    f"numbers, where the model itself computes {model}; `require` collapses it all the same",
-                    program.sites[found].source)
 
 
 def too_dear(program: Program, elimination: GaussianElimination) -> Declined | None:
