@@ -163,7 +163,7 @@ def test_as_many_numbers_as_rows():
 
     for most in (30, 100):
         with by_blocks(most=most):
-            assert is_added_up(cj.collapse(model), Y, group) == (most == 100)
+            assert is_added_up(cj.collapse(model), jnp.asarray(Y), jnp.asarray(group)) == (most == 100)
 
 
 def test_a_row_that_cannot_be():
