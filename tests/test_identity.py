@@ -23,7 +23,8 @@ import conjugate_ppl as cj
 # columns that nearly depend on each other are about it; the last of all are alone in having their relation
 COLLINEAR = [n for n in CASES if n.startswith("collinear_")]
 IN_FLOAT32 = frozenset([*COLLINEAR, *[n for n in CASES if n not in COLLINEAR][::2], "cells_of_two_outcomes",
-                        "truncated_means", "effects_that_sum_to_zero", "wishart_of_wishart"])
+                        "truncated_means", "effects_that_sum_to_zero", "wishart_of_wishart", "gamma_of_each_residual",
+                        "gaussian_through_solves_with_pivots"])
 BY_XLA = frozenset(list(CASES)[::10])
 
 

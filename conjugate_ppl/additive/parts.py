@@ -67,37 +67,62 @@ def added_up(model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], par
         DataError: if a value is none, in any process.
     """
     leaves, tree = jax.tree.flatten((args, dict(kwargs)))
+    patterns, observed = _patterns(model, tree, leaves, parts)
+    if not observed:
+        return model
+    program = next(iter(patterns.values())).program
+    total = _total(patterns, observed, parts)
+    if parts.elsewhere:
+        # what does not depend on the rows is the same for any of them
+        given = dict(enumerate(leaves)) | dict(next(iter(parts.mine), {}))
+        args, kwargs = jax.tree.unflatten(tree, [given[k] for k in range(len(leaves))])
+    shapes = {n: program.sites[n].shape for n in program.latents}
+    prior = Prior(model, args, kwargs, {}, observed, shapes, program.turns, source=program.sites[observed[0]].source)
+    inner = prior.with_likelihood(total)
+
+    def summed(*_: Any, **__: Any) -> None:
+        inner()
+
+    return summed
+
+
+def _patterns(model: Model, tree: Any, leaves: Sequence[Any], parts: Parts) -> tuple[dict[int, Template], tuple[str, ...]]:
+    """The model of a part, by the rows that it has, and the observed sites that are proved to add up."""
     whole = _written(model, tree, leaves, parts.axes, Fraction(1))
     latents = [whole.program.sites[n] for n in whole.program.latents]
     if sum(s.size for s in latents) > parts.most or (not parts.states and any(s.discrete for s in latents)):
         raise NoGain
-    patterns: dict[int, Template] = {}  # by the rows of a part
-    observed: tuple[str, ...] = ()
-    first = min(parts.axes)
+    patterns, found = {}, set()
     for share in parts.shares:
         part = _written(model, tree, leaves, parts.axes, share)
         related = Related(whole.program.graph, part.program.graph,
                           {n: parts.axes[k] for n, k in part.places.items()}, 1 / share)
-        found = _summed_sites(part, related)
-        if patterns and found != observed:
-            raise NoGain
-        observed = found
+        found.add(_summed_sites(part, related))
         if parts.elsewhere:
             _refuse_deterministics(part, related)
-        patterns[int(share * leaves[first].shape[parts.axes[first]])] = part
-    if not observed:
-        return model
+        patterns[int(share * _rows(leaves, parts))] = part
+    if len(found) > 1:
+        raise NoGain
     if parts.typical is not None:
-        some = [parts.typical[k] if k in parts.typical and isinstance(x, np.ndarray) else
-                jax.numpy.asarray(parts.typical[k]) if k in parts.typical else x for k, x in enumerate(leaves)]
-        if computes_in_numpy(patterns[len(parts.typical[first])], model, tree, some):
+        like = {k: x if isinstance(leaves[k], np.ndarray) else jax.numpy.asarray(x) for k, x in parts.typical.items()}
+        pattern = patterns[_rows(parts.typical, parts)]
+        if computes_in_numpy(pattern, model, tree, [like.get(k, x) for k, x in enumerate(leaves)]):
             raise NoGain
+    return patterns, found.pop()
+
+
+def _rows(leaves: Any, parts: Parts) -> int:
+    """How many rows leaves have."""
+    leaf, axis = min(parts.axes.items())
+    return int(leaves[leaf].shape[axis])
+
+
+def _total(patterns: Mapping[int, Template], observed: tuple[str, ...], parts: Parts) -> Polynomial:
+    """What all parts say, those of other processes too."""
     def plus(total: Polynomial | None, block: Mapping[int, np.ndarray]) -> Polynomial:
-        rows = block[first].shape[parts.axes[first]]
-        return batch_added(total, patterns[rows].filled(block), observed)
+        return batch_added(total, patterns[_rows(block, parts)].filled(block), observed)
 
     mine: Any = None
-    block: Mapping[int, np.ndarray] | None = None
     try:
         if parts.typical is not None:
             mine = plus(None, parts.typical).scaled(0.0)
@@ -108,24 +133,12 @@ def added_up(model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], par
     except ConjugatePPLError as problem:
         mine = problem  # to be raised in all processes
     total: Polynomial | None = None
-    for found_there in exchanged(mine, parts.devices):
-        if isinstance(found_there, ConjugatePPLError):
-            raise found_there
-        total = found_there if total is None else total if found_there is None else total.joined(found_there)
+    for found in exchanged(mine, parts.devices):
+        if isinstance(found, ConjugatePPLError):
+            raise found
+        total = found if total is None else total if found is None else total.joined(found)
     assert total is not None
-    if parts.elsewhere:
-        # what does not depend on the rows is the same for any of them
-        given = dict(enumerate(leaves)) | dict(block or {})
-        args, kwargs = jax.tree.unflatten(tree, [given[k] for k in range(len(leaves))])
-    program = part.program
-    shapes = {n: program.sites[n].shape for n in program.latents}
-    prior = Prior(model, args, kwargs, {}, observed, shapes, program.turns, source=program.sites[observed[0]].source)
-    inner = prior.with_likelihood(total)
-
-    def summed(*_: Any, **__: Any) -> None:
-        inner()
-
-    return summed
+    return total
 
 
 def _written(model: Model, tree: Any, leaves: Sequence[Any], axes: Mapping[int, int], share: Fraction) -> Template:

@@ -25,6 +25,7 @@ __all__ = ["Template", "computes_in_numpy", "template"]
 _MOVES = frozenset({"broadcast_in_dim", "copy", "dynamic_slice", "expand_dims", "gather", "reshape", "rev", "slice",
                     "squeeze", "transpose"})
 
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Template:
     """A program some of whose constants are open.

@@ -104,7 +104,7 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
     terms = _one_step(walk, equation)
     if equation.primitive == "scan":
         with contextlib.suppress(Unknown):
-            return written_out(walk, equation)
+            return _written(walk, equation, terms)
     linear = _affine_in(terms, walk.candidates)
     if not linear:
         raise Unknown(_NOT_AFFINE.format(equation.primitive))
@@ -124,7 +124,11 @@ def written_out(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
     Raises:
         Unknown: if it is no such loop.
     """
-    terms = _one_step(walk, equation)
+    return _written(walk, equation, _one_step(walk, equation))
+
+
+def _written(walk: Walk, equation: Equation, terms: list[Term]) -> list[Value]:
+    """The same for the terms of one step."""
     if not _is_short(walk, equation, terms):
         raise Unknown("")
     before = walk.graph.recursions[equation].before
@@ -159,17 +163,18 @@ def _is_short(walk: Walk, equation: Equation, terms: list[Term]) -> bool:
     """Whether a loop has few steps, in which the state is multiplied by known numbers alone, and carries more numbers
     than it reads elements."""
     shapes = [walk.graph.shapes[n] for n in states(walk, equation)]
-    read: dict[Variable, set[int]] = {}
-    for atom in (a for t in terms for a in t.atoms if _STATE not in a.variable.roots):
-        if not is_known(atom.selection):
-            return False
-        read.setdefault(atom.variable, set()).update(np.unique(atom.selection).tolist())
+    steps, width = shapes[0][0], sum(math.prod(s[1:]) for s in shapes)
+    if not 0 < steps <= _FEW or steps**2 * width > _MOST:
+        return False
     with_state = [t for t in terms if any(_STATE in a.variable.roots for a in t.atoms)]
-    steps, width = shapes[0][0], sum(int(np.prod(s[1:])) for s in shapes)
-    return (0 < steps <= _FEW and steps**2 * width <= _MOST and not any(isinstance(v, Running) for v in read)
-            and sum(map(len, read.values())) <= width
-            and all(len(t.atoms) == 1 and t.atoms[0].power == 1 and t.atoms[0].variable.name.startswith("state#")
-                    and all(map(is_known, t.arrays)) for t in with_state))
+    if not all(len(t.atoms) == 1 and t.atoms[0].power == 1 and t.atoms[0].variable.name.startswith("state#")
+               and all(map(is_known, t.arrays)) for t in with_state):
+        return False
+    read = [a for t in terms for a in t.atoms if _STATE not in a.variable.roots]
+    if any(isinstance(a.variable, Running) or not is_known(a.selection) for a in read):
+        return False
+    places = {v: [np.ravel(a.selection) for a in read if a.variable is v] for v in {a.variable for a in read}}
+    return sum(len(np.unique(np.concatenate(p))) for p in places.values()) <= width
 
 
 def _affine_in(terms: list[Term], candidates: frozenset[str]) -> frozenset[str]:

@@ -315,20 +315,20 @@ MANY = np.random.default_rng(1).normal(size=(30, 16))
 SUMS = MANY @ np.ones(16) + np.cos(np.arange(30))
 
 
-@case("w", SUMS, MANY)
-def gamma_of_each_residual(y, x):
-    """Of a regression whose coefficients stay: residuals are squared as the model computes them."""
+def of_each_residual(prior, y, x):
     s, nu = sample("s", dist.HalfNormal(1.0)), sample("nu", dist.Gamma(2.0, 0.1))
-    b = sample("b", dist.Laplace(0.0, 1.0).expand([16]).to_event(1))
+    b = sample("b", prior.expand([16]).to_event(1))
     with plate("rows", 30):
         w = sample("w", dist.Gamma(nu / 2, nu / 2))
         sample("y", dist.Normal(x @ b, s / jnp.sqrt(w)), obs=y)
+
+
+@case("w", SUMS, MANY)
+def gamma_of_each_residual(y, x):
+    """Of a regression whose coefficients stay: residuals are squared as the model computes them."""
+    of_each_residual(dist.Laplace(0.0, 1.0), y, x)
 
 
 @case("w", SUMS, MANY)
 def gamma_of_each_residual_and_candidates(y, x):
-    s, nu = sample("s", dist.HalfNormal(1.0)), sample("nu", dist.Gamma(2.0, 0.1))
-    b = sample("b", dist.Normal(0.0, 1.0).expand([16]).to_event(1))
-    with plate("rows", 30):
-        w = sample("w", dist.Gamma(nu / 2, nu / 2))
-        sample("y", dist.Normal(x @ b, s / jnp.sqrt(w)), obs=y)
+    of_each_residual(dist.Normal(0.0, 1.0), y, x)
