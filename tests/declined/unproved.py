@@ -77,3 +77,19 @@ def loop_that_mixes_rows_at_every_step(y):
     x = jnp.tile(y, 20)[:20]
     last, each = jax.lax.scan(lambda c, bb: (0.1 * jnp.cumsum(c) + bb * x, c), jnp.arange(20.0), b)  # here
     sample("y", dist.Normal(last + each[1], 1.0), obs=x)
+
+
+@declines("a", "a factor of a matrix whose elements are latent", Y[:3])
+def solve_with_what_is_to_go(y):
+    """Where the matrix stays, the right side goes; here it would have to go as well."""
+    a = sample("a", dist.Normal(0.0, 0.1))
+    b = sample("b", dist.Normal(jnp.zeros(3), 1.0))
+    sample("y", dist.Normal(jnp.linalg.solve(jnp.eye(3) + a * jnp.eye(3, k=1), b), 1.0), obs=y)  # here
+
+
+@declines("a", "its prior is masked", Y, collapsed="b")
+def masked_prior_of_a_scale(y):
+    """Where all reals are allowed, a prior that is masked altogether is a flat one; this one knows a sign."""
+    a = sample("a", dist.HalfNormal(1.0).mask(False))  # here
+    b = sample("b", dist.Normal(a, 1.0))
+    sample("y", dist.Normal(b, 1.0), obs=y)
