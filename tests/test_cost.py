@@ -85,3 +85,38 @@ def test_a_dense_prior_is_not_made_cheaper_by_keeping_others(monkeypatch: pytest
     first = density(group, group[::-1], y)
     monkeypatch.undo()
     np.testing.assert_allclose(first, log_density(cj.collapse(groups), (group, group[::-1], y), {}, {"t": jnp.asarray(0.7)})[0])
+
+
+@pytest.mark.parametrize("columns", [4, 20])
+def test_rows_with_weights_of_their_own(columns: int) -> None:
+    """As many numbers as pairs of coefficients for each row are more than the model computes; of groups they are not."""
+    rng = np.random.default_rng(0)
+    x, group = rng.normal(size=(1000, columns)), rng.integers(0, 40, 1000)
+    y = x.sum(1) + rng.normal(size=1000)
+
+    def model(y: Any, x: Any, group: Any) -> None:
+        b = numpyro.sample("b", dist.Normal(0.0, 1.0).expand([columns]).to_event(1))
+        a = numpyro.sample("a", dist.Normal(0.0, 1.0).expand([40]).to_event(1))
+        c = numpyro.sample("c", dist.Normal(0.0, 0.3).expand([columns]).to_event(1))
+        numpyro.sample("y", dist.Normal(x @ b + a[group], jnp.exp(x @ c)), obs=y)
+
+    plan = cj.explain(model, y, x, group)
+    assert set(plan.collapsed) == ({"a", "b"} if columns == 4 else {"a"})
+    assert columns == 4 or "weights of their own" in plan["b"].reason
+    assert set(cj.collapse(model, require=["b"]).plan(y, x, group).collapsed) == {"a", "b"}
+    assert set(cj.explain(model, y, x + 40.0, group).collapsed) == {"a", "b"}  # nearly collinear: steps are many
+
+    def funnel(y: Any, x: Any, group: Any) -> None:
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+        b = numpyro.sample("b", dist.Normal(0.0, scale).expand([columns]).to_event(1))
+        c = numpyro.sample("c", dist.Normal(0.0, 0.3).expand([columns]).to_event(1))
+        numpyro.sample("y", dist.Normal(x @ b, jnp.exp(x @ c)), obs=y)
+
+    assert cj.explain(funnel, y, x, group).collapsed == ("b",)
+
+    def one_weight(y: Any, x: Any, group: Any) -> None:
+        b = numpyro.sample("b", dist.Normal(0.0, 1.0).expand([columns]).to_event(1))
+        s = numpyro.sample("s", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        numpyro.sample("y", dist.Normal(x @ b, s[group % 2]), obs=y)
+
+    assert cj.explain(one_weight, y, x, group).collapsed == ("b",)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
-from conjugate_ppl.algebra.runtime import Joined, Values, raised
+from conjugate_ppl.algebra.runtime import Joined, Values, raised, taken
 from conjugate_ppl.algebra.term import Atom, Term, array_module, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Variable
@@ -92,7 +92,7 @@ class Weights:
             total: Any = jnp.ones(len(rows), values.dtype)
             for k, (variable, power) in enumerate(signature):
                 x = raised(values.variable(variable), power)
-                total = total * (x[0] if variable.size == 1 else x[rows[:, k]])
+                total = total * (x[0] if variable.size == 1 else taken(x, rows[:, k]))
             out.append(total)
         return Joined(out)
 
@@ -181,23 +181,29 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
             late.setdefault(len(slots), []).append(Late(term, slots, offsets))
             continue
         coefficients, selections = write_out(term)
+        # what is added up once is, where no other term has as many elements, done with
+        selections = _ordered([selections[k] + o if o else selections[k] for k, o in zip(slots, offsets, strict=True)]) + [
+            selections[k] for k in kept]
         selections, coefficients = add_up(selections, coefficients)
+        positions, rest = selections[:len(slots)], selections[len(slots):]
         signature = tuple((term.atoms[k].variable, term.atoms[k].power) for k in kept)
-        columns = np.stack([selections[k] for k in kept], 1) if kept else \
-            np.zeros((len(coefficients), 0), np.int64)
-        numbers = weights.add(signature, columns)
-        positions = [selections[k] + o for k, o in zip(slots, offsets, strict=True)]
-        if len(positions) == 2:
-            positions = [np.minimum(*positions), np.maximum(*positions)]
-        parts.setdefault(len(slots), []).append((positions, numbers, coefficients))
+        columns = np.stack(rest, 1) if kept else np.zeros((len(coefficients), 0), np.int64)
+        parts.setdefault(len(slots), []).append((positions, weights.add(signature, columns), coefficients))
     renumber = weights.merge()
     entries = {}
     for degree, pieces in parts.items():
         numbers = renumber[np.concatenate([p[1] for p in pieces])]
         keys = [np.concatenate([p[0][k] for p in pieces]) for k in range(degree)]
-        merged, total = add_up([numbers, *keys], np.concatenate([p[2] for p in pieces]))
-        entries[degree] = Entries(tuple(merged[1:]), merged[0], total)
+        total = np.concatenate([p[2] for p in pieces])
+        if len(pieces) > 1:
+            (numbers, *keys), total = add_up([numbers, *keys], total)
+        entries[degree] = Entries(tuple(keys), numbers, total)
     return Reduced(weights, entries, {k: tuple(v) for k, v in late.items()})
+
+
+def _ordered(positions: list[np.ndarray]) -> list[np.ndarray]:
+    """Of two elements the first first."""
+    return [np.minimum(*positions), np.maximum(*positions)] if len(positions) == 2 else positions
 
 
 def _ahead(term: Term) -> bool:

@@ -13,7 +13,7 @@ from conjugate_ppl.algebra.term import Term, Value, combine, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Joined", "Values", "look_up", "raised", "segment_sums"]
+__all__ = ["Joined", "Values", "look_up", "raised", "segment_sums", "taken"]
 
 _FEW = 8  # elements that are read one by one
 
@@ -86,7 +86,7 @@ class Values:
         out = [self.number(c) for c in combine(term.coefficients, whole=True)]
         for k, atom in enumerate(term.atoms):
             if k not in skip:
-                out.append(raised(self.variable(atom.variable), atom.power)[atom.selection])
+                out.append(taken(raised(self.variable(atom.variable), atom.power), atom.selection))
         return out
 
     def value(self, value: Value) -> Any:
@@ -128,11 +128,10 @@ class Joined:
         if len(read) > 1:
             sizes = [len(self._parts[k]) for k in read]
             moved = np.cumsum(sizes) - self._ends[read]
-            return jnp.concatenate([self._parts[k] for k in read])[index + moved[np.searchsorted(read, owner)]]
+            return taken(jnp.concatenate([self._parts[k] for k in read]), index + moved[np.searchsorted(read, owner)])
         if not len(read):
             return self.whole[index]
-        place = index - (self._ends[read[0]] - len(self._parts[read[0]]))
-        return self._parts[read[0]][place if place.ndim else int(place)]
+        return taken(self._parts[read[0]], index - (self._ends[read[0]] - len(self._parts[read[0]])))
 
 
 def raised(x: Any, power: Any) -> Any:
@@ -146,9 +145,25 @@ def raised(x: Any, power: Any) -> Any:
     return x ** float(power)
 
 
+def taken(vector: Any, index: Any) -> Any:
+    """Elements of a vector, by an index of any shape; known ones that follow each other as a part of it, whose gradient
+    is no scattered sum."""
+    if not isinstance(index, np.ndarray):
+        return vector[index]
+    if not index.ndim:
+        return vector[int(index)]
+    flat = index.reshape(-1)
+    if len(flat) < 2 or flat[0] < 0 or flat[-1] - flat[0] != len(flat) - 1 or not (np.diff(flat) == 1).all():
+        return vector[index]
+    part = vector if len(flat) == len(vector) else vector[int(flat[0]):int(flat[-1]) + 1]
+    return part.reshape(index.shape)
+
+
 def look_up(vector: Any, index: np.ndarray) -> Any:
     """Elements by known numbers, all in range: no compiler has to prove that for millions of them."""
     vector = vector.whole if isinstance(vector, Joined) else vector
+    if np.array_equal(index, np.arange(len(vector))):
+        return vector
     return vector.at[index.astype(np.int32)].get(mode="promise_in_bounds")
 
 

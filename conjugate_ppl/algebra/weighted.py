@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
+from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums, taken
 from conjugate_ppl.algebra.value import add_up
 
 __all__ = ["DENSE", "WeightedArray"]
@@ -16,6 +17,28 @@ DENSE = 1 << 24
 """Numbers held for all weights of an array together."""
 
 _MANY, _SPARSE = 64, 16  # of so many weights, so many numbers held for one that is not zero: one by one
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ByPlace:
+    """Arrays of many weights, the numbers of a place next to each other, so that a product goes along them; of symmetric
+    matrices one half. `index` has the place in `table` of each element."""
+
+    table: np.ndarray
+    index: np.ndarray
+
+    @staticmethod
+    def of(arrays: np.ndarray) -> _ByPlace:
+        shape = arrays.shape[1:]
+        index = np.arange(int(np.prod(shape))).reshape(shape)
+        if len(shape) > 1 and shape[-1] == shape[-2] and np.array_equal(arrays, arrays.swapaxes(-1, -2)):
+            index = np.minimum(index, index.swapaxes(-1, -2))
+        places, number = np.unique(index, return_inverse=True)
+        table = np.ascontiguousarray(arrays.reshape(len(arrays), -1)[:, places].T)
+        return _ByPlace(table, number.reshape(shape))
+
+    def evaluate(self, values: Values, weights: Any) -> Any:
+        return taken(jnp.dot(values.number(self.table), weights, precision="highest"), self.index)
 
 
 class WeightedArray:
@@ -29,13 +52,14 @@ class WeightedArray:
         size = int(np.prod(shape))
         flat = np.ravel_multi_index(index, shape) if len(numbers) else np.zeros(0, np.int64)
         self._dense: np.ndarray | None = None
+        self._by_place: _ByPlace | None = None
         self.empty = not len(numbers)
         all_held = len(used) * size
         if all_held <= max(DENSE, 4 * len(numbers)) and (
                 len(used) < _MANY or all_held < _SPARSE * len(numbers)):
             table = np.zeros((len(used), size))
             np.add.at(table, (local.reshape(-1), flat), numbers)
-            self._dense = table.reshape(len(used), *shape)
+            self._hold(used, table.reshape(len(used), *shape))
         else:
             # added up here, in float64: what is left may be a difference of large numbers
             (self._flat, self._weights), self._numbers = add_up([flat, weights], numbers)
@@ -46,8 +70,13 @@ class WeightedArray:
         self = cls(table.shape[1:], tuple(np.zeros(0, np.int64) for _ in table.shape[1:]),
                    np.zeros(0, np.int64), np.zeros(0))
         filled = table.any(tuple(range(1, table.ndim)))
-        self._used, self._dense, self.empty = used[filled], table[filled], not filled.any()
+        self.empty = not filled.any()
+        self._hold(used[filled], table[filled])
         return self
+
+    def _hold(self, used: np.ndarray, table: np.ndarray) -> None:
+        self._used, self._dense = used, table
+        self._by_place = _ByPlace.of(table) if len(used) >= _MANY else None
 
     def part(self, *place: int) -> WeightedArray:
         """What stands at a place of the last axes, of an array that is held densely."""
@@ -67,7 +96,7 @@ class WeightedArray:
 
     def times(self, values: Values, omega: Any, vector: Any) -> Any:
         """The array, of matrices over its last two axes, times vectors; without making it, where it is held densely."""
-        if self._dense is None or self.empty:
+        if self._dense is None or self._by_place is not None or self.empty:
             return jnp.einsum("...ij,...j->...i", self.evaluate(values, omega), vector, precision="highest")
         each = jnp.einsum("w...ij,...j->w...i", values.number(self._dense), vector, precision="highest")
         return jnp.tensordot(omega[self._used], each, 1, precision="highest")
@@ -76,6 +105,8 @@ class WeightedArray:
         """The array, given all weights."""
         if self.empty:
             return jnp.zeros(self.shape, values.dtype)
+        if self._by_place is not None:
+            return self._by_place.evaluate(values, omega[self._used])
         if self._dense is not None:
             table = values.number(self._dense)
             if len(self._used) == 1:

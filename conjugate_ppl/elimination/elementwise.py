@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,18 +21,18 @@ import numpy as np
 
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
+from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Parts, Pool, article, describe, spoken
 from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
 from conjugate_ppl.elimination.symbols import start_walk
+from conjugate_ppl.elimination.wordy import is_wordy
 from conjugate_ppl.families import FAMILIES
 from conjugate_ppl.families.registry import Family
 from conjugate_ppl.program import Program
 
 __all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
 
-_WORDY = 4  # times as many numbers as the model's own
 
 
 def statistic_of(atom: Atom, site: str) -> str:
@@ -114,7 +113,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
         s: Variable(s, record.size, False, frozenset({site})) for s in family.statistics
     }
     chosen, rest = _by_statistic(program, site, family, tokens, touched)
-    if _is_wordy(program, [t for ts in chosen.values() for t in ts], touched):
+    if is_wordy(program, [t for ts in chosen.values() for t in ts], touched):
         with contextlib.suppress(Declined):  # which is no reason to stay
             chosen, _ = _by_statistic(program, site, family, tokens, _as_written(program, site, touched))
     token_set = set(tokens.values())
@@ -130,26 +129,6 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
                         elimination.log_marginal)
     left = Value.of(marginal, ()).terms
     return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
-
-
-def _is_wordy(program: Program, terms: Sequence[Term], touched: Collection[str]) -> bool:
-    """Whether monomials are many more numbers than the model itself computes and reads (a regression's residuals, squared,
-    each with a latent of its own: as many as pairs of coefficients)."""
-    if not program.sites.keys() >= set(touched):
-        return False
-    numbers = program.graph.needed_for([program.sites[n].factor for n in touched])
-    return sum(map(_numbers_of, terms)) > _WORDY * sum(math.prod(program.graph.shapes[n]) for n in numbers)
-
-
-def _numbers_of(term: Term) -> int:
-    """At most so many monomials are left of a term after its sums: one for each choice of elements.
-
-    Rows add up where all that they read is few elements; where each has one of its own, none do.
-    """
-    shape = np.broadcast_shapes(*(np.shape(a.selection) for a in term.atoms))
-    if not all(is_known(a.selection) for a in term.atoms):
-        return math.prod(shape)
-    return min(math.prod(shape), math.prod(int(np.max(a.selection, initial=0)) + 1 for a in term.atoms))
 
 
 def _as_written(program: Program, site: str, touched: Iterable[str]) -> dict[str, Sequence[Term]]:

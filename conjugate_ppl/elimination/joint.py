@@ -32,7 +32,8 @@ from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
-from conjugate_ppl.elimination.typical import at_typical
+from conjugate_ppl.elimination.typical import unweighted
+from conjugate_ppl.elimination.wordy import too_wordy
 from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
@@ -152,12 +153,12 @@ class GaussianElimination:
 
 
 def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touched: Iterable[str],
-                       visible: frozenset[str], concrete: bool
+                       visible: frozenset[str], concrete: bool, wanted: Collection[str] = ()
                        ) -> tuple[GaussianElimination, Pool]:
     """Integrate `sites` (in the model's order, already proved jointly Gaussian) out of `pool`.
 
     `touched` names the factors that depend on them, `visible` the other candidates, which must stay
-    symbolic because they may be eliminated next.
+    symbolic because they may be eliminated next; those that are `wanted` are integrated out at any price.
     """
     touched = list(touched)
     remnants = [r for n, r in pool.remnants.items() if n in touched]
@@ -174,8 +175,11 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     inside = frozenset(sites)
     free = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
-    block = GaussianBlock(written.sites,
-                          reduce_terms(bound, lambda v: 0 if v is written.elements else None))
+    reduced = reduce_terms(bound, lambda v: 0 if v is written.elements else None)
+    wordy = too_wordy(program, written.sites, reduced, touched, wanted)
+    if wordy is not None:
+        raise wordy
+    block = GaussianBlock(written.sites, reduced)
     widest = block.structure.blocks.shape[1]
     if widest > _LARGEST_REST:
         rest = frozenset(block.structure.in_rest().tolist())
@@ -339,7 +343,7 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
             size += v.size
     places = {**numbers, BLOCK: 0}
     good = [t for t in written.terms if _is_quadratic(t, frozenset(places)) and multiplies.isdisjoint(_real(t, written))]
-    q = at_typical(program, reduce_terms(good, lambda v: places.get(v.name) if isinstance(v, Latent) else None))
+    q = unweighted(program, good, lambda v: places.get(v.name) if isinstance(v, Latent) else None)
     # what is kept may be as far from 0 as what the block's priors are widest for: what both explain they share
     known = np.concatenate([s.spread for s in written.sites])
     known = known[np.isfinite(known) & (known > 0)]

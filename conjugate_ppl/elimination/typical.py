@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl import _compat
-from conjugate_ppl.algebra.reduce import Reduced
+from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.variables import Computed
+from conjugate_ppl.algebra.term import Term
+from conjugate_ppl.algebra.value import contract
+from conjugate_ppl.algebra.variables import Computed, Variable
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.program import Program
 
-__all__ = ["at_typical", "typical"]
+__all__ = ["at_typical", "typical", "unweighted"]
 
 
 def typical(program: Program) -> Values:
@@ -28,6 +31,14 @@ def typical(program: Program) -> Values:
         one = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
         values[name] = jnp.full(shape, one).astype(program.graph.dtypes[number])
     return Values(program.graph, program.inputs, values)
+
+
+def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Quadratic:
+    """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then."""
+    if any(isinstance(a.variable, Computed) for t in terms for a in t.atoms):
+        return at_typical(program, reduce_terms(terms, place))
+    own = [contract(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if place(a.variable) is not None))) for t in terms]
+    return quadratic(reduce_terms(own, place))
 
 
 def at_typical(program: Program, reduced: Reduced) -> Quadratic:

@@ -258,7 +258,7 @@ class Attempt:
                     touched = self._touched(block)
                     visible = frozenset(self.left) - frozenset(block)
                     elimination, pool = eliminate_gaussian(
-                        self.program, block, self.pool, touched, visible, self.concrete)
+                        self.program, block, self.pool, touched, visible, self.concrete, self.wanted)
                     dear = too_dear(self.program, elimination)
                     if dear is not None and dear.site not in self.wanted:
                         raise dear
