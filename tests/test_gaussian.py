@@ -22,6 +22,7 @@ from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.crossed import Crossed
 from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lower
+from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.reference import explained, reference
 from conjugate_ppl.gaussian.rotation import Able, rotations
@@ -325,24 +326,35 @@ def test_reference_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [Entries, Stacked])
-@pytest.mark.parametrize("width", [1, 2, 4])
-def test_factors_without_roots(width: int, kind: type, x64: bool) -> None:
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_factors_of_inverses(width: int, kind: type, x64: bool) -> None:
     def small(m: np.ndarray) -> Any:
         stacked = Stacked(jnp.asarray(m))
         return stacked if kind is Stacked else stacked.entries()
 
-    m = spd(width, (5,))
-    low, pivots = small(m).unit_lower()
-    found, p = (np.asarray(x.stacked((5,), jnp.result_type(float))) for x in (low, pivots))
-    close(found @ p @ found.swapaxes(1, 2), m, x64)
-    np.testing.assert_array_equal(np.triu(found), np.broadcast_to(np.eye(width), m.shape))
-    np.testing.assert_array_equal(p * (1 - np.eye(width)), 0.0)
-    inverse = low.inverse_lower().T.around(pivots.inverse_diagonal())
-    close(inverse.stacked((5,), jnp.result_type(float)), np.linalg.inv(m), x64)
-    close(pivots.log_diagonal(), np.linalg.slogdet(m)[1], x64)
+    m, dtype = spd(width, (5,)), jnp.result_type(float)
+    h, d, logdet = small(m).inverse_factor()
+    assert (d is None) == (kind is Stacked)
+    found = np.asarray(h.stacked((5,), dtype))
+    np.testing.assert_array_equal(np.triu(found, 1), 0.0)
+    for inverse in (h.T.gram(d), h.T.columns_scaled(d) @ h):
+        close(inverse.stacked((5,), dtype), np.linalg.inv(m), x64)
+    close(logdet, np.linalg.slogdet(m)[1], x64)
+    scaled = small(m).columns_scaled(list(np.arange(width * 5.0).reshape(width, 5)))
+    close(scaled.stacked((5,), dtype), m * np.arange(width * 5.0).reshape(width, 5).T[:, None, :], x64)
     m[2] = -m[2]
-    bad = small(m).unit_lower()[1].log_diagonal()
-    np.testing.assert_array_equal(np.isnan(bad), np.arange(5) == 2)
+    np.testing.assert_array_equal(np.isnan(small(m).inverse_factor()[2]), np.arange(5) == 2)
+
+
+@pytest.mark.parametrize("shape", [(300, 5, 5, 5), (1, 5, 6, 300), (300, 4, 7, 2), (300, 3, 3, 3), (300, 8, 2, 9), (2, 6, 6, 6)])
+def test_products_of_many_small_matrices(shape: tuple[int, int, int, int], x64: bool) -> None:
+    """Those of four to seven rows are filled up."""
+    many, rows, inner, columns = shape
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(many, rows, inner)), rng.normal(size=(300, inner, columns))
+    if many == 2:
+        b = b[:2]
+    close(matmul(jnp.asarray(a), jnp.asarray(b)), a @ b, x64)
 
 
 @pytest.mark.parametrize(("t", "s"), [(1e18, 1e5), (1e10, 0.1), (1e-20, 1.0), (1e15, 1.0)])

@@ -37,8 +37,12 @@ class Entries(Small):
         columns = other.T.rows
         return Entries(tuple(tuple(dot(r, c) for c in columns) for r in self.rows))
 
-    def gram(self) -> Entries:
-        return self._symmetric(lambda i, j: dot(self.rows[i], self.rows[j]))
+    def columns_scaled(self, d: list[Any] | None) -> Entries:
+        return self if d is None else self._map(lambda i, j, x: dot((x,), (d[j],)))
+
+    def gram(self, d: list[Any] | None = None) -> Entries:
+        left = self.columns_scaled(d).rows
+        return self._symmetric(lambda i, j: dot(left[i], self.rows[j]))
 
     def around(self, other: Any, plus: Any = None) -> Entries:
         start = [[0] * self.width] * self.width if plus is None else plus.rows
@@ -73,8 +77,8 @@ class Entries(Small):
         return self._symmetric(lambda i, j: -m[i][j]), logdet
 
     def inverted(self) -> tuple[Entries, Any]:
-        low, pivots = self.unit_lower()
-        return low.inverse_lower().T.around(pivots.inverse_diagonal()), pivots.log_diagonal()
+        half, inverse, logdet = self.inverse_factor()
+        return half.T.gram(inverse), logdet
 
     def joseph(self, r: Any, inverse: Any) -> tuple[Any, Any]:
         if not all(_zero(x) for i, row in enumerate(r.rows) for j, x in enumerate(row) if i != j):
@@ -169,7 +173,7 @@ class Entries(Small):
                     low[i][k], left[i] = dot((low[i][k], left[i]), (cos, sin)), dot((left[i], low[i][k]), (cos, -sin))
         return Entries(tuple(map(tuple, low)))
 
-    def unit_lower(self) -> tuple[Entries, Entries]:
+    def inverse_factor(self) -> tuple[Entries, list[Any] | None, Any]:
         n, m = self.width, self.rows
         low: list[list[Any]] = [[int(i == j) for j in range(n)] for i in range(n)]
         pivots: list[Any] = []
@@ -180,10 +184,7 @@ class Entries(Small):
             for i in range(j + 1, n):
                 rest = dot((m[i][j], *low[i][:j]), (1, *(-x for x in shares)))
                 low[i][j] = rest if _zero(rest) else rest / pivots[j]
-        return Entries(tuple(map(tuple, low))), diagonal(pivots)
-
-    def inverse_diagonal(self) -> Entries:
-        return diagonal([1 / r[i] for i, r in enumerate(self.rows)])
+        return Entries(tuple(map(tuple, low))).inverse_lower(), [1 / p for p in pivots], sum(jnp.log(p) for p in pivots)
 
     def inverse_lower(self) -> Entries:
         n, low = self.width, self.rows
@@ -195,9 +196,6 @@ class Entries(Small):
                 rest = dot(low[i][j:i], [out[k][j] for k in range(j, i)])
                 out[i][j] = -dot((rest,), (out[i][i],))
         return Entries(tuple(map(tuple, out)))
-
-    def log_diagonal(self) -> Any:
-        return sum(jnp.log(r[i]) for i, r in enumerate(self.rows))
 
     def times(self, vector: Sequence[Any]) -> list[Any]:
         return [dot(r, vector) for r in self.rows]

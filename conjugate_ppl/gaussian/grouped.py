@@ -112,28 +112,27 @@ def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, 
 def _pattern_precision(root: Small, weight: Any, scale: Small, shape: tuple[int, ...]
                        ) -> tuple[Small, Any]:
     """(V, log det M) of every pattern; R is known, and has no derivative."""
-    _, low, pivots = _factors(root, weight, scale)
-    half = root @ low.inverse_lower().T
-    return _filled(half.around(pivots.inverse_diagonal()).scaled(weight), pivots.log_diagonal(), shape)
+    half, _, d, logdet, _ = _factors(root, weight, scale)
+    return _filled(half.gram(d).scaled(weight), logdet, shape)
 
 
 @_pattern_precision.defjvp
 def _(shape: tuple[int, ...], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (root, weight, scale), (_, d_weight, d_scale) = primals, tangents
-    v, logdet = _pattern_precision(root, weight, scale, shape)
-    white, low, pivots = _factors(root, weight, scale)
-    inverse_low, inverse = low.inverse_lower(), pivots.inverse_diagonal()
-    n, whitened = root @ inverse_low.T @ inverse @ inverse_low, inverse_low @ white
+    half, h, d, logdet, white = _factors(root, weight, scale)
+    v = half.gram(d).scaled(weight)
+    n, whitened = half.columns_scaled(d) @ h, (h @ white).T
     d_s = (d_scale @ scale.T).plus_transposed()
     d_v = n.gram().scaled(d_weight) + (v @ d_s @ v).scaled(-1)
-    d_logdet = d_weight * whitened.inner(inverse @ whitened) + v.inner(d_s)
-    return (v, logdet), _filled(d_v, d_logdet, shape)
+    d_logdet = d_weight * whitened.inner(whitened.columns_scaled(d)) + v.inner(d_s)
+    return _filled(v, logdet, shape), _filled(d_v, d_logdet, shape)
 
 
-def _factors(root: Small, weight: Any, scale: Small) -> tuple[Small, Small, Small]:
-    """R'T, and the factors L and P of M = L P L'."""
+def _factors(root: Small, weight: Any, scale: Small) -> tuple[Small, Small, list[Any] | None, Any, Small]:
+    """R H', H, d, log det M and R'T, where the inverse of M is H' diag(d) H."""
     white = root.T @ scale
-    return white, *white.scaled(jnp.sqrt(weight)).gram().plus_one().unit_lower()
+    h, d, logdet = white.scaled(jnp.sqrt(weight)).gram().plus_one().inverse_factor()
+    return root @ h.T, h, d, logdet, white
 
 
 def _filled(v: Small, logdet: Any, shape: tuple[int, ...]) -> tuple[Small, Any]:

@@ -43,8 +43,12 @@ class Small(abc.ABC):
         """Sums."""
 
     @abc.abstractmethod
-    def gram(self) -> Small:
-        """A A'"""
+    def columns_scaled(self, d: list[Any] | None) -> Small:
+        """A diag(d), or A"""
+
+    @abc.abstractmethod
+    def gram(self, d: list[Any] | None = None) -> Small:
+        """A diag(d) A', or A A'"""
 
     @abc.abstractmethod
     def around(self, other: Any, plus: Any = None) -> Small:
@@ -98,27 +102,20 @@ class Small(abc.ABC):
 
     @abc.abstractmethod
     def lower_of_gram(self) -> Small:
-        """The Cholesky factors of I + A A', by rotations of the columns of A into I: a product would take the squares of
+        """The Cholesky factors of I + A A', by rotations or reflections of I and A': a product would take the squares of
         what nearly depends on each other."""
 
     @abc.abstractmethod
-    def unit_lower(self) -> tuple[Small, Small]:
-        """(L, P) with L P L' = A, for L lower triangular with a diagonal of ones and P diagonal; NaN as in `lower`.
+    def inverse_factor(self) -> tuple[Small, list[Any] | None, Any]:
+        """(H, d, log-determinant) with H' diag(d) H the inverse of positive definite matrices, H lower triangular; NaN as in
+        `lower`. Without d it is H'H.
 
-        No root is taken of a pivot, which takes as long as all else of a small matrix.
+        Entry by entry no root is taken of a pivot, which takes as long as all else of a small matrix.
         """
 
     @abc.abstractmethod
     def inverse_lower(self) -> Small:
         """The inverses of lower triangular matrices."""
-
-    @abc.abstractmethod
-    def log_diagonal(self) -> Any:
-        """The sums of the logarithms of the diagonals."""
-
-    @abc.abstractmethod
-    def inverse_diagonal(self) -> Small:
-        """The inverses of diagonal matrices."""
 
     @abc.abstractmethod
     def times(self, vector: Sequence[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.products import matmul, product, times, transposed
 from conjugate_ppl.gaussian.small import Small
-from conjugate_ppl.triangular import inverse_triangular
+from conjugate_ppl.triangular import diagonal, inverse_triangular
 
 __all__ = ["Stacked"]
 
@@ -35,8 +35,11 @@ class Stacked(Small):
     def __matmul__(self, other: Any) -> Stacked:
         return Stacked(matmul(self.array, other.array))
 
-    def gram(self) -> Stacked:
-        return self @ self.T
+    def columns_scaled(self, d: list[Any] | None) -> Stacked:
+        return self if d is None else Stacked(self.array * _vectors(d)[..., None, :])
+
+    def gram(self, d: list[Any] | None = None) -> Stacked:
+        return self.columns_scaled(d) @ self.T
 
     def around(self, other: Any, plus: Any = None) -> Stacked:
         out = Stacked(matmul(matmul(self.array, other.array), transposed(self.array)))
@@ -46,8 +49,8 @@ class Stacked(Small):
         return self.inverted()
 
     def inverted(self) -> tuple[Stacked, Any]:
-        low = self.lower()
-        return low.inverse_lower().T.gram(), 2 * low.log_diagonal()
+        half, _, logdet = self.inverse_factor()
+        return half.T.gram(), logdet
 
     def root(self) -> Stacked:
         d, n = self.array, self.width
@@ -90,33 +93,18 @@ class Stacked(Small):
         return Stacked(jnp.linalg.cholesky(self.array))
 
     def lower_of_gram(self) -> Stacked:
-        n = self.width
-        one = jnp.broadcast_to(jnp.eye(n, dtype=self.array.dtype), self.array.shape)
+        one = jnp.broadcast_to(jnp.eye(self.width, dtype=self.array.dtype), self.array.shape)
+        upper = jnp.linalg.qr(jnp.concatenate([one, transposed(self.array)], -2), mode="r")
+        signs = jnp.where(diagonal(upper) < 0, -1, 1).astype(upper.dtype)
+        return Stacked(transposed(upper * signs[..., None]))
 
-        def rotated(step: Any, state: Any) -> Any:
-            low, left = state  # columns of both, of which one of `left` after the other is rotated into each of `low`
-            k, j = step % n, step // n
-            a, b = low[..., k], left[..., j]
-            size = jnp.sqrt(a[..., k] ** 2 + b[..., k] ** 2)[..., None]
-            cos, sin = a[..., k, None] / size, b[..., k, None] / size
-            return low.at[..., k].set(a * cos + b * sin), left.at[..., j].set(b * cos - a * sin)
-
-        return Stacked(jax.lax.fori_loop(0, n * n, rotated, (one, self.array))[0])
-
-    def unit_lower(self) -> tuple[Stacked, Stacked]:
+    def inverse_factor(self) -> tuple[Stacked, list[Any] | None, Any]:
         low = jnp.linalg.cholesky(self.array)
-        roots, one = jnp.diagonal(low, axis1=-2, axis2=-1), jnp.eye(self.width, dtype=low.dtype)
-        return Stacked(jnp.where(one == 1, one, low / roots[..., None, :])), Stacked(roots[..., None] ** 2 * one)
-
-    def inverse_diagonal(self) -> Stacked:
-        one = jnp.eye(self.width, dtype=self.array.dtype)
-        return Stacked(one / jnp.where(one == 1, self.array, 1.0))
+        logdet = 2 * jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)), -1)
+        return Stacked(inverse_triangular(low)), None, logdet
 
     def inverse_lower(self) -> Stacked:
         return Stacked(inverse_triangular(self.array))
-
-    def log_diagonal(self) -> Any:
-        return jnp.sum(jnp.log(jnp.diagonal(self.array, axis1=-2, axis2=-1)), -1)
 
     def times(self, vector: Sequence[Any]) -> list[Any]:
         v = _vectors(vector)

@@ -2,7 +2,7 @@
 
 Proved from the monomials, not from plates: two elements belong together when some monomial or some
 prior holds both. Groups of elements are taken largest first; a group joins the components as long as
-these stay small, otherwise it goes to the rest. (Random intercepts and slopes of one grouping become
+these stay small, or save work, otherwise it goes to the rest. (Random intercepts and slopes of one grouping become
 components of two; of crossed groupings the larger becomes components of one.) What no chain of monomials
 joins is independent altogether: the rest falls into blocks.
 """
@@ -20,7 +20,8 @@ from conjugate_ppl.algebra.classes import distinct
 
 __all__ = ["Structure", "find_structure", "split"]
 
-_LARGEST = 8  # elements of a component
+_LARGEST = 8  # elements of a component that is always made one
+_WIDEST = 64  # of one that is made so where it saves half of the work
 _PADDED = 1 << 24  # numbers in blocks, or in shares of components, each as wide as the widest
 
 
@@ -79,7 +80,9 @@ def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: n
         keep = trial[rows] & trial[columns]
         found = _connected(size, rows[keep], columns[keep])
         widest = int(np.bincount(found[trial]).max())
-        if widest <= _LARGEST and widest < trial.sum():
+        if widest == trial.sum() or widest > _WIDEST:
+            continue
+        if widest <= _LARGEST or split(size, trial, rows, columns).work < split(size, inside, rows, columns).work / 2:
             inside = trial
     return split(size, inside, rows, columns)
 
