@@ -10,6 +10,7 @@ kept latents, or traced data) the sum stays an Einstein sum for run time.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -26,6 +27,9 @@ from conjugate_ppl.algebra.variables import Variable
 __all__ = ["Entries", "Reduced", "Weights", "reduce_terms"]
 
 _BUDGET = 1 << 25  # monomials that are written out one by one on the host
+_WEIGHTED = 1 << 23  # of those with weights that change
+_FEW = 1 << 12  # so many are in any case
+_MORE = 4  # for an element
 
 Signature = tuple[tuple[Variable, Any], ...]
 _ONE: tuple[Signature, np.ndarray] = ((), np.zeros((1, 0), np.int64))
@@ -177,7 +181,7 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
         term, slots = expand(term, place)
         offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         kept = [k for k in range(len(term.atoms)) if k not in slots]
-        if not _ahead(term):
+        if not _ahead(term, slots, kept):
             late.setdefault(len(slots), []).append(Late(term, slots, offsets))
             continue
         coefficients, selections = write_out(term)
@@ -206,9 +210,24 @@ def _ordered(positions: list[np.ndarray]) -> list[np.ndarray]:
     return [np.minimum(*positions), np.maximum(*positions)] if len(positions) == 2 else positions
 
 
-def _ahead(term: Term) -> bool:
-    """Whether a term's monomials can be written out on the host."""
+def _ahead(term: Term, slots: Sequence[int], kept: Sequence[int]) -> bool:
+    """Whether a term's monomials are written out on the host: not where there are too many, nor where they do not add up.
+
+    A design that depends on kept latents has a weight for each row and pair of columns: of so many, and of a weight of its
+    own for each monomial, nothing is added up ahead, and an Einstein sum is a product of matrices.
+    """
     if not all(is_known(a) for a in term.arrays):
         return False
-    shapes = np.broadcast_shapes(*(np.shape(a) for a in term.arrays))
-    return int(np.prod(shapes)) <= _BUDGET
+    number = _many(term.arrays)
+    weights = [term.atoms[k].selection for k in kept]
+    if number > _BUDGET or (weights and number > _WEIGHTED and _many(weights) > 1):
+        return False
+    if number < _FEW:
+        return True
+    elements, own = _many([term.atoms[k].selection for k in slots]), _many(weights)
+    return own <= sum(map(np.size, term.arrays)) and (elements == 1 or own < number or number <= _MORE * elements)
+
+
+def _many(arrays: Sequence[Any]) -> int:
+    """How many there are of what is read by all of some arrays."""
+    return math.prod(np.broadcast_shapes(*(np.shape(a) for a in arrays)))

@@ -146,17 +146,30 @@ def raised(x: Any, power: Any) -> Any:
 
 
 def taken(vector: Any, index: Any) -> Any:
-    """Elements of a vector, by an index of any shape; known ones that follow each other as a part of it, whose gradient
-    is no scattered sum."""
+    """Elements of a vector, by an index of any shape; known ones that follow each other, in whatever order of the axes, as
+    a part of it, whose gradient is no scattered sum."""
     if not isinstance(index, np.ndarray):
         return vector[index]
     if not index.ndim:
         return vector[int(index)]
-    flat = index.reshape(-1)
-    if len(flat) < 2 or flat[0] < 0 or flat[-1] - flat[0] != len(flat) - 1 or not (np.diff(flat) == 1).all():
+    order = _order(index)
+    if order is None:
         return vector[index]
-    part = vector if len(flat) == len(vector) else vector[int(flat[0]):int(flat[-1]) + 1]
-    return part.reshape(index.shape)
+    first = int(index.flat[0])
+    part = vector if index.size == len(vector) else vector[first:first + index.size]
+    return part.reshape([index.shape[a] for a in order]).transpose(np.argsort(order))
+
+
+def _order(index: np.ndarray) -> list[int] | None:
+    """The order of axes in which elements follow each other, one after the other; None if they do not."""
+    if index.size < 2 or (first := index.flat[0]) < 0:
+        return None
+    steps = [0 if n == 1 else int(np.take(index, 1, a).flat[0] - first) for a, n in enumerate(index.shape)]
+    order = sorted(range(index.ndim), key=lambda a: (-steps[a], a))
+    ordered = index.transpose(order)
+    same = ordered.flat[-1] - first == index.size - 1 and np.array_equal(
+        ordered.reshape(-1), np.arange(first, first + index.size))
+    return order if same else None
 
 
 def look_up(vector: Any, index: np.ndarray) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from conjugate_ppl.algebra.reduce import Reduced
+from conjugate_ppl.algebra.reduce import Entries, Reduced
 from conjugate_ppl.algebra.term import Term, is_known
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.gaussian.site import GaussianSite
@@ -37,19 +37,23 @@ def too_wordy(program: Program, sites: Sequence[GaussianSite], reduced: Reduced,
               wanted: Collection[str]) -> Declined | None:
     """The Gaussian site that is better left to the sampler since a gradient would add up so many numbers, one of those that
     are not `wanted` at any price; None if there is none."""
-    squares = reduced.entries.get(2)
     able = [s for s in sites if s.name not in wanted]
-    if squares is None or not able:
-        return None
+    squares = reduced.entries.get(2) or Entries((np.zeros(0, np.int64),) * 2, np.zeros(0, np.int64), np.zeros(0))
+    rows, columns = squares.positions
     changing = squares.weights > 0
-    total = int(changing.sum())
-    if total <= _FEW:
+    late = [(x, math.prod(np.broadcast_shapes(*(np.shape(a) for a in x.term.arrays))) // 2) for x in reduced.late.get(2, ())]
+    total = int(changing.sum()) + sum(n for _, n in late)
+    if total <= _FEW or not able:
         return None
     number = np.full(sum(s.size for s in sites), -1)
     for k, s in enumerate(sites):
         number[s.elements] = k
-    rows, columns = squares.positions
     counts = [int((changing & ((number[rows] == k) | (number[columns] == k))).sum()) for k in range(len(sites))]
+    for x, many in late:
+        places = [np.asarray(x.term.atoms[k].selection) + o for k, o in zip(x.slots, x.offsets, strict=True)
+                  if is_known(x.term.atoms[k].selection)]
+        for k in np.unique(np.concatenate([np.zeros(0, np.int64), *(number[p.reshape(-1)] for p in places)])):
+            counts[k] += many
     own = _model_size(program, (n for n in touched if n in program.sites))
     site = max(able, key=lambda s: counts[sites.index(s)])
     worth = _hard(site, rows, columns, squares.coefficients)

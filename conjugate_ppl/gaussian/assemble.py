@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
@@ -58,7 +60,8 @@ class Assembly:
         for late in self._q.reduced.late.get(2, ()):
             (i, j), c = late.evaluate(values)
             if all_rest:  # the positions may be traced
-                rest = rest.at[0, i, j].add(-c).at[0, j, i].add(-c)
+                found = _table(i, j, c, s.size)
+                rest = rest.at[0, i, j].add(-c).at[0, j, i].add(-c) if found is None else rest - found - found.T
                 continue
             i, j = np.asarray(i), np.asarray(j)
             for a, b in ((i, j), (j, i)):
@@ -72,7 +75,8 @@ class Assembly:
         for late in self._q.reduced.late.get(1, ()):
             (i,), c = late.evaluate(values)
             if all_rest:
-                rest_linear = rest_linear.at[0, i].add(c)
+                found = _table(i[:1] * 0, i, c, s.size, 1)
+                rest_linear = rest_linear.at[0, i].add(c) if found is None else rest_linear + found
                 continue
             i = np.asarray(i)
             k = np.flatnonzero(s.component[i] >= 0)
@@ -80,3 +84,16 @@ class Assembly:
             k = np.flatnonzero(s.component[i] < 0)
             rest_linear = rest_linear.at[s.block[i[k]], s.place[i[k]]].add(c[k])
         return Parts(inner, cross, rest, inner_linear, rest_linear)
+
+
+def _table(rows: Any, columns: Any, numbers: Any, size: int, height: int | None = None) -> Any:
+    """A matrix with numbers at known places that are all those of some rows and columns that follow each other, in order,
+    and 0 elsewhere; None if they are not. To add that is no scattered sum."""
+    if not (is_known(rows) and is_known(columns) and len(columns)):
+        return None
+    (top, bottom), (left, right) = ((x.min(), x.max() + 1) for x in (rows, columns))
+    shape = int(bottom - top), int(right - left)
+    grid = np.indices(shape).reshape(2, -1)
+    if grid.shape[1] != len(columns) or (rows != top + grid[0]).any() or (columns != left + grid[1]).any():
+        return None
+    return jnp.pad(numbers.reshape(shape), ((top, (height or size) - bottom), (left, size - right)))
