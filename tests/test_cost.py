@@ -22,6 +22,7 @@ def test_what_is_too_dear_stays_unless_it_is_wanted(monkeypatch: pytest.MonkeyPa
     assert set(cj.explain(entry.model, *entry.args).kept) == {"mean", "scale"}
     monkeypatch.setattr(cost, "_LEAST", 0.0)
     monkeypatch.setattr(cost, "_WORTH", 0.0)
+    monkeypatch.setattr(cost, "_WORTH_ALL", np.inf)
     plan = cj.explain(entry.model, *entry.args)
     assert plan.collapsed == ("person",)
     assert "`require` collapses it all the same" in plan["question"].reason
@@ -34,6 +35,8 @@ def test_of_what_is_too_dear_the_least_determined_by_the_others_stays(monkeypatc
     round. So the students stay, who are more."""
     monkeypatch.setattr(cost, "_LEAST", 10**3 * cost._DENSE)
     monkeypatch.setattr(cost, "_SPARSE", 0.0)
+    monkeypatch.setattr(cost, "_FLOOR", 0.0)
+    monkeypatch.setattr(cost, "_WORTH_ALL", np.inf)
     rng = np.random.default_rng(0)
     student, lecturer = rng.integers(0, 40, 300), rng.integers(0, 24, 300)
     y = rng.normal(size=300)
@@ -63,6 +66,8 @@ def test_a_dense_prior_is_not_made_cheaper_by_keeping_others(monkeypatch: pytest
     """Nor is anything where it is known at run time alone what meets what."""
     monkeypatch.setattr(cost, "_LEAST", 0.0)
     monkeypatch.setattr(cost, "_SPARSE", 0.0)
+    monkeypatch.setattr(cost, "_FLOOR", 0.0)
+    monkeypatch.setattr(cost, "_WORTH_ALL", np.inf)
     rng, x = np.random.default_rng(0), np.linspace(0.0, 1.0, 30)
     group, y = rng.integers(0, 3, 30), rng.normal(size=30)
 

@@ -14,17 +14,21 @@ import numpyro.distributions as dist
 import pytest
 from functions import FLOAT32, Function, Sites, X, Y, point, walk
 from jax import lax
+from models import CASES
+from numpyro.handlers import seed, trace
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
 from conjugate_ppl import _compat
+from conjugate_ppl.algebra import reduce
 from conjugate_ppl.algebra.classes import distinct, equal_rows
 from conjugate_ppl.algebra.host import HOST, known
 from conjugate_ppl.algebra.reduce import Weights, reduce_terms
-from conjugate_ppl.algebra.runtime import Joined, Values
+from conjugate_ppl.algebra.runtime import Joined, Values, taken
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.variables import Latent, Variables
 from conjugate_ppl.elimination.elementwise import Contribution
+from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.graph import Graph
 
 RNG = np.random.default_rng(0)
@@ -279,3 +283,37 @@ def test_rows_with_equal_columns_add_up(columns, span):
     want, where = np.unique(rows, axis=0, return_inverse=True)
     np.testing.assert_array_equal(np.stack(found, 1), want)
     np.testing.assert_allclose(total, np.bincount(where.reshape(-1), numbers), rtol=1e-12)
+
+
+@pytest.mark.parametrize("index", [
+    np.arange(24).reshape(4, 6).T, np.arange(24).reshape(2, 3, 4).transpose(2, 0, 1) + 5, np.arange(24).reshape(4, 1, 6),
+    np.array([[3, 4]]), np.array([[3], [4]]), np.arange(5)[::-1].copy(), np.array([5]), np.zeros((0, 3), int), np.array(7),
+    np.array([[0, 1], [1, 2]]), np.array([[0, 2], [1, 3]]), np.array([[0, 3], [1, 2]]), np.array([-1, 0, 1]), np.arange(40),
+], ids=str)
+def test_elements_that_follow_each_other(index: np.ndarray) -> None:
+    vector = jnp.arange(40.0) ** 2
+    found = taken(vector, index)
+    np.testing.assert_array_equal(found, np.asarray(vector)[index])
+    assert found.shape == index.shape
+
+
+@pytest.mark.parametrize("name", ["wide_basis_about_kept_centres", "wide_last_layer", "wide_trend_below_a_process"])
+def test_products_at_run_time_are_those_written_out(name: str, monkeypatch: pytest.MonkeyPatch, x64: bool) -> None:
+    """Designs that depend on kept latents: values and derivatives, at a level of the data, too."""
+    entry = CASES[name]
+
+    def found(level: float, late: bool) -> np.ndarray:
+        monkeypatch.setattr(reduce, "_FEW", 64 if late else 1 << 25)
+        args = (jnp.asarray(entry.args[0] + level), *map(jnp.asarray, entry.args[1:]))
+        collapsed = cj.collapse(entry.model, require=entry.collapsed)  # whatever it costs
+        execution = collapsed.execution(args, {})
+        drawn = trace(seed(entry.model, 0)).get_trace(*args)
+        kept = {n: drawn[n]["value"] for n in execution.plan.kept}
+        value, slope = jax.value_and_grad(lambda z: log_density(collapsed, args, {}, z)[0])(kept)
+        left = [e for e in execution.chosen.eliminations if isinstance(e, GaussianElimination)]
+        assert bool(left[0].block.reduced.late) == late
+        return np.concatenate([np.ravel(value), *(np.ravel(slope[n]) for n in sorted(slope))])
+
+    for level in (0.0, 100.0):
+        written = found(level, False)
+        np.testing.assert_allclose(found(level, True), written, rtol=0, atol=(1e-10 if x64 else 1e-4) * np.abs(written).max())

@@ -91,7 +91,7 @@ def _reduction(function: np.ufunc) -> Callable[..., np.ndarray]:
 
 
 def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if x.dtype.kind == "f":
+    if x.dtype.kind in "fc":
         return np.asarray(x / y)
     return np.asarray(np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))).astype(x.dtype)
 

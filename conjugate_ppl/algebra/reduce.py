@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -172,16 +173,20 @@ def expand(term: Term, place: Callable[[Variable], int | None]) -> tuple[Term, t
     return dataclasses.replace(term, atoms=tuple(atoms)), tuple(slots)
 
 
-def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Reduced:
-    """Add up scalar terms; `place` gives the first element number of a block variable, or None."""
+def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None], late_too: bool = True) -> Reduced:
+    """Add up scalar terms; `place` gives the first element number of a block variable, or None.
+
+    What could be written out is left for run time only if that may be `late_too`.
+    """
     weights = Weights()
     parts: dict[int, list[tuple[Any, ...]]] = {}
     late: dict[int, list[Late]] = {}
-    for term in terms:
-        term, slots = expand(term, place)
+    alike = Counter(_powers(t) for t in terms)
+    for whole in terms:
+        term, slots = expand(whole, place)
         offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         kept = [k for k in range(len(term.atoms)) if k not in slots]
-        if not _ahead(term, slots, kept):
+        if not (_able(term) and (not late_too or _ahead(term, slots, kept, alike[_powers(whole)] == 1))):
             late.setdefault(len(slots), []).append(Late(term, slots, offsets))
             continue
         coefficients, selections = write_out(term)
@@ -210,19 +215,26 @@ def _ordered(positions: list[np.ndarray]) -> list[np.ndarray]:
     return [np.minimum(*positions), np.maximum(*positions)] if len(positions) == 2 else positions
 
 
-def _ahead(term: Term, slots: Sequence[int], kept: Sequence[int]) -> bool:
-    """Whether a term's monomials are written out on the host: not where there are too many, nor where they do not add up.
+def _powers(term: Term) -> tuple[tuple[Variable, Fraction], ...]:
+    return tuple((a.variable, a.power) for a in term.atoms)
+
+
+def _able(term: Term) -> bool:
+    """Whether a term's monomials can be written out on the host."""
+    return all(is_known(a) for a in term.arrays) and _many(term.arrays) <= _BUDGET
+
+
+def _ahead(term: Term, slots: Sequence[int], kept: Sequence[int], alone: bool) -> bool:
+    """Whether to write a term's monomials out saves work: not where they are too many with weights, nor where they do not add up.
 
     A design that depends on kept latents has a weight for each row and pair of columns: of so many, and of a weight of its
-    own for each monomial, nothing is added up ahead, and an Einstein sum is a product of matrices.
+    own for each monomial, nothing is added up ahead, and an Einstein sum is a product of matrices. Of terms in the same
+    variables, which are not `alone`, one may take away what another says (of data their level), and only squares are left.
     """
-    if not all(is_known(a) for a in term.arrays):
+    number, weights = _many(term.arrays), [term.atoms[k].selection for k in kept]
+    if number > _WEIGHTED and weights and _many(weights) > 1:
         return False
-    number = _many(term.arrays)
-    weights = [term.atoms[k].selection for k in kept]
-    if number > _BUDGET or (weights and number > _WEIGHTED and _many(weights) > 1):
-        return False
-    if number < _FEW:
+    if number < _FEW or not (alone or len(slots) == 2):
         return True
     elements, own = _many([term.atoms[k].selection for k in slots]), _many(weights)
     return own <= sum(map(np.size, term.arrays)) and (elements == 1 or own < number or number <= _MORE * elements)

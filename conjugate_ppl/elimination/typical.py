@@ -36,7 +36,7 @@ def typical(program: Program) -> Values:
 def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Quadratic:
     """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then."""
     if any(isinstance(a.variable, Computed) for t in terms for a in t.atoms):
-        return at_typical(program, reduce_terms(terms, place))
+        return at_typical(program, reduce_terms(terms, place, late_too=False))
     own = [contract(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if place(a.variable) is not None))) for t in terms]
     return quadratic(reduce_terms(own, place))
 

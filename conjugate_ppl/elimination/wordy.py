@@ -17,7 +17,7 @@ from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.program import Program
 
-__all__ = ["is_wordy", "too_wordy"]
+__all__ = ["is_wordy", "model_size", "too_wordy"]
 
 _WORDY = 4  # times as many numbers as the model's own
 _FEW = 1 << 14  # numbers, of which there may be as many as there are
@@ -30,7 +30,7 @@ def is_wordy(program: Program, terms: Sequence[Term], touched: Collection[str]) 
     each with a latent of its own: as many as pairs of coefficients)."""
     if not program.sites.keys() >= set(touched):
         return False
-    return sum(map(_numbers_of, terms)) > _WORDY * _model_size(program, touched)
+    return sum(map(_numbers_of, terms)) > _WORDY * model_size(program, touched)
 
 
 def too_wordy(program: Program, sites: Sequence[GaussianSite], reduced: Reduced, touched: Iterable[str],
@@ -54,7 +54,7 @@ def too_wordy(program: Program, sites: Sequence[GaussianSite], reduced: Reduced,
                   if is_known(x.term.atoms[k].selection)]
         for k in np.unique(np.concatenate([np.zeros(0, np.int64), *(number[p.reshape(-1)] for p in places)])):
             counts[k] += many
-    own = _model_size(program, (n for n in touched if n in program.sites))
+    own = model_size(program, (n for n in touched if n in program.sites))
     site = max(able, key=lambda s: counts[sites.index(s)])
     worth = _hard(site, rows, columns, squares.coefficients)
     if site.mean is not None or not site.spread.all():
@@ -82,7 +82,7 @@ def _hard(site: GaussianSite, rows: np.ndarray, columns: np.ndarray, numbers: np
     return math.sqrt(values[-1] / max(values[0], np.finfo(float).eps * values[-1]))
 
 
-def _model_size(program: Program, touched: Iterable[str]) -> int:
+def model_size(program: Program, touched: Iterable[str]) -> int:
     """How many numbers the model computes and reads for the densities of some sites."""
     needed = program.graph.needed_for([program.sites[n].factor for n in touched])
     return sum(math.prod(program.graph.shapes[n]) for n in needed)

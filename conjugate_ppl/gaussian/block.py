@@ -8,6 +8,7 @@ flat site has no T. The elements of some sites may be rotated (`rotation`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ class GaussianBlock:
         at = self._apart()
         self._take(at, self._structure(at))
         dual = None
-        if self.structure.blocks.shape[1] >= _WIDE:
+        if max(self.structure.width - 1, self.structure.blocks.shape[1]) >= _WIDE:
             self._rotate(at)
             dual = self._dual(at)
         s = self.structure
@@ -136,9 +137,9 @@ class GaussianBlock:
     def _groups(self) -> list[Group]:
         return [(s.elements, s.family != "Flat") for s in self.sites]
 
-    def structure_given(self, site: GaussianSite) -> Structure:
-        """The structure where one of the sites is given: its elements join nothing."""
-        return self._structure(self._written, site.elements)
+    def structure_given(self, sites: Sequence[GaussianSite]) -> Structure:
+        """The structure where some of the sites are given: their elements join nothing."""
+        return self._structure(self._written, np.concatenate([s.elements for s in sites]))
 
     def _structure(self, at: _Coordinates, given: np.ndarray | None = None) -> Structure:
         """The structure for these coordinates; `given` elements join nothing."""

@@ -259,9 +259,11 @@ class Attempt:
                     visible = frozenset(self.left) - frozenset(block)
                     elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete, self.wanted)
-                    dear = too_dear(self.program, elimination)
-                    if dear is not None and dear.site not in self.wanted:
-                        raise dear
+                    dear = [d for d in too_dear(self.program, elimination, touched) if d.site not in self.wanted]
+                    for problem in dear[1:]:
+                        self._stay(problem)
+                    if dear:
+                        raise dear[0]
                     self.pool = pool
                     self._accept(elimination, block, touched, self._form(block, touched))
             except Declined as problem:

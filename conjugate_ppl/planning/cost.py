@@ -1,19 +1,18 @@
 """What a gradient costs, where integrating more out is not plainly a gain.
 
-Eliminating components leaves a dense rest: of n rows, one Cholesky factorisation and inverse a gradient. With one of
-its sites kept, a block costs about as much as it has numbers that are not zero. Fewer numbers to move, without the
-correlations between effects, are worth some gradients, but not any number.
+Eliminating components leaves a dense rest: of n rows, one Cholesky factorisation and inverse a gradient, and n squared for
+what each component says of it. With some of its sites kept, a block costs about as much as it has numbers that are not zero.
+Fewer numbers to move, without the correlations between effects, are worth some gradients, but not any number.
 """
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.joint import GaussianElimination
+from conjugate_ppl.elimination.wordy import model_size
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
@@ -21,56 +20,64 @@ from conjugate_ppl.program import Program
 
 __all__ = ["too_dear"]
 
-_DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves
-_SPARSE = 2e-8  # for a number of the quadratic that is not zero, read and added forwards and backwards
-_LEAST = 2e-2  # seconds; less is no reason to leave anything to the sampler
+_DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves; and for a component and two rows
+_SPARSE = 4e-9  # for a number of the quadratic that is not zero, read and added forwards and backwards
+_PLAIN = 1e-9  # for a number that the model itself computes
+_LEAST = 2e-4  # seconds; less is no reason to leave anything to the sampler
+_FLOOR = 2e-5  # and no gradient takes less
+_ALIKE = 3  # times as many seconds are about as many
 # Gradients of the smaller collapse that one of the larger may cost. Of InstEval's worst scale a gradient gives 0.11
-# effective samples where only four scales move, 0.021 with the students' effects sampled, 0.011 with the lecturers'.
+# effective samples where only four scales move, 0.021 with the students' effects sampled, 0.011 with the lecturers'; of 500
+# effects crossed with 300, of the worst number 0.10, 0.008 and 0.010.
 _WORTH = 10
+_WORTH_ALL = 30  # of the model itself: there 0.0030 and 0.0014, and 0.0022 of 0.079 where 20 teams' strengths walk 38 steps
 
 
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    """A site that could be kept: what a gradient then costs, in seconds, and its coupling with what is not kept."""
+def too_dear(program: Program, elimination: GaussianElimination, touched: list[str]) -> list[Declined]:
+    """The sites of a block that are better left to the sampler.
 
-    site: GaussianSite
-    seconds: float
-    coupling: float
-
-
-def too_dear(program: Program, elimination: GaussianElimination) -> Declined | None:
-    """The site of a block that is better left to the sampler, if there is one.
-
-    Of the sites without which a gradient is much cheaper, the one that has least to do with the sites that are
-    none of these: what determines each other is better integrated out together.
+    One after the other, of those without which a gradient is cheapest the one that has least to do with the sites that are none
+    of these: what determines each other is better integrated out together.
     """
     block = elimination.block
-    dense = _dense(block.structure)
-    if dense < _LEAST or len(block.sites) < 2:
-        return None
+    whole = best = _dense(block.structure)
+    if whole < _LEAST:
+        return []
     # a multivariate normal prior costs the sampler the same
     able = [s for s in block.sites if s.width == 1 and s.size > 1 and s.family != "Flat"]
-    cheaper = [(s, seconds) for s in able if (seconds := _given(block, s)) * _WORTH < dense]
-    others = [s for s in block.sites if s not in {c for c, _ in cheaper}]
-    choices = [_Choice(s, seconds, _coupling(block, s, others)) for s, seconds in cheaper]
-    if not choices:
-        return None
-    least = min(c.coupling for c in choices)
-    found = min((c for c in choices if c.coupling < least + 1), key=lambda c: c.site.size)
-    rows, times = block.structure.blocks.shape[1], int(np.round(dense / found.seconds))
-    return Declined(found.site.name, f"with the others it would leave a dense matrix of {rows} rows, with which a gradient "
-                    f"costs some {times} times as much as with `{found.site.name}` sampled; `require` collapses it all "
-                    "the same", program.sites[found.site.name].source)
+    kept: list[GaussianSite] = []
+    chosen: list[GaussianSite] = []
+    while able:
+        seconds = {s.name: _given(block, [*kept, s]) for s in able}
+        least = min(seconds.values())
+        alike = [s for s in able if seconds[s.name] <= _ALIKE * least]
+        others = [s for s in block.sites if s not in (*alike, *kept)]
+        coupling = {s.name: _coupling(block, s, others) for s in alike} if len(alike) > 1 else {alike[0].name: 0.0}
+        loose = [s for s in alike if coupling[s.name] < min(coupling.values()) + 1]
+        kept.append(min(loose, key=lambda s: s.size))
+        able = [s for s in able if s is not kept[-1]]
+        if len(kept) == len(block.sites):
+            cost, worth = _PLAIN * model_size(program, [n for n in touched if n in program.sites]), _WORTH_ALL
+        else:
+            cost, worth = seconds[kept[-1].name], _WORTH
+        if max(cost, _FLOOR) * worth < best:
+            best, chosen = cost, list(kept)
+    rows, times = block.structure.blocks.shape[1], int(np.round(whole / max(best, _FLOOR, 1e-9 * whole)))
+    names = " and ".join(f"`{s.name}`" for s in chosen)
+    return [Declined(s.name, f"with the others it would leave a dense matrix of {rows} rows, with which a gradient "
+                     f"costs some {times} times as much as with {names} sampled; `require` collapses it all the same",
+                     program.sites[s.name].source) for s in chosen]
 
 
 def _dense(structure: Structure) -> float:
-    number, widest = structure.blocks.shape
-    return _DENSE * float(number) * float(widest) ** 3
+    """Seconds for the rest and what the components leave for it."""
+    (count, width), (number, widest) = structure.components.shape, structure.blocks.shape
+    return _DENSE * (float(number) * float(widest) ** 3 + float(count * width) * float(widest) ** 2)
 
 
-def _given(block: GaussianBlock, site: GaussianSite) -> float:
-    """Seconds of a gradient with a site kept."""
-    return _dense(block.structure_given(site)) + _SPARSE * max(1, len(block.plain.numbers))
+def _given(block: GaussianBlock, sites: list[GaussianSite]) -> float:
+    """Seconds of a gradient with sites kept."""
+    return _dense(block.structure_given(sites)) + _SPARSE * max(1, len(block.plain.numbers))
 
 
 def _coupling(block: GaussianBlock, site: GaussianSite, others: list[GaussianSite]) -> float:

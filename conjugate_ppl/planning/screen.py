@@ -11,8 +11,6 @@ from conjugate_ppl.program import Program, Site
 
 __all__ = ["Dependencies", "confined", "obstacle"]
 
-_NOT_NORMALISED = ("ImproperUniform", "Unit", "Delta")
-
 
 class Dependencies:
     """Which inputs (latents and params) every site's factor, scale, mask and support depend on."""
@@ -157,8 +155,7 @@ def _obstacle_to_sum(program: Program, deps: Dependencies, name: str, child: Sit
 def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], name: str) -> bool:
     """Whether nothing left in the model depends on a latent: it is drawn from its prior."""
     site = program.sites[name]
-    if (site.scale is not None or site.subsampled or not site.known_density
-            or site.distribution in _NOT_NORMALISED or site.branched
+    if (site.scale is not None or site.subsampled or not site.normalised or site.branched
             or program.mutable or program.graph.effects or _draws_noise(program, site)):
         return False
     return all(n == name or n in gone for n in deps.touching([name]))

@@ -184,7 +184,8 @@ def _from_block(fitted: Fitted, parameters: Parameters) -> Any:
         if by is None or by.site != site or by.power != -power / 2:
             raise NoClosedForm(f"its scale is not that of its location, which goes with `{site}`")
         noise, law_of_scale = by.coefficient, gamma_of(fitted, site)
-        assert law_of_scale is not None
+        if law_of_scale is None:
+            raise NoClosedForm(f"its scale goes with `{site}`, which is no gamma variable and no inverse of one")
         number = _one_scale(by, found.part, multivariate, joint)
         gamma = tuple(number_of(x[number]) for x in law_of_scale[:2])
     if noise is None:

@@ -274,7 +274,7 @@ def _arg(function: Callable[..., Any]) -> Rule:
 
 
 def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return x / y if x.dtype.kind == "f" else np.trunc(x / y).astype(x.dtype)
+    return x / y if x.dtype.kind in "fc" else np.trunc(x / y).astype(x.dtype)
 
 
 def _power(x: np.ndarray, n: int) -> np.ndarray:

@@ -15,8 +15,9 @@ from models import (
     relations,
     shaped,
     statespace,
+    wide,
 )
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "collinear", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
-           "handlers", "matrices", "mixed", "relations", "shaped", "statespace"]
+           "handlers", "matrices", "mixed", "relations", "shaped", "statespace", "wide"]

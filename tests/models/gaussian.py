@@ -228,6 +228,17 @@ def gaussian_random_slopes_matrix(y, g, x):
     sample("y", dist.Normal(jnp.sum(b[g] * x, -1), 0.4), obs=y)
 
 
+@case("mu mix new rank zeros", Y)
+def gaussian_below_predictions(y):
+    """Of distributions that are not registered, but NumPyro's: their mass is one, wherever they are."""
+    mu, s = sample("mu", dist.Normal(0.0, 3.0)), sample("s", dist.HalfNormal(1.0))
+    sample("y", dist.Normal(mu, s), obs=y)
+    sample("new", dist.TruncatedNormal(mu, s, low=0.0))
+    sample("rank", dist.OrderedLogistic(mu, jnp.array([0.0, 1.0])))
+    sample("zeros", dist.ZeroInflatedPoisson(0.3, jnp.exp(0.1 * mu)))
+    sample("mix", dist.MixtureGeneral(dist.Categorical(jnp.ones(2) / 2), [dist.Normal(mu, s), dist.Cauchy(0.0, 1.0)]))
+
+
 @case("step", Y)
 def gaussian_cumsum(y):
     q = sample("q", dist.HalfNormal(1.0))

@@ -46,6 +46,17 @@ def leave_one_out_of_a_chain():
         posterior([1.0, 2.0, 3.0], model).loo("y")
 
 
+@raises(cj.PlanError, "its scale goes with `s`, which is no gamma variable")
+def prediction_with_a_truncated_scale():
+    def model(y):
+        s = sample("s", dist.LogUniform(0.01, 50.0))
+        m = sample("m", dist.Normal(0.0, 3.0 * s))
+        with numpyro.plate("rows", len(y)):
+            sample("y", dist.Normal(m, s), obs=y)
+
+    posterior([1.0, 2.0, 4.0], model).predictive("y")
+
+
 def classes(y):
     with numpyro.plate("rows", len(y)):
         k = sample("k", dist.Bernoulli(0.3))
