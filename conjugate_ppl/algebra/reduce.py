@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -130,13 +129,32 @@ class Late:
         axes = [i for i in range(len(term.hidden)) if any(np.shape(s)[i] > 1 for s in selections)]
         shape = [term.hidden[i] for i in axes]
         total = thin_einsum(values.factors(term, self.slots), axes, dict(enumerate(term.hidden)))
-        coefficient = jnp.broadcast_to(total, shape).reshape(-1)
+        coefficient = array_module(total).broadcast_to(total, shape).reshape(-1)
         positions = []
         for s, offset in zip(selections, self.offsets, strict=True):
             xp = array_module(s)
             s = xp.reshape(s, [np.shape(s)[i] for i in axes])
             positions.append(xp.broadcast_to(s, shape).reshape(-1) + offset)
         return tuple(positions), coefficient
+
+    @property
+    def work(self) -> int:
+        """About how many multiplications that is."""
+        hidden, slots = self.term.hidden, self.slots
+        arrays = [*self.term.coefficients, *(a.selection for k, a in enumerate(self.term.atoms) if k not in slots)]
+        axes = [frozenset(i for i, n in enumerate(np.shape(x)) if n > 1) for x in arrays if np.size(x) > 1]
+        kept = frozenset(i for k in slots for i, n in enumerate(np.shape(self.term.atoms[k].selection)) if n > 1)
+        operands = [y for a in axes for y in (np.broadcast_to(0.0, [hidden[i] for i in sorted(a)]), sorted(a))]
+        path = np.einsum_path(*operands, sorted(kept & frozenset().union(*axes)),
+                              optimize="optimal" if len(axes) < 6 else "greedy")[0][1:] if axes else []
+        total = 0
+        for step in path:
+            taken = [axes[k] for k in step]
+            axes = [a for k, a in enumerate(axes) if k not in step]
+            inside = frozenset().union(*taken)
+            total += math.prod(hidden[i] for i in inside)
+            axes.append(inside & (kept | frozenset().union(*axes)))
+        return total
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -173,20 +191,16 @@ def expand(term: Term, place: Callable[[Variable], int | None]) -> tuple[Term, t
     return dataclasses.replace(term, atoms=tuple(atoms)), tuple(slots)
 
 
-def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None], late_too: bool = True) -> Reduced:
-    """Add up scalar terms; `place` gives the first element number of a block variable, or None.
-
-    What could be written out is left for run time only if that may be `late_too`.
-    """
+def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Reduced:
+    """Add up scalar terms; `place` gives the first element number of a block variable, or None."""
     weights = Weights()
     parts: dict[int, list[tuple[Any, ...]]] = {}
     late: dict[int, list[Late]] = {}
-    alike = Counter(_powers(t) for t in terms)
-    for whole in terms:
-        term, slots = expand(whole, place)
+    for term in terms:
+        term, slots = expand(term, place)
         offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         kept = [k for k in range(len(term.atoms)) if k not in slots]
-        if not (_able(term) and (not late_too or _ahead(term, slots, kept, alike[_powers(whole)] == 1))):
+        if not _ahead(term, slots, kept):
             late.setdefault(len(slots), []).append(Late(term, slots, offsets))
             continue
         coefficients, selections = write_out(term)
@@ -215,26 +229,18 @@ def _ordered(positions: list[np.ndarray]) -> list[np.ndarray]:
     return [np.minimum(*positions), np.maximum(*positions)] if len(positions) == 2 else positions
 
 
-def _powers(term: Term) -> tuple[tuple[Variable, Fraction], ...]:
-    return tuple((a.variable, a.power) for a in term.atoms)
-
-
-def _able(term: Term) -> bool:
-    """Whether a term's monomials can be written out on the host."""
-    return all(is_known(a) for a in term.arrays) and _many(term.arrays) <= _BUDGET
-
-
-def _ahead(term: Term, slots: Sequence[int], kept: Sequence[int], alone: bool) -> bool:
-    """Whether to write a term's monomials out saves work: not where they are too many with weights, nor where they do not add up.
+def _ahead(term: Term, slots: Sequence[int], kept: Sequence[int]) -> bool:
+    """Whether a term's monomials are written out on the host: not where they are too many, nor where they do not add up.
 
     A design that depends on kept latents has a weight for each row and pair of columns: of so many, and of a weight of its
-    own for each monomial, nothing is added up ahead, and an Einstein sum is a product of matrices. Of terms in the same
-    variables, which are not `alone`, one may take away what another says (of data their level), and only squares are left.
+    own for each monomial, nothing is added up ahead, and an Einstein sum is a product of matrices.
     """
     number, weights = _many(term.arrays), [term.atoms[k].selection for k in kept]
+    if not all(is_known(a) for a in term.arrays) or number > _BUDGET:
+        return False
     if number > _WEIGHTED and weights and _many(weights) > 1:
         return False
-    if number < _FEW or not (alone or len(slots) == 2):
+    if number < _FEW:
         return True
     elements, own = _many([term.atoms[k].selection for k in slots]), _many(weights)
     return own <= sum(map(np.size, term.arrays)) and (elements == 1 or own < number or number <= _MORE * elements)

@@ -9,11 +9,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.term import Term, Value, combine, thin_einsum
+from conjugate_ppl.algebra.term import Term, Value, array_module, combine, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Joined", "Values", "look_up", "raised", "segment_sums", "taken"]
+__all__ = ["Joined", "OnHost", "Values", "look_up", "raised", "segment_sums", "taken"]
 
 _FEW = 8  # elements that are read one by one
 
@@ -99,6 +99,17 @@ class Values:
         return total
 
 
+class OnHost(Values):
+    """Values of variables in double precision, by NumPy."""
+
+    def __init__(self, graph: Graph, variables: Mapping[Variable, np.ndarray]) -> None:
+        super().__init__(graph, {}, {})
+        self._variables = {v: np.asarray(x, float) for v, x in variables.items()}
+
+    def number(self, array: Any) -> Any:
+        return np.asarray(array, float)
+
+
 class Joined:
     """A vector by its parts, one after the other.
 
@@ -141,7 +152,7 @@ def raised(x: Any, power: Any) -> Any:
     if power.denominator == 1:
         return x ** int(power)
     if power == 0.5:
-        return jnp.sqrt(x)
+        return array_module(x).sqrt(x)
     return x ** float(power)
 
 

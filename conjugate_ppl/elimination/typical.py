@@ -12,7 +12,7 @@ import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
-from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.runtime import OnHost, Values
 from conjugate_ppl.algebra.term import Term
 from conjugate_ppl.algebra.value import contract
 from conjugate_ppl.algebra.variables import Computed, Variable
@@ -36,7 +36,7 @@ def typical(program: Program) -> Values:
 def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Quadratic:
     """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then."""
     if any(isinstance(a.variable, Computed) for t in terms for a in t.atoms):
-        return at_typical(program, reduce_terms(terms, place, late_too=False))
+        return at_typical(program, reduce_terms(terms, place))
     own = [contract(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if place(a.variable) is not None))) for t in terms]
     return quadratic(reduce_terms(own, place))
 
@@ -54,12 +54,18 @@ def at_typical(program: Program, reduced: Reduced) -> Quadratic:
     if not any(isinstance(v, Computed) for v in variables):
         return q
 
+    read = list(dict.fromkeys(a.variable for terms in late.values() for t in terms
+                              for k, a in enumerate(t.term.atoms) if k not in t.slots))
+
     def compute() -> Any:
         values = typical(program)
-        return reduced.weights.evaluate(values).whole, {k: [t.evaluate(values) for t in ts] for k, ts in late.items()}
+        return reduced.weights.evaluate(values).whole, [values.variable(v) for v in read]
 
     with _compat.eagerly():
-        omega, more = jax.tree.map(np.asarray, jax.jit(compute)())
+        omega, elements = jax.tree.map(np.asarray, jax.jit(compute)())
+    # in double precision, so that a direction of which nothing is said is one
+    host = OnHost(program.graph, dict(zip(read, elements, strict=True)))
+    more = {k: [t.evaluate(host) for t in ts] for k, ts in late.items()}
     pairs, singles = [p for p, _ in more[2]], [p[0] for p, _ in more[1]]
     rows = np.concatenate([q.rows, *(i for p in pairs for i in p)])
     columns = np.concatenate([q.columns, *(i for p in pairs for i in p[::-1])])

@@ -41,7 +41,7 @@ def too_wordy(program: Program, sites: Sequence[GaussianSite], reduced: Reduced,
     squares = reduced.entries.get(2) or Entries((np.zeros(0, np.int64),) * 2, np.zeros(0, np.int64), np.zeros(0))
     rows, columns = squares.positions
     changing = squares.weights > 0
-    late = [(x, math.prod(np.broadcast_shapes(*(np.shape(a) for a in x.term.arrays))) // 2) for x in reduced.late.get(2, ())]
+    late = [(x, x.work // 2) for x in reduced.late.get(2, ())]
     total = int(changing.sum()) + sum(n for _, n in late)
     if total <= _FEW or not able:
         return None
