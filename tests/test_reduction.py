@@ -15,7 +15,7 @@ import pytest
 from functions import FLOAT32, Function, Sites, X, Y, point, walk
 from jax import lax
 from models import CASES
-from numpyro.handlers import seed, trace
+from numpyro import handlers
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
@@ -307,7 +307,7 @@ def test_products_at_run_time_are_those_written_out(name: str, monkeypatch: pyte
         args = (jnp.asarray(entry.args[0] + level), *map(jnp.asarray, entry.args[1:]))
         collapsed = cj.collapse(entry.model, require=entry.collapsed)  # whatever it costs
         execution = collapsed.execution(args, {})
-        drawn = trace(seed(entry.model, 0)).get_trace(*args)
+        drawn = handlers.trace(handlers.seed(entry.model, 0)).get_trace(*args)
         kept = {n: drawn[n]["value"] for n in execution.plan.kept}
         value, slope = jax.value_and_grad(lambda z: log_density(collapsed, args, {}, z)[0])(kept)
         left = [e for e in execution.chosen.eliminations if isinstance(e, GaussianElimination)]

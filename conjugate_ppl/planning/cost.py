@@ -62,11 +62,11 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
             cost, worth = seconds[kept[-1].name], _WORTH
         if max(cost, _FLOOR) * worth < best:
             best, chosen = cost, list(kept)
-    rows, times = block.structure.blocks.shape[1], int(np.round(whole / max(best, _FLOOR, 1e-9 * whole)))
+    rows = block.structure.blocks.shape[1]
     names = " and ".join(f"`{s.name}`" for s in chosen)
-    return [Declined(s.name, f"with the others it would leave a dense matrix of {rows} rows, with which a gradient "
-                     f"costs some {times} times as much as with {names} sampled; `require` collapses it all the same",
-                     program.sites[s.name].source) for s in chosen]
+    return [Declined(s.name, f"with the others it would leave a dense matrix of {rows} rows, with which a gradient costs much "
+                     f"more than with {names} sampled; `require` collapses it all the same", program.sites[s.name].source)
+            for s in chosen]
 
 
 def _dense(structure: Structure) -> float:
