@@ -17,7 +17,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro import handlers
-from numpyro.distributions import constraints, transforms
+from numpyro.distributions import constraints
 from numpyro.primitives import Messenger
 
 from conjugate_ppl import _compat
@@ -25,6 +25,7 @@ from conjugate_ppl.densities import (
     UnknownDensity,
     fills_the_reals,
     log_density,
+    of_mass_one,
     registered_outside,
     simplex_parameters,
     support_parameters,
@@ -60,8 +61,8 @@ class Site:
         alternatives: other families that the prior may be taken for, with its parameters there.
         factor: its summed, masked and scaled log density.
         known_density: whether the factor was written from the table of densities.
-        normalised: whether its density is known to have one total mass, whatever it depends on: it is in that table, or made of
-            nothing but distributions and transforms of NumPyro's own.
+        normalised: whether its density is known to have a mass of one, whatever it depends on: it is in that table, or made of
+            distributions of NumPyro's own alone.
         support_numbers: parameters that its support depends on.
         simplex_numbers: parameters that must sum to one over their last axis.
         mask: its mask, if any.
@@ -295,19 +296,6 @@ def _mask_of(fn: Any) -> tuple[Any, int]:
     return fn._mask, within
 
 
-# of the last two a series that is cut off
-_NOT_NORMALISED = ("ImproperUniform", "Unit", "Delta", "SineBivariateVonMises", "TruncatedPolyaGamma")
-
-
-def _of_numpyro(part: Any) -> bool:
-    """Whether a distribution is made of nothing but NumPyro's own distributions and transforms, subclasses not counted."""
-    if isinstance(part, list | tuple):
-        return all(map(_of_numpyro, part))
-    if not isinstance(part, dist.Distribution | transforms.Transform):
-        return True
-    return type(part).__module__.startswith("numpyro.distributions.") and all(map(_of_numpyro, vars(part).values()))
-
-
 def _innermost(fn: Any) -> Any:
     while type(fn) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
         fn = fn.base_dist
@@ -434,7 +422,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "distribution": type(inner).__name__,
         "family": family,
         "known_density": known,
-        "normalised": type(inner).__name__ not in _NOT_NORMALISED and (known or _of_numpyro(fn)),
+        "normalised": of_mass_one(fn, known),
         "plates": tuple(f.name for f in site["cond_indep_stack"]),
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,

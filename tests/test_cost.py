@@ -26,7 +26,7 @@ def test_what_is_too_dear_stays_unless_it_is_wanted(monkeypatch: pytest.MonkeyPa
     plan = cj.explain(entry.model, *entry.args)
     assert plan.collapsed == ("person",)
     assert "`require` collapses it all the same" in plan["question"].reason
-    for options in ({"require": ["question"]}, {"only": ["person", "question"]}):
+    for options in ({"require": ["person", "question"]}, {"only": ["person", "question"]}):
         assert set(cj.collapse(entry.model, **options).plan(*entry.args).kept) == {"mean", "scale"}
 
 
@@ -90,6 +90,30 @@ def test_a_dense_prior_is_not_made_cheaper_by_keeping_others(monkeypatch: pytest
     first = density(group, group[::-1], y)
     monkeypatch.undo()
     np.testing.assert_allclose(first, log_density(cj.collapse(groups), (group, group[::-1], y), {}, {"t": jnp.asarray(0.7)})[0])
+
+
+def test_what_is_wanted_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three crossed groupings the two that are left to the sampler, unless one of them is required."""
+    monkeypatch.setattr(cost, "_LEAST", 0.0)
+    monkeypatch.setattr(cost, "_FLOOR", 0.0)
+    monkeypatch.setattr(cost, "_SPARSE", 0.0)
+    rng = np.random.default_rng(0)
+    sizes = {"a": 30, "b": 24, "c": 20}
+    index = {n: rng.integers(0, size, 400) for n, size in sizes.items()}
+    y = rng.normal(size=400)
+
+    def model(y: Any) -> None:
+        s = numpyro.sample("s", dist.HalfNormal(1.0).expand([4]).to_event(1))
+        effects = [numpyro.sample(n, dist.Normal(0.0, s[k]).expand([size]).to_event(1))[index[n]]
+                   for k, (n, size) in enumerate(sizes.items())]
+        numpyro.sample("y", dist.Normal(sum(effects), s[3]), obs=y)
+
+    assert len(set(cj.explain(model, y).kept) - {"s"}) == 2
+    for name in sizes:
+        plan = cj.collapse(model, require=[name]).plan(y)
+        stay = set(plan.kept) - {"s"}
+        assert name not in stay and all(f"with `{name}`" not in plan[n].reason for n in stay)
+    assert set(cj.collapse(model, require=list(sizes)).plan(y).kept) == {"s"}
 
 
 @pytest.mark.parametrize("columns", [4, 20])

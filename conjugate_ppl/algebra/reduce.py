@@ -149,9 +149,8 @@ class Late:
                               optimize="optimal" if len(axes) < 6 else "greedy")[0][1:] if axes else []
         total = 0
         for step in path:
-            taken = [axes[k] for k in step]
+            inside = frozenset().union(*(axes[k] for k in step))
             axes = [a for k, a in enumerate(axes) if k not in step]
-            inside = frozenset().union(*taken)
             total += math.prod(hidden[i] for i in inside)
             axes.append(inside & (kept | frozenset().union(*axes)))
         return total

@@ -1,10 +1,11 @@
 """Log densities without guards, one entry a distribution type.
 
 `registry` holds the table, the unwrapping of NumPyro's wrappers and `register_density`; `continuous`,
-`counts`, `vectors` and `matrices` fill it.
+`counts`, `vectors` and `matrices` fill it. `mass` says which distributions have a mass of one.
 """
 
 from conjugate_ppl.densities import continuous, counts, matrices, vectors
+from conjugate_ppl.densities.mass import of_mass_one
 from conjugate_ppl.densities.registry import (
     DENSITIES,
     Density,
@@ -29,6 +30,7 @@ __all__ = [
     "fills_the_reals",
     "log_density",
     "matrices",
+    "of_mass_one",
     "register_density",
     "registered_outside",
     "simplex_parameters",

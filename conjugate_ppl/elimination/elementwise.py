@@ -34,7 +34,6 @@ from conjugate_ppl.program import Program
 __all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
 
 
-
 def statistic_of(atom: Atom, site: str) -> str:
     """The statistic of `site` that an atom is ("z", "1/z", "z^2", "log z", "log(1-z)", ...), or ""."""
     variable, power = atom.variable, atom.power

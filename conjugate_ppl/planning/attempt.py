@@ -259,7 +259,7 @@ class Attempt:
                     visible = frozenset(self.left) - frozenset(block)
                     elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete, self.wanted)
-                    dear = [d for d in too_dear(self.program, elimination, touched) if d.site not in self.wanted]
+                    dear = too_dear(self.program, elimination, touched, self.wanted)
                     for problem in dear[1:]:
                         self._stay(problem)
                     if dear:

@@ -7,6 +7,8 @@ Fewer numbers to move, without the correlations between effects, are worth some 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from conjugate_ppl.algebra.value import add_up
@@ -33,8 +35,8 @@ _WORTH = 10
 _WORTH_ALL = 30  # of the model itself: there 0.0030 and 0.0014, and 0.0022 of 0.079 where 20 teams' strengths walk 38 steps
 
 
-def too_dear(program: Program, elimination: GaussianElimination, touched: list[str]) -> list[Declined]:
-    """The sites of a block that are better left to the sampler.
+def too_dear(program: Program, elimination: GaussianElimination, touched: list[str], wanted: Collection[str]) -> list[Declined]:
+    """The sites of a block that are better left to the sampler, none of which is `wanted` at any price.
 
     One after the other, of those without which a gradient is cheapest the one that has least to do with the sites that are none
     of these: what determines each other is better integrated out together.
@@ -44,7 +46,7 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
     if whole < _LEAST:
         return []
     # a multivariate normal prior costs the sampler the same
-    able = [s for s in block.sites if s.width == 1 and s.size > 1 and s.family != "Flat"]
+    able = [s for s in block.sites if s.width == 1 and s.size > 1 and s.family != "Flat" and s.name not in wanted]
     kept: list[GaussianSite] = []
     chosen: list[GaussianSite] = []
     while able:

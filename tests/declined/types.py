@@ -131,3 +131,33 @@ def sticks_with_a_piece_missing(y):
 def half_the_logits(y):
     phi = sample("phi", dist.Dirichlet(jnp.ones(3)))
     sample("y", dist.Categorical(logits=0.5 * jnp.log(phi)), obs=y)  # here
+
+
+@declines("mu", "`new` is TransformedDistribution, whose density is not registered", Y)
+def prediction_by_half_of_a_square(y):
+    """Of NumPyro's own parts, but what is negative has no mass."""
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("new", dist.TransformedDistribution(dist.Normal(mu, 1.0), dist.transforms.PowerTransform(2.0)))  # here
+
+
+@declines("mu", "`new` is Shifted", Y)
+def prediction_by_a_subclass(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("new", Shifted(mu, 1.0))  # here
+
+
+@declines("mu", "`new` is MixtureGeneral", Y)
+def prediction_by_a_mixture_with_a_subclass(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    parts = [dist.Normal(mu, 1.0), Shifted(mu, 1.0)]
+    sample("new", dist.MixtureGeneral(dist.Categorical(jnp.ones(2) / 2), parts))  # here
+
+
+@declines("new", "has no conjugate family here", Y, collapsed="mu")
+def prediction_by_what_is_masked_inside(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("new", dist.TransformedDistribution(dist.Normal(mu, 1.0).mask(False), dist.transforms.SigmoidTransform()))  # here

@@ -1,0 +1,142 @@
+"""What a gradient costs where rows do not add up ahead: variances of their own, designs that depend on what is kept, and
+groups with many effects each.
+
+    python benchmarks/designs.py [names]
+
+Prints microseconds a value with its gradient of the log density, as the model is written and collapsed, float32, in one
+compiled loop each, and seconds of the analysis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from gradient import looped, seconds
+from numpyro import sample
+from numpyro.infer.util import initialize_model
+
+import conjugate_ppl as cj
+
+RNG = np.random.default_rng(0)
+ROUNDS = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """A model, its arguments, and in words what is integrated out."""
+
+    model: Callable[..., None]
+    args: tuple[Any, ...]
+    rows: int
+
+
+def _normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def _coefficients(name: str, number: int, scale: Any = 1.0) -> Any:
+    return sample(name, dist.Normal(0.0, scale).expand([number]).to_event(1))
+
+
+def variances(rows: int, columns: int) -> Design:
+    """A mean and a logarithm of the standard deviation, both linear in the same covariates."""
+    x = _normal(rows, columns)
+
+    def model(x: Any, y: Any) -> None:
+        b, c = _coefficients("b", columns, 2.0), _coefficients("c", columns, 0.3)
+        sample("y", dist.Normal(x @ b, jnp.exp(x @ c)).to_event(1), obs=y)
+
+    return Design(model, (x, x.sum(1) + _normal(rows)), rows)
+
+
+def slopes(rows: int, groups: int, columns: int, together: bool) -> Design:
+    """Several effects of each group, correlated or not."""
+    x, group = _normal(rows, columns), RNG.integers(groups, size=rows)
+
+    def model(group: Any, x: Any, y: Any) -> None:
+        mean = _coefficients("mean", columns, 5.0)
+        scale = sample("scale", dist.HalfNormal(1.0).expand([columns]).to_event(1))
+        root = sample("root", dist.LKJCholesky(columns, 1.0)) if together else None
+        prior = dist.Normal(mean, scale).to_event(1) if root is None else dist.MultivariateNormal(
+            mean, scale_tril=scale[:, None] * root)
+        with numpyro.plate("groups", groups):
+            b = sample("b", prior)
+        sample("y", dist.Normal((x * b[group]).sum(-1), sample("s", dist.HalfNormal(1.0))).to_event(1), obs=y)
+
+    return Design(model, (group, x, (x * _normal(groups, columns)[group]).sum(1) + _normal(rows)), rows)
+
+
+def basis(rows: int, columns: int) -> Design:
+    """A curve of bumps whose centres and width are sampled."""
+    x = np.linspace(-3, 3, rows, dtype=np.float32)
+
+    def model(x: Any, y: Any) -> None:
+        centre, width = _coefficients("centre", columns, 2.0), sample("width", dist.HalfNormal(1.0))
+        bumps = jnp.exp(-0.5 * ((x[:, None] - centre) / width) ** 2)
+        sample("y", dist.Normal(bumps @ _coefficients("b", columns, 2.0), sample("s", dist.HalfNormal(1.0))).to_event(1), obs=y)
+
+    return Design(model, (x, np.sin(2 * x) + 0.3 * _normal(rows)), rows)
+
+
+def last_layer(rows: int, hidden: int) -> Design:
+    """A network of one hidden layer, linear in the last."""
+    x = _normal(rows, 3)
+
+    def model(x: Any, y: Any) -> None:
+        w = sample("w", dist.Normal(0.0, 1.0).expand([3, hidden]).to_event(2))
+        sample("y", dist.Normal(jnp.tanh(x @ w) @ _coefficients("v", hidden, 0.5), sample("s", dist.HalfNormal(1.0))).to_event(1),
+               obs=y)
+
+    return Design(model, (x, np.sin(x.sum(1)) + 0.3 * _normal(rows)), rows)
+
+
+def trend(rows: int) -> Design:
+    """A line below noise that is a process with sampled size and length."""
+    x = np.linspace(0, 10, rows, dtype=np.float32)
+
+    def model(x: Any, y: Any) -> None:
+        size, length = sample("size", dist.HalfNormal(1.0)), sample("length", dist.InverseGamma(3.0, 3.0))
+        s, b = sample("s", dist.HalfNormal(1.0)), _coefficients("b", 2)
+        k = size**2 * jnp.exp(-0.5 * ((x[:, None] - x) / length) ** 2) + s**2 * jnp.eye(rows)
+        sample("y", dist.MultivariateNormal(b[0] + b[1] * x, k), obs=y)
+
+    return Design(model, (x, np.sin(x) + 0.3 * _normal(rows)), rows)
+
+
+DESIGNS: dict[str, Callable[[], Design]] = {
+    "variances, 5 covariates": lambda: variances(2000, 5), "variances, 20 covariates": lambda: variances(2000, 20),
+    "5 correlated effects of 1000 groups": lambda: slopes(20_000, 1000, 5, True),
+    "10 effects of 1000 groups": lambda: slopes(20_000, 1000, 10, False),
+    "bumps, 10 centres": lambda: basis(2000, 10), "last of 20 hidden units": lambda: last_layer(1000, 20),
+    "line below a process": lambda: trend(100),
+}
+
+
+def main() -> None:
+    print("| model | rows | analysis, s | sampled | plain, us | collapsed, us | collapsed / plain |")
+    print("|---|---|---|---|---|---|---|")
+    for name in sys.argv[1:] or DESIGNS:
+        design = DESIGNS[name]()
+        begin = time.perf_counter()
+        collapsed = cj.collapse(design.model)
+        kept = ", ".join(collapsed.plan(*design.args).kept)
+        analysis = time.perf_counter() - begin
+        loops = {}
+        for way, which in (("plain", design.model), ("collapsed", collapsed)):
+            info = initialize_model(jax.random.key(0), which, model_args=design.args)
+            loops[way] = looped(info.potential_fn, info.param_info.z, 200)
+        plain, other = (1e6 * s for s in seconds(loops, ROUNDS).values())
+        print(f"| {name} | {design.rows} | {analysis:.1f} | {kept} | {plain:.3g} | {other:.3g} | {other / plain:.2g} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
