@@ -94,6 +94,11 @@ class MarginalModel:
             out = prepare(noncentred(model, sites), args, kwargs, keep,
                           None if self.only is None else only, self.require, concrete)
         found = frozenset(out.plan.collapsed)
+        before = self._before()
+        if not out.concrete and before is not None and found - before and not sites:
+            # traced data say nothing of costs: what known ones have left to the sampler stays
+            out = prepare(model, args, kwargs, [*self.keep, *sorted(found - before)], self.only, self.require, concrete)
+            found = frozenset(out.plan.collapsed)
         if not out.concrete and self._expected is not None and found != self._expected:
             lost = sorted(self._expected ^ found)
             reasons = "; ".join(f"`{n}`: {out.plan[n].reason}" for n in lost)
@@ -106,6 +111,12 @@ class MarginalModel:
                 self._prepared.pop(next(iter(self._prepared)))
             self._prepared[key, by_row] = out
         return out
+
+    def _before(self) -> frozenset[str] | None:
+        """What is integrated out with known data: what is expected, or was so last; None if nothing is known."""
+        if self._expected is not None or not self._prepared:
+            return self._expected
+        return frozenset(list(self._prepared.values())[-1].plan.collapsed)
 
     def expect(self, collapsed: Collection[str]) -> None:
         """Demand that traced arguments give the same plan as the concrete ones did."""

@@ -11,6 +11,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from models import CASES
+from numpyro.handlers import seed, trace
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
@@ -90,6 +91,23 @@ def test_a_dense_prior_is_not_made_cheaper_by_keeping_others(monkeypatch: pytest
     first = density(group, group[::-1], y)
     monkeypatch.undo()
     np.testing.assert_allclose(first, log_density(cj.collapse(groups), (group, group[::-1], y), {}, {"t": jnp.asarray(0.7)})[0])
+
+
+def test_traced_data_follow_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of traced data all is dense, and what is left to the sampler for its costs is what known data have left."""
+    entry = CASES["gaussian_crossed_sparsely_in_two_blocks"]
+    monkeypatch.setattr(cost, "_LEAST", 0.0)
+    for worth in (0.0, np.inf):
+        monkeypatch.setattr(cost, "_WORTH", worth)
+        monkeypatch.setattr(cost, "_WORTH_ALL", np.inf)
+        collapsed = cj.collapse(entry.model)
+        args = tuple(map(jnp.asarray, entry.args))
+        drawn = trace(seed(entry.model, 0)).get_trace(*args)
+        kept = {n: drawn[n]["value"] for n in collapsed.plan(*args).kept}
+        assert ("question" in kept) == (worth == 0.0)
+        known = log_density(collapsed, args, {}, kept)[0]
+        traced = jax.jit(lambda *data, c=collapsed, k=kept: log_density(c, data, {}, k)[0])(*args)
+        np.testing.assert_allclose(traced, known, rtol=1e-10)
 
 
 def test_what_is_wanted_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,10 +42,13 @@ class _ByPlace:
 
 
 class WeightedArray:
-    """sum_w weight_w A_w for arrays A_w of one shape, given by coordinates."""
+    """sum_w weight_w A_w for arrays A_w of one shape, given by coordinates.
+
+    Sums of many weights go `along` them, unless what is alike in several arrays has to be so to the last digit.
+    """
 
     def __init__(self, shape: tuple[int, ...], index: tuple[np.ndarray, ...], weights: np.ndarray,
-                 numbers: np.ndarray) -> None:
+                 numbers: np.ndarray, along: bool = True) -> None:
         self.shape = shape
         used, local = np.unique(weights, return_inverse=True)
         self._used: np.ndarray = used
@@ -59,7 +62,7 @@ class WeightedArray:
                 len(used) < _MANY or all_held < _SPARSE * len(numbers)):
             table = np.zeros((len(used), size))
             np.add.at(table, (local.reshape(-1), flat), numbers)
-            self._hold(used, table.reshape(len(used), *shape))
+            self._hold(used, table.reshape(len(used), *shape), along)
         else:
             # added up here, in float64: what is left may be a difference of large numbers
             (self._flat, self._weights), self._numbers = add_up([flat, weights], numbers)
@@ -74,9 +77,9 @@ class WeightedArray:
         self._hold(used[filled], table[filled])
         return self
 
-    def _hold(self, used: np.ndarray, table: np.ndarray) -> None:
+    def _hold(self, used: np.ndarray, table: np.ndarray, along: bool = True) -> None:
         self._used, self._dense = used, table
-        self._by_place = _ByPlace.of(table) if len(used) >= _MANY else None
+        self._by_place = _ByPlace.of(table) if along and len(used) >= _MANY else None
 
     def part(self, *place: int) -> WeightedArray:
         """What stands at a place of the last axes, of an array that is held densely."""

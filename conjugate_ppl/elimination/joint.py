@@ -176,7 +176,7 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     free = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
     reduced = reduce_terms(bound, lambda v: 0 if v is written.elements else None)
-    wordy = too_wordy(program, written.sites, reduced, touched, wanted)
+    wordy = too_wordy(program, written.sites, reduced, touched, wanted) if concrete else None
     if wordy is not None:
         raise wordy
     block = GaussianBlock(written.sites, reduced)

@@ -38,17 +38,17 @@ class Assembly:
         pi, pj, block = s.place[q.rows], s.place[q.columns], s.block[q.rows]
 
         def part(shape: tuple[int, ...], keep: np.ndarray, *index: np.ndarray) -> WeightedArray:
-            return WeightedArray(shape, tuple(i[keep] for i in index), q.weights[keep],
-                                 q.numbers[keep])
+            # what components take away from the rest may be all that is there
+            return WeightedArray(shape, tuple(i[keep] for i in index), q.weights[keep], q.numbers[keep], along=not count)
 
         self.inner = part((count, width, width), (ci >= 0) & (cj >= 0), ci, pi, pj)
         self.cross = part((count, width, rest), (ci >= 0) & (cj < 0), ci, pi, pj)
         self.rest = part((number, rest, rest), (ci < 0) & (cj < 0), block, pi, pj)
         c, p, block = s.component[q.places], s.place[q.places], s.block[q.places]
         self.inner_linear = WeightedArray((count, width), (c[c >= 0], p[c >= 0]),
-                                          q.linear_weights[c >= 0], q.linear[c >= 0])
+                                          q.linear_weights[c >= 0], q.linear[c >= 0], along=not count)
         self.rest_linear = WeightedArray((number, rest), (block[c < 0], p[c < 0]),
-                                         q.linear_weights[c < 0], q.linear[c < 0])
+                                         q.linear_weights[c < 0], q.linear[c < 0], along=not count)
 
     def evaluate(self, values: Values, omega: Any) -> Parts:
         """All parts at run time, late sums included."""

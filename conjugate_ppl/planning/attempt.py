@@ -259,7 +259,7 @@ class Attempt:
                     visible = frozenset(self.left) - frozenset(block)
                     elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete, self.wanted)
-                    dear = too_dear(self.program, elimination, touched, self.wanted)
+                    dear = too_dear(self.program, elimination, touched, self.wanted) if self.concrete else []
                     for problem in dear[1:]:
                         self._stay(problem)
                     if dear:
