@@ -61,8 +61,8 @@ class Site:
         alternatives: other families that the prior may be taken for, with its parameters there.
         factor: its summed, masked and scaled log density.
         known_density: whether the factor was written from the table of densities.
-        normalised: whether its density is known to have a mass of one, whatever it depends on: it is in that table, or made of
-            distributions of NumPyro's own alone.
+        normalised: whether its density, not masked, is known to have a mass of one, whatever it depends on: it is in that table,
+            or made of distributions of NumPyro's own alone.
         support_numbers: parameters that its support depends on.
         simplex_numbers: parameters that must sum to one over their last axis.
         mask: its mask, if any.
@@ -422,7 +422,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         "distribution": type(inner).__name__,
         "family": family,
         "known_density": known,
-        "normalised": of_mass_one(fn, known),
+        "normalised": of_mass_one(inner, known),
         "plates": tuple(f.name for f in site["cond_indep_stack"]),
         "subsampled": any(f.name in random_plates for f in site["cond_indep_stack"]),
         "branched": name in lines.branched,

@@ -24,7 +24,8 @@ import conjugate_ppl as cj
 COLLINEAR = [n for n in CASES if n.startswith("collinear_")]
 IN_FLOAT32 = frozenset([*COLLINEAR, *[n for n in CASES if n not in COLLINEAR][::2], "cells_of_two_outcomes",
                         "truncated_means", "effects_that_sum_to_zero", "wishart_of_wishart", "gamma_of_each_residual",
-                        "gaussian_through_solves_with_pivots", "von_mises_direction", *[n for n in CASES if n.startswith("wide_")]])
+                        "gaussian_through_solves_with_pivots", "von_mises_direction",
+                        "gaussian_below_predictions", *[n for n in CASES if n.startswith("wide_")]])
 BY_XLA = frozenset(list(CASES)[::10])
 
 

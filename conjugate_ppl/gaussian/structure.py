@@ -82,7 +82,7 @@ def find_structure(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: n
         widest = int(np.bincount(found[trial]).max())
         if widest == trial.sum() or widest > _WIDEST:
             continue
-        if widest <= _LARGEST or split(size, trial, rows, columns).work < split(size, inside, rows, columns).work / 2:
+        if widest <= _LARGEST or 2 * split(size, trial, rows, columns).work < split(size, inside, rows, columns).work:
             inside = trial
     return split(size, inside, rows, columns)
 

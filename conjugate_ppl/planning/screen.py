@@ -158,6 +158,8 @@ def forward_only(program: Program, deps: Dependencies, gone: frozenset[str], nam
     if (site.scale is not None or site.subsampled or not site.normalised or site.branched
             or program.mutable or program.graph.effects or _draws_noise(program, site)):
         return False
+    if site.mask is not None and (deps.mask[name] or deps.support[name]):
+        return False  # of mass one where it is not masked; where it is, of its support's size
     return all(n == name or n in gone for n in deps.touching([name]))
 
 

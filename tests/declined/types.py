@@ -161,3 +161,18 @@ def prediction_by_what_is_masked_inside(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))
     sample("y", dist.Normal(mu, 1.0), obs=y)
     sample("new", dist.TransformedDistribution(dist.Normal(mu, 1.0).mask(False), dist.transforms.SigmoidTransform()))  # here
+
+
+@declines("mu", "the mask of `new` depends on it", Y)
+def prediction_with_a_mask_that_moves(y):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("new", dist.Beta(jnp.exp(mu), 2.0).mask(mu > 0))  # here
+
+
+@declines("mu", "the support of `new` depends on it", Y)
+def prediction_that_is_masked_on_a_support_that_moves(y):
+    """Its mass is the length of that."""
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("new", dist.Uniform(0.0, jnp.exp(mu)).mask(jnp.arange(1) > 0))  # here
