@@ -41,6 +41,7 @@ __all__ = [
     "constants_of",
     "eagerly",
     "evaluate_equation",
+    "function_name",
     "holds_tracer",
     "is_concrete",
     "is_random_primitive",
@@ -206,6 +207,14 @@ def body_of(equation: Any) -> tuple[Any, bool] | None:
             ):
                 return body, custom
     return None
+
+
+def function_name(equation: Any) -> str:
+    """The name of the function whose jaxpr an equation calls; "" if it calls none, or that is not told."""
+    found = body_of(equation)
+    told = getattr(open_jaxpr(found[0]), "debug_info", None) if found else None
+    name = getattr(told, "func_name", None) or getattr(told, "func_src_info", None) or ""
+    return str(name).split(" ")[0]
 
 
 def solver_of(equation: Any) -> tuple[Any, list[int]] | None:

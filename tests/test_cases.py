@@ -155,7 +155,7 @@ def equal_everywhere(f: Function) -> None:
         found = np.empty(cases.shape, array.dtype)
         for k in np.ndindex(cases.shape):
             at = [states[e[k]] if e[k] >= 0 else 0 if e[k] == NONE else int(held(e[k])) for e in readings]
-            found[k] = array[(*k, *at)]
+            found[k] = array[(*at, *k)]
         np.testing.assert_allclose(found, run(jnp.asarray(z), jnp.asarray(b)), rtol=1e-12)
 
 

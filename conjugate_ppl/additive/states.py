@@ -83,14 +83,14 @@ def _owners(element: np.ndarray, first: Mapping[str, int]) -> np.ndarray:
 def _of_table(found: Cases, first: Mapping[str, int], indicators: Mapping[str, tuple[Indicator, Indicator]]) -> Value:
     """Numbers for all states of what is read, as a vector of cells."""
     n = int(np.prod(found.shape))
-    array = np.asarray(found.full(), float).reshape(n, *found.states)
+    array = np.asarray(found.full(), float).reshape(*found.states, n)
     elements = np.stack([e.reshape(n) for e in found.elements()])
     owners = np.stack([_owners(e, first) for e in elements])
     names = list(first)
     terms: list[Term] = []
     for pattern in np.unique(owners, axis=1).T:
         mine = np.flatnonzero((owners == pattern[:, None]).all(0))
-        part, own = array[mine], elements[:, mine]
+        part, own = np.moveaxis(array[..., mine], -1, 0), elements[:, mine]
         real = [k for k, owner in enumerate(pattern) if owner >= 0]
         for k in reversed(range(len(pattern))):
             if k not in real:  # it reads the same in all states, or is held in one

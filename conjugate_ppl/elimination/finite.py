@@ -95,7 +95,7 @@ class FiniteElimination:
                 if table.source == k:
                     made[number] = chosen_rows(table, sources[k])
                     if not table.reads:
-                        total = total + jnp.sum(made[number]) * (table.count / made[number].shape[0])
+                        total = total + jnp.sum(made[number]) * (table.count / made[number].shape[-1])
         return total, done
 
     def log_marginal(self, values: Values) -> Any:
@@ -149,11 +149,11 @@ class FiniteElimination:
     def laws(self, values: Values) -> tuple[dict[str, Any], Any, dict[int, Any]]:
         """The probability of each state of each element: the derivative of the log of the sum with respect
         to a log density of that element's own; the same for what the blocks beneath read, and their laws."""
-        none = {n: jnp.zeros((int(np.prod(s)), len(self.states[n])), values.dtype)
+        none = {n: jnp.zeros((len(self.states[n]), int(np.prod(s))), values.dtype)
                 for n, s in self.shapes.items()}
         if self.beneath is None:
             return jax.grad(lambda extra: self._run(values, SUM, extra)[0])(none), None, {}
-        last = jnp.zeros((len(self.beneath.rows), *(len(self.states[n]) for n in self.beneath.above)), values.dtype)
+        last = jnp.zeros((*(len(self.states[n]) for n in self.beneath.above), len(self.beneath.rows)), values.dtype)
         probs, weights = jax.grad(lambda x: self._run(values, SUM, *x)[0])((none, last))
         return probs, weights, self.beneath.laws(values)
 
@@ -161,7 +161,7 @@ class FiniteElimination:
         each, weights, given = laws
         out: dict[str, Any] = {} if self.beneath is None else self.beneath.conditionals(given, weights)
         for name, probs in each.items():
-            probs = probs.reshape(*self.shapes[name], -1)
+            probs = probs.T.reshape(*self.shapes[name], -1)
             probs = probs / jnp.sum(probs, -1, keepdims=True)
             low = int(self.states[name][0])
             out[name] = dist.BernoulliProbs(probs[..., 1]) if name in self.boolean else \
@@ -207,8 +207,8 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
         points, rows = beneath.at_states(values) if beneath is not None else ({}, None)
         for cases in evaluate(values, points):
             a = jnp.asarray(cases.array, values.dtype)
-            a = a if cases.uniform else jnp.broadcast_to(a, (*cases.shape, *cases.states))
-            out.append(jnp.reshape(a, (-1, *cases.states)))
+            a = a if cases.uniform else jnp.broadcast_to(a, (*cases.states, *cases.shape))
+            out.append(jnp.reshape(a, (*cases.states, -1)))
         return out if rows is None else [*out, -rows]
 
     given = beneath.sites if beneath is not None else ()
@@ -220,7 +220,7 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
         values, points = Values(program.graph, program.inputs, outside), {}
         if beneath is not None:
             tail = tuple(len(states[n]) for n in beneath.above)
-            points = {n: jnp.zeros((*program.sites[n].shape, *tail), program.sites[n].dtype) for n in given}
+            points = {n: jnp.zeros((*tail, *program.sites[n].shape), program.sites[n].dtype) for n in given}
         cases = evaluate(values, points)
         reads.extend([e.reshape(-1) for e in c.elements()] for c in cases)
         return [c.array for c in cases]

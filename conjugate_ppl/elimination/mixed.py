@@ -64,14 +64,14 @@ class Beneath:
         return tuple(n for e in self.eliminations for n in e.sites)
 
     def _for_each_state(self, function: Any) -> Any:
-        """A function of the discrete sites' values, with an axis for the states of each behind its results' own."""
+        """A function of the discrete sites' values, with an axis for the states of each before its results' own."""
         sites = [self.program.sites[n] for n in self.above]
 
         def run(*states: Any) -> Any:
             return function({s.name: jnp.full(s.shape, x) for s, x in zip(sites, states, strict=True)})
 
-        for k in range(len(sites)):
-            run = jax.vmap(run, in_axes=[0 if i == k else None for i in range(len(sites))], out_axes=-1)
+        for k in reversed(range(len(sites))):
+            run = jax.vmap(run, in_axes=[0 if i == k else None for i in range(len(sites))])
         return run(*(jnp.asarray(s.states, s.dtype) for s in sites))
 
     def at_states(self, values: Values) -> tuple[dict[str, Any], Any]:
@@ -122,17 +122,17 @@ class Beneath:
     def conditionals(self, laws: Mapping[int, Any], weights: Any) -> dict[str, Any]:
         """Each site's exact conditional: a mixture over the states of what its parts read.
 
-        `weights` are the probabilities of these, for each row of log densities.
+        `weights` are the probabilities of these, and of each row of log densities on the last axis.
         """
         sizes = [len(self._states(n)) for n in self.above]
         if np.prod(sizes) > _COMPONENTS:
             return {}
         first_row = np.zeros(int(self.rows.max(initial=0)) + 1, int)
         first_row[self.rows[::-1]] = np.arange(len(self.rows))[::-1]
-        weights = weights.reshape(len(self.rows), -1)
+        weights = jnp.moveaxis(weights, -1, 0).reshape(len(self.rows), -1)
         out: dict[str, Any] = {}
         for k, law in laws.items():
-            each = [self.eliminations[k].conditionals(jax.tree.map(lambda x, i=i: x[(..., *i)], law))
+            each = [self.eliminations[k].conditionals(jax.tree.map(lambda x, i=i: x[i], law))
                     for i in itertools.product(*map(range, sizes))]
             for name in each[0]:
                 part = self.part[name].reshape(self.program.sites[name].shape)

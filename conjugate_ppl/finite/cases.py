@@ -1,9 +1,9 @@
 """Arrays that depend on discrete latents, one value for each state of what they read.
 
 The elements of all latents of a block are numbered through. Position p of an array may read one of them,
-several, or none. `Reading.element` says which, position by position; the array holds, behind its own axes, one
-axis of states a reading. Own axes along which all values are equal are stored with size 1: the value of
-`z[t]` in state s is s, whatever t is. A known number that stands beside such values, as the state before the
+several, or none. `Reading.element` says which, position by position; the array holds, before its own axes, one
+axis of states a reading: a loop over positions, which are many, is one over neighbours in memory. Own axes along which all
+values are equal are stored with size 1: the value of `z[t]` in state s is s, whatever t is. A known number that stands beside such values, as the state before the
 first of a chain does, counts as an element that is held in one state (`held`).
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["NONE", "Cases", "Mixed", "Reading", "held", "joined", "merged"]
+__all__ = ["NONE", "Cases", "Mixed", "Reading", "at_places", "held", "joined", "merged"]
 
 
 NONE = -1
@@ -63,17 +63,22 @@ class Cases:
 
     @property
     def states(self) -> tuple[int, ...]:
-        """The sizes of the axes behind the own ones."""
-        return tuple(self.array.shape[self.rank:])
+        """The sizes of the axes before the own ones."""
+        return tuple(self.array.shape[: self.array.ndim - self.rank])
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The sizes that the own axes are stored with."""
+        return tuple(self.array.shape[self.array.ndim - self.rank:])
 
     @property
     def uniform(self) -> bool:
         """Whether all positions have the same values."""
-        return all(n == 1 for n in self.array.shape[: self.rank])
+        return all(n == 1 for n in self.own)
 
     def full(self) -> Any:
         """The array with all own axes at full size."""
-        return jnp.broadcast_to(self.array, (*self.shape, *self.states))
+        return jnp.broadcast_to(self.array, (*self.states, *self.shape))
 
     def elements(self) -> list[np.ndarray]:
         """The readings' elements at full size."""
@@ -141,17 +146,19 @@ def _alike(element: np.ndarray, axes: int | tuple[int, ...]) -> bool:
 def joined(operands: Sequence[Any], rank: int) -> tuple[tuple[Reading, ...], list[Any]]:
     """All readings of some operands, and the operands' arrays brought to them.
 
-    Each array gets `rank` own axes (new ones in front) and then an axis for every reading, of size 1 for
-    those that are not its own.
+    Each array gets an axis for every reading, of size 1 for those that are not its own, and then `rank` own axes
+    (new ones in front).
     """
     readings, places = merged([
         [r.map(r.element.reshape((1,) * (rank - x.rank) + r.element.shape)) for r in x.readings]
         if isinstance(x, Cases) else [] for x in operands])
-    arrays = []
-    for x, mine in zip(operands, places, strict=True):
-        array, own = (x.array, x.rank) if isinstance(x, Cases) else (x, np.ndim(x))
-        array = jnp.transpose(array, [*range(own), *(own + int(k) for k in np.argsort(mine))])
-        sizes = dict(zip(sorted(mine), np.shape(array)[own:], strict=True))
-        arrays.append(jnp.reshape(array, (1,) * (rank - own) + np.shape(array)[:own] + tuple(
-            sizes.get(k, 1) for k in range(len(readings)))))
-    return readings, arrays
+    return readings, [at_places(x, mine, len(readings), rank) for x, mine in zip(operands, places, strict=True)]
+
+
+def at_places(x: Any, places: Sequence[int], count: int, rank: int) -> Any:
+    """The array of cases, or a plain one, with its axes of states at some of `count` places, and `rank` own ones."""
+    array, own = (x.array, x.own) if isinstance(x, Cases) else (x, np.shape(x))
+    states = np.shape(array)[: len(places)]
+    array = jnp.transpose(array, [*(int(k) for k in np.argsort(places)), *range(len(places), np.ndim(array))])
+    sizes = dict(zip(places, states, strict=True))
+    return jnp.reshape(array, (*(sizes.get(k, 1) for k in range(count)), *(1,) * (rank - len(own)), *own))

@@ -1,7 +1,8 @@
 """Chains of states: forward and backward recursions in log space (Rabiner, Proc. IEEE 77, 1989).
 
 A chain of L elements with S states each has a table `own` of shape (L, S) and one `pair`, of shape
-(L - 1, S, S) or (1, S, S), for each element and the next one. All functions are for one chain.
+(L - 1, S, S) or (1, S, S), for each element and the next one. Chains side by side have further axes, behind these: what
+is done for each of them goes along memory. Along such axes `pair` may have size 1.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ _FEW = 8  # states up to which a step's matrix is read as fast as it is made
 
 
 def _along(pair: Any, own: Any) -> Any:
-    """The pairs, one for each step."""
-    return jnp.broadcast_to(pair, (own.shape[0] - 1, *pair.shape[1:]))
+    """The pairs, one for each step of each chain."""
+    return jnp.broadcast_to(pair, (own.shape[0] - 1, *pair.shape[1:3], *own.shape[2:]))
 
 
 class Forward(NamedTuple):
     """What the elements up to each one amount to, by its state.
 
     Fields:
-        front: shape (L, S), less the largest of each element's states: no digits go into what all have in common.
-        tops: what each step took off, shape (L,).
+        front: shape (L, S, ...), less the largest of each element's states: no digits go into what all have in common.
+        tops: what each step took off, shape (L, ...).
     """
 
     front: Any
@@ -51,17 +52,17 @@ def forward(own: Any, pair: Any, over: Over) -> Forward:
 
 
 def _less_largest(a: Any) -> tuple[Any, Any]:
-    """Numbers less the largest, and that; as they are if that is infinite."""
-    top = jnp.max(a)
+    """Numbers less the largest along the first axis, and that; as they are if that is infinite."""
+    top = jnp.max(a, 0)
     top = lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
     return a - top, top
 
 
 @jax.custom_jvp
 def chain_total(own: Any, pair: Any) -> Any:
-    """Log of the sum over all states of all elements."""
+    """Log of the sum over all states of all elements, for each chain."""
     front, tops = forward(own, pair, SUM)
-    return log_sum(front[-1], 0) + jnp.sum(tops)
+    return log_sum(front[-1], 0) + jnp.sum(tops, 0)
 
 
 @chain_total.defjvp
@@ -72,8 +73,8 @@ def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     states, joint = _by_conditionals(pair, found) if own.shape[1] <= _FEW else _from_both_ends(own, pair, found)
     if pair.shape[0] == 1:  # before the tangent comes in: infinite ones have weight 0 in all steps
         joint = jnp.sum(joint, 0, keepdims=True)
-    slope = jnp.sum(moved(states, tangents[0])) + jnp.sum(moved(joint, tangents[1]))
-    return log_sum(found.front[-1], 0) + jnp.sum(found.tops), slope
+    slope = jnp.sum(moved(states, tangents[0]), (0, 1)) + jnp.sum(moved(joint, tangents[1]), (0, 1, 2))
+    return log_sum(found.front[-1], 0) + jnp.sum(found.tops, 0), slope
 
 
 def _by_conditionals(pair: Any, found: Forward) -> tuple[Any, Any]:
@@ -83,14 +84,14 @@ def _by_conditionals(pair: Any, found: Forward) -> tuple[Any, Any]:
     a step, which takes as long where there are many states.
     """
     before = jnp.swapaxes(found.front[:-1, :, None] + pair, 1, 2)
-    top = jnp.max(before, -1, keepdims=True)
+    top = jnp.max(before, 2, keepdims=True)
     share = jnp.exp(before - jnp.where(jnp.isfinite(top), top, 0.0))
-    whole = jnp.sum(share, -1, keepdims=True)
+    whole = jnp.sum(share, 2, keepdims=True)
     given = share / jnp.where(whole > 0, whole, 1.0)  # by the next state, and this one
 
     def step(after: Any, given: Any) -> tuple[Any, Any]:
         here = jnp.sum(given * after[:, None], 0)
-        whole = jnp.sum(here)  # one, but for rounding, which would add up
+        whole = jnp.sum(here, 0)  # one, but for rounding, which would add up
         here = here / jnp.where(whole > 0, whole, 1.0)
         return here, here
 
@@ -118,24 +119,25 @@ def _from_both_ends(own: Any, pair: Any, found: Forward) -> tuple[Any, Any]:
 
 
 def chain_draw(key: Any, front: Any, pair: Any, over: Over) -> Any:
-    """The states of all elements, drawn from the last to the first; `front` is that of `forward`."""
+    """The states of all elements, shape (L, ...), drawn from the last to the first; `front` is that of `forward`."""
     noise = over.noise(key, front.shape, front.dtype)
-    last = jnp.argmax(front[-1] + noise[-1])
+    last = jnp.argmax(front[-1] + noise[-1], 0)
+    once = pair.shape[0] == 1
 
     def step(after: Any, x: Any) -> tuple[Any, Any]:
-        logits, p = x if len(x) == 2 else (x[0], pair[0])
-        state = jnp.argmax(logits + p[:, after])
+        logits, p = (x, pair[0]) if once else x
+        p = jnp.broadcast_to(p, (*p.shape[:2], *after.shape))
+        state = jnp.argmax(logits + jnp.take_along_axis(p, after[None, None], 1, mode="clip")[:, 0], 0)
         return state, state
 
     rest = front[:-1] + noise[:-1]
-    _, states = lax.scan(step, last, (rest,) if pair.shape[0] == 1 else (rest, pair), reverse=True)
+    _, states = lax.scan(step, last, rest if once else (rest, pair), reverse=True)
     return jnp.concatenate([states, last[None]])
 
 
 def chain_log_prob(front: Any, pair: Any, states: Any) -> Any:
-    """Log probability of the states of all elements, each given those behind it."""
-    steps = _along(pair, front)
-    given = jnp.take_along_axis(steps, states[1:, None, None], 2, mode="clip")[..., 0]
+    """Log probability of the states of all elements, each given those behind it, added up over chains."""
+    given = jnp.take_along_axis(_along(pair, front), states[1:, None, None], 2, mode="clip")[:, :, 0]
     logits = jnp.concatenate([front[:-1] + given, front[-1:]])
     chosen = jnp.take_along_axis(logits, states[:, None], 1, mode="clip")[:, 0]
     return jnp.sum(jnp.where(chosen == -jnp.inf, -jnp.inf, chosen - log_sum(logits, 1)))

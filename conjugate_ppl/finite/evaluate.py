@@ -25,7 +25,7 @@ def all_states(first: int, shape: tuple[int, ...], states: np.ndarray) -> Cases:
     """A latent itself, its elements numbered from `first`: each position reads its own element."""
     element = first + np.arange(int(np.prod(shape))).reshape(shape)
     return Cases(shape, (Reading(len(states), element),),
-                 jnp.asarray(states).reshape((1,) * len(shape) + (len(states),)), states)
+                 jnp.asarray(states).reshape((len(states),) + (1,) * len(shape)), states)
 
 
 class Evaluator:

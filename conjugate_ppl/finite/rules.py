@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra import movement
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.scatter import targets
-from conjugate_ppl.finite.cases import NONE, Cases, Mixed, held, joined, merged
+from conjugate_ppl.finite.cases import NONE, Cases, Mixed, at_places, held, joined, merged
 from conjugate_ppl.finite.together import side_by_side, used_together
 from conjugate_ppl.primitives import ELEMENTWISE
 
@@ -52,13 +53,13 @@ def _elementwise(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
 
 def _each_state(ev: Evaluator, eqn: Equation, operands: Sequence[Any], places: Sequence[Sequence[int]],
                 count: int) -> list[Any]:
-    """The equation's results, with `count` axes of states behind their own; `places` says which of
+    """The equation's results, with `count` axes of states before their own; `places` says which of
     them the axes of each operand are."""
     arrays = []
     for x, mine in zip(operands, places, strict=True):
         if isinstance(x, Cases):
-            order = [x.rank + int(k) for k in np.argsort(mine)]
-            x = jnp.transpose(x.full(), [*order, *range(x.rank)])
+            order = [int(k) for k in np.argsort(mine)]
+            x = jnp.transpose(x.full(), [*order, *range(len(mine), len(mine) + x.rank)])
         arrays.append(x)
 
     def run(*xs: Any) -> list[Any]:
@@ -66,8 +67,7 @@ def _each_state(ev: Evaluator, eqn: Equation, operands: Sequence[Any], places: S
 
     for k in reversed(range(count)):
         run = jax.vmap(run, in_axes=tuple(0 if k in mine else None for mine in places))
-    return [jnp.moveaxis(y, range(count), range(np.ndim(y) - count, np.ndim(y)))
-            for y in run(*arrays)]
+    return run(*arrays)
 
 
 def _followed(ev: Evaluator, eqn: Equation, operands: Sequence[Any],
@@ -105,10 +105,13 @@ def _anything(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any
 
 def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     """A function with a derivative of its own: what it reads is read off its body; it is run itself
-    where its results' readings can be told from its operands'."""
+    where its results' readings can be told from its operands'. Products with a logarithm have the body's derivative, which
+    takes the logarithm once for all that it is multiplied by."""
     for inner in eqn.body:
         ev.step(inner)
     results = [ev.operand(n) for n in eqn.body_outputs]
+    if _compat.function_name(eqn.raw) in ("xlogy", "xlog1py") and not ev.graph.dependencies.get(eqn.inputs[0]):
+        return results
     cases = [x for x in operands if isinstance(x, Cases)]
     if len({x.shape for x in cases}) > 1:
         return results
@@ -123,9 +126,8 @@ def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
         if any(len(found) != 1 for found in able) or len(set(mine)) < len(mine):
             return results
         rest = [k for k in range(len(readings)) if k not in mine]
-        y = jnp.transpose(y, [*range(x.rank), *(x.rank + k for k in (*mine, *rest))])
-        # it reads nothing of the rest
-        out.append(Cases(x.shape, x.readings, y[(..., *(0 for _ in rest))] if rest else y))
+        y = jnp.transpose(y, [*rest, *mine, *range(len(readings), y.ndim)])
+        out.append(Cases(x.shape, x.readings, y[(0,) * len(rest)]))  # it reads nothing of the rest
     return out
 
 
@@ -134,13 +136,12 @@ def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
 
 def _moved(x: Cases, source: np.ndarray) -> Cases:
     """The cases read from `x` at `source` (C-order numbers)."""
-    shape = source.shape
-    readings = tuple(r.map(e.reshape(-1)[source.reshape(-1)].reshape(shape))
-                     for r, e in zip(x.readings, x.elements(), strict=True))
-    if x.uniform:
-        return Cases(shape, readings, jnp.reshape(x.array, (1,) * len(shape) + x.states), x.values)
-    flat = jnp.reshape(x.full(), (-1, *x.states))
-    return Cases(shape, readings, jnp.reshape(flat[source.reshape(-1)], shape + x.states))
+    readings = tuple(r.map(e.reshape(-1)[source]) for r, e in zip(x.readings, x.elements(), strict=True))
+    stored = np.broadcast_to(np.arange(int(np.prod(x.own))).reshape(x.own), x.shape).reshape(-1)[source]
+    for axis in range(stored.ndim):
+        first = stored.take([0], axis) if stored.shape[axis] else stored
+        stored = first if (stored == first).all() else stored
+    return Cases(source.shape, readings, jnp.reshape(x.array, (*x.states, -1))[..., stored], x.values)
 
 
 def _movement(name: str) -> Rule:
@@ -177,23 +178,23 @@ def _reshape(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]
 def _reshaped(x: Cases, shape: tuple[int, ...]) -> Cases:
     readings = tuple(r.map(e.reshape(shape)) for r, e in zip(x.readings, x.elements(), strict=True))
     if x.uniform:
-        return Cases(shape, readings, jnp.reshape(x.array, (1,) * len(shape) + x.states), x.values)
-    stored = [k for k, n in zip(x.array.shape, x.shape, strict=False) if n > 1]
+        return Cases(shape, readings, jnp.reshape(x.array, x.states + (1,) * len(shape)), x.values)
+    stored = [k for k, n in zip(x.own, x.shape, strict=True) if n > 1]
     if [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:  # only axes of size 1 come or go
         own = tuple(stored.pop(0) if n > 1 else 1 for n in shape)
-        return Cases(shape, readings, jnp.reshape(x.array, own + x.states), x.values)
-    return Cases(shape, readings, jnp.reshape(x.full(), shape + x.states), x.values)
+        return Cases(shape, readings, jnp.reshape(x.array, x.states + own), x.values)
+    return Cases(shape, readings, jnp.reshape(x.full(), x.states + shape), x.values)
 
 
 def _broadcast_in_dim(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     (x,) = operands
     shape, dims = tuple(eqn.params["shape"]), eqn.params["broadcast_dimensions"]
 
-    def grow(a: Any, tail: tuple[int, ...]) -> Any:
+    def grow(a: Any, states: tuple[int, ...]) -> Any:
         own = [1] * len(shape)
         for axis, dim in enumerate(dims):
-            own[dim] = np.shape(a)[axis]
-        return a.reshape((*own, *tail))
+            own[dim] = np.shape(a)[len(states) + axis]
+        return a.reshape((*states, *own))
 
     return [Cases(shape, tuple(r.map(grow(r.element, ())) for r in x.readings),
                   grow(x.array, x.states), x.values)]
@@ -202,10 +203,10 @@ def _broadcast_in_dim(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> 
 def _transpose(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     (x,) = operands
     order = list(eqn.params["permutation"])
-    last = range(x.rank, x.rank + len(x.states))
+    first = len(x.states)
     return [Cases(tuple(x.shape[i] for i in order),
                   tuple(r.map(r.element.transpose(order)) for r in x.readings),
-                  jnp.transpose(x.array, [*order, *last]), x.values)]
+                  jnp.transpose(x.array, [*range(first), *(first + i for i in order)]), x.values)]
 
 
 def _concatenate(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -220,7 +221,8 @@ def _stack(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
         if not isinstance(x, Cases):
             return jnp.expand_dims(x, axis)
         return Cases((*x.shape[:axis], 1, *x.shape[axis:]), tuple(
-            r.map(np.expand_dims(r.element, axis)) for r in x.readings), jnp.expand_dims(x.array, axis), x.values)
+            r.map(np.expand_dims(r.element, axis)) for r in x.readings), jnp.expand_dims(x.array, axis + len(x.states)),
+            x.values)
 
     known = [None if k is None else np.expand_dims(k, axis) for k in map(ev.constant, eqn.inputs)]
     return [_joined([wide(x) for x in operands], known, axis, ev.graph.shapes[eqn.outputs[0]])]
@@ -242,27 +244,21 @@ def _joined(operands: Sequence[Any], known: Sequence[np.ndarray | None], axis: i
                        for r, e in zip(x.readings, x.elements(), strict=True)])
     readings, places = merged(padded, axis)
     found = iter(places)
-    states: dict[int, int] = {}
-    arrays = []
-    for x in operands:
-        mine = next(found) if isinstance(x, Cases) else []
-        if isinstance(x, Cases):
-            states.update(zip(mine, x.states, strict=True))
-        arrays.append((x.array if isinstance(x, Cases) else x, mine))
-    tail = tuple(states[k] for k in range(len(readings)))
+    rank, states = len(shape), [1] * len(readings)
     slim = []
-    for own_known, x, (array, mine) in zip(known, operands, arrays, strict=True):
-        rank = len(shape)
-        if not isinstance(x, Cases):
-            array = _without_repeats(array, own_known, axis)
-        array = jnp.transpose(array, [*range(rank), *(rank + int(k) for k in np.argsort(mine))])
-        own = tuple(x.shape[axis] if i == axis else n for i, n in enumerate(array.shape[:rank]))
-        array = jnp.reshape(array, array.shape[:rank] + tuple(
-            n if k in mine else 1 for k, n in enumerate(tail)))
-        slim.append(jnp.broadcast_to(array, own + tail))
-    wide = [max(y.shape[i] for y in slim) for i in range(len(shape))]
-    return Cases(shape, readings, jnp.concatenate([jnp.broadcast_to(
-        y, [y.shape[i] if i == axis else n for i, n in enumerate(wide)] + list(tail)) for y in slim], axis))
+    for own_known, x in zip(known, operands, strict=True):
+        mine: list[int] = []
+        if isinstance(x, Cases):
+            mine = next(found)
+            for k, n in zip(mine, x.states, strict=True):
+                states[k] = n
+        else:
+            x = _without_repeats(x, own_known, axis)
+        slim.append(at_places(x, mine, len(readings), rank))
+    wide = [max(y.shape[len(readings) + i] for y in slim) for i in range(rank)]
+    parts = [jnp.broadcast_to(y, (*states, *(x.shape[axis] if i == axis else n for i, n in enumerate(wide))))
+             for x, y in zip(operands, slim, strict=True)]
+    return Cases(shape, readings, jnp.concatenate(parts, len(readings) + axis))
 
 
 def _without_repeats(array: Any, known: np.ndarray | None, axis: int = -1) -> Any:
@@ -289,7 +285,7 @@ def _states_side_by_side(operands: Sequence[Any], constants: Sequence[np.ndarray
         elements.append(held(np.searchsorted(first.values, known)))
     element = np.concatenate(elements, axis)
     return Cases(element.shape, (first.readings[0].map(element),),
-                 jnp.reshape(first.array, (1,) * element.ndim + first.states), first.values)
+                 jnp.reshape(first.array, first.states + (1,) * element.ndim), first.values)
 
 
 def _pad(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -299,7 +295,7 @@ def _pad(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     config = tuple(eqn.params["padding_config"])
     readings = tuple(r.map(movement.pad(eqn.params, e, np.asarray(NONE)))
                      for r, e in zip(x.readings, x.elements(), strict=True))
-    array = lax.pad(x.full(), fill, (*config, *((0, 0, 0) for _ in x.states)))
+    array = lax.pad(x.full(), fill, (*((0, 0, 0) for _ in x.states), *config))
     return [Cases(ev.graph.shapes[eqn.outputs[0]], readings, array)]
 
 
@@ -338,8 +334,8 @@ def _looked_up_alike(x: Any, index: Any, d: Any) -> tuple[Any, Any]:
     if not isinstance(index, Cases):
         return x, index
     beside = _beside(d)
-    stored = x.array.shape[: x.rank] if isinstance(x, Cases) else np.shape(x)
-    alike = [i for i, n in enumerate(index.array.shape[: index.rank - 1])
+    stored = x.own if isinstance(x, Cases) else np.shape(x)
+    alike = [i for i, n in enumerate(index.own[:-1])
              if n == 1 and (i not in beside or stored[beside[i]] == 1)]
     own = tuple(1 if i in alike else n for i, n in enumerate(index.shape))
     index = Cases(own, index.readings, index.array)
@@ -368,7 +364,7 @@ def _gather(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
                 own[axis] = n
             read[1].append(r.element.reshape(own))
         if not isinstance(x, Cases):
-            x = _without_copies(ev, eqn.inputs[0], x, [b for a, b in _beside(d).items() if index.array.shape[a] == 1])
+            x = _without_copies(ev, eqn.inputs[0], x, [b for a, b in _beside(d).items() if index.own[a] == 1])
     return _followed(ev, eqn, _looked_up_alike(x, index, d), read)
 
 
@@ -426,8 +422,7 @@ def _along(axes_of: Callable[[Equation], Sequence[int]], drop: bool) -> Rule:
 
 def _kept_small(x: Cases, axes: Sequence[int]) -> Cases:
     """With size 1 along those of some axes along which it is constant."""
-    return Cases(tuple(x.array.shape[i] if i in axes else n for i, n in enumerate(x.shape)),
-                 x.readings, x.array)
+    return Cases(tuple(x.own[i] if i in axes else n for i, n in enumerate(x.shape)), x.readings, x.array)
 
 
 def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:

@@ -15,16 +15,22 @@ __all__ = ["LARGEST", "SUM", "Over", "log_sum", "moved", "weights"]
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_sum(a: Any, axis: int) -> Any:
     """log sum exp along an axis; terms of -inf have no derivative, and neither has a sum of nothing else."""
-    top = jnp.max(a, axis, keepdims=True)
-    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-    return jnp.log(jnp.sum(jnp.exp(a - top), axis)) + jnp.squeeze(top, axis)
+    return _with_shares(a, axis)[0]
 
 
 @log_sum.defjvp
 def _(axis: int, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    (a,), (t,) = primals, tangents
-    out = log_sum(a, axis)
-    return out, jnp.sum(moved(weights(a, jnp.expand_dims(out, axis)), t), axis)
+    out, shares = _with_shares(*primals, axis)
+    return out, jnp.sum(moved(shares, *tangents), axis)
+
+
+def _with_shares(a: Any, axis: int) -> tuple[Any, Any]:
+    """The sum, and what share each term has in it, by one exponential a term."""
+    top = jnp.max(a, axis, keepdims=True)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
+    terms = jnp.exp(a - top)
+    whole = jnp.sum(terms, axis, keepdims=True)
+    return jnp.squeeze(jnp.log(whole) + top, axis), terms / jnp.where(whole > 0, whole, 1.0)
 
 
 def weights(a: Any, total: Any) -> Any:

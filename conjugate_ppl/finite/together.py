@@ -26,13 +26,14 @@ def side_by_side(x: Cases, axis: int) -> Cases:
     columns = []
     for k in range(x.shape[axis]):
         def column(a: Any, k: int = k) -> Any:
-            return a[(*(slice(None) for _ in range(axis)), k if a.shape[axis] > 1 else 0)]
+            at = axis + a.ndim - x.rank
+            return a[(*(slice(None) for _ in range(at)), k if a.shape[at] > 1 else 0)]
 
         columns.append(Cases((*x.shape[:axis], *x.shape[axis + 1:]), tuple(
             r.map(column(r.element)) for r in x.readings), column(x.array)))
     readings, arrays = joined(columns, x.rank - 1)
     return Cases(x.shape, tuple(r.map(np.expand_dims(r.element, axis)) for r in readings),
-                 jnp.stack(jnp.broadcast_arrays(*arrays), axis))
+                 jnp.stack(jnp.broadcast_arrays(*arrays), axis + len(readings)))
 
 
 def used_together(x: Cases, axes: Sequence[int]) -> Cases:
