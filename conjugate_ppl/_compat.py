@@ -37,11 +37,11 @@ __all__ = [
     "body_of",
     "compiled_once",
     "compiled_quickly",
-    "conditioned_by_function",
     "constants_of",
     "eagerly",
     "evaluate_equation",
     "function_name",
+    "given_by_function",
     "holds_tracer",
     "is_concrete",
     "is_random_primitive",
@@ -404,10 +404,15 @@ def is_scan(message: dict[str, Any]) -> bool:
     return getattr(message["fn"], "__name__", "") == "scan_wrapper"
 
 
-def conditioned_by_function(inside: Any, message: dict[str, Any]) -> bool:
-    """Whether the function of an enclosing `condition` handler gives the site of a message a value."""
-    return any(isinstance(h, handlers.condition) and h.condition_fn is not None
-               and h.condition_fn(dict(message)) is not None for h in _handlers_outside(inside))
+def given_by_function(inside: Any, message: dict[str, Any], kinds: Sequence[str]) -> str:
+    """The name of the enclosing handler, one of `kinds` (condition, substitute), whose function gives the site of a message
+    a value; "" if there is none."""
+    for handler in _handlers_outside(inside):
+        for kind in kinds:
+            function = getattr(handler, f"{kind}_fn", None)
+            if isinstance(handler, getattr(handlers, kind)) and function is not None and function(dict(message)) is not None:
+                return kind
+    return ""
 
 
 def outer_scales(inside: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -73,13 +74,30 @@ def has_tracer(args: Any, kwargs: Any) -> bool:
     return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs)))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Key:
+    """What arguments are made of: equal if all parts are, and those can be compared, which what users' classes keep beside
+    their arrays need not."""
+
+    parts: tuple[Any, ...]
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            return isinstance(other, _Key) and self.parts == other.parts
+        except (TypeError, ValueError):
+            return False
+
+
 def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """A key that is equal for arguments of equal structure and content; None if that cannot be said.
 
     Includes the default precision, because the same model is another program in float64.
     """
     leaves, tree = jax.tree.flatten((tuple(args), dict(kwargs)), is_leaf=lambda x: x is None)
-    parts: list[Any] = [str(tree), str(jnp.result_type(float))]
+    parts: list[Any] = [str(jnp.result_type(float)), tree]
     for leaf in leaves:
         if isinstance(leaf, jax.core.Tracer):
             return None
@@ -87,12 +105,15 @@ def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
                 leaf = jax.random.key_data(leaf)  # type: ignore[arg-type]
             parts.append((leaf.shape, str(leaf.dtype), digest_of(leaf)))
-        elif leaf is None or isinstance(leaf, (bool, int, float, complex, str, bytes)):
+        elif isinstance(leaf, (float, complex)):
+            parts.append((type(leaf).__name__, repr(leaf)))  # 0.0 == -0.0, but not 1 / 0.0
+        elif leaf is None or isinstance(leaf, (bool, int, str, bytes)):
             parts.append((type(leaf).__name__, leaf))
         else:
-            try:
-                hash(leaf)
-            except TypeError:
-                return None
             parts.append(leaf)
-    return tuple(parts)
+    key = _Key(tuple(parts))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key

@@ -31,7 +31,7 @@ from conjugate_ppl.given import (
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
 from conjugate_ppl.planning.noncentred import NOISE, noncentred, to_noncentre
-from conjugate_ppl.rewrite import Rewriter
+from conjugate_ppl.rewrite import OF_DATA, Rewriter
 
 __all__ = ["MarginalModel"]
 
@@ -147,7 +147,16 @@ class MarginalModel:
             raise PlanError(f"`{handler}` around the collapsed model names `{site}`, which is "
                             f"integrated out. Give keep=[{site!r}] to `collapse`, or put the handler "
                             "around the model before collapsing it.")
+        for site, handler in _compat.outer_names(rewriter, sorted(execution.hidden)).items():
+            raise PlanError(f"`{handler}` around the collapsed model names the deterministic site `{site}`, which depends on "
+                            "what is integrated out. Put the handler around the model before collapsing it.")
         changed = _compat.outer_names(rewriter, sorted(execution.replaced))
+        for site, handler in changed.items():
+            if not execution.program.sites[site].latent:
+                raise PlanError(f"`{handler}` {OF_DATA.format(site)}")
+            if handler == "do":
+                raise PlanError(f"`do` around the collapsed model cuts `{site}` off from its prior, which is part of the "
+                                "marginal. Put it around the model before collapsing it.")
         rewritten = [n for n, handler in changed.items() if handler == "reparam"]
         if rewritten:
             site = rewritten[0]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro.primitives import Messenger
@@ -16,7 +17,10 @@ from conjugate_ppl import _compat
 from conjugate_ppl.errors import PlanError
 from conjugate_ppl.planning.execute import Execution
 
-__all__ = ["Flattened", "Rewriter"]
+__all__ = ["OF_DATA", "Flattened", "Rewriter"]
+
+OF_DATA = ("around the collapsed model gives `{}` a value, whose data are part of the marginal. Give the data to the model, or "
+           "put the handler around the model before collapsing it.")
 
 
 class Rewriter(Messenger):
@@ -28,11 +32,13 @@ class Rewriter(Messenger):
         self._collapsed = frozenset(execution.plan.collapsed)
         self.values: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # of messages under way, before outer handlers rename them
+        self._made: dict[int, Any] = {}  # values of deterministic sites under way
 
     def process_message(self, msg: dict[str, Any]) -> None:
         name = msg.get("name")
-        if msg["type"] == "deterministic" and name in self._execution.hidden:
-            msg["stop"] = True
+        if msg["type"] == "deterministic":
+            self._made[id(msg)] = msg["value"]
+            msg["stop"] = msg.get("stop") or name in self._execution.hidden
         if name is not None and msg["type"] in ("sample", "param") and name not in self._collapsed:
             self._names[id(msg)] = name
         if msg["type"] == "control_flow" and _compat.is_scan(msg):
@@ -42,21 +48,34 @@ class Rewriter(Messenger):
         if msg["type"] != "sample":
             return
         if name in self._collapsed:
-            if _compat.conditioned_by_function(self, msg):
+            if _compat.given_by_function(self, msg, ["condition"]):
                 raise PlanError(f"`condition_fn` around the collapsed model gives `{name}` a value, "
                                 f"which is integrated out. Give keep=[{name!r}] to `collapse`, or put "
                                 "the handler around the model before collapsing it.")
             _hide(msg, self._execution)
         elif name in self._execution.replaced:
             if msg["is_observed"]:
+                handler = _compat.given_by_function(self, msg, ["condition", "substitute"])
+                if handler:
+                    raise PlanError(f"`{handler}_fn` {OF_DATA.format(name)}")
                 msg["stop"] = True
             else:
                 msg["fn"] = Flattened(msg["fn"])
 
     def postprocess_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "deterministic":
+            self._same(msg["name"], self._made.pop(id(msg), msg["value"]), msg["value"])
         name = self._names.pop(id(msg), None)
         if name is not None:
             self.values[name] = msg["value"]
+
+
+    def _same(self, name: str, made: Any, value: Any) -> None:
+        """Refuse a value of a deterministic site that an outer handler gave in place of the model's own."""
+        if value is made or (_compat.is_concrete(value) and _compat.is_concrete(made) and np.array_equal(value, made)):
+            return
+        raise PlanError(f"A handler around the collapsed model gives the deterministic site `{name}` a value of its own, "
+                        "which the marginal would not know of. Put the handler around the model before collapsing it.")
 
 
 class _Hidden(Messenger):

@@ -1,8 +1,11 @@
 """Names, data and values that are given. Every error is in test_errors.py."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro import handlers, plate, sample
@@ -192,6 +195,60 @@ def test_inner_handlers_are_honoured():
     assert cj.explain(inner, Y).collapsed == ("theta",)
     weighted = handlers.scale(counts, scale=0.5)
     assert "scale" in cj.explain(weighted, np.array([1, 2])).decisions["rate"].reason
+
+
+def test_deterministic_sites_may_be_given_what_they_are():
+    def model(y):
+        tau = sample("tau", dist.HalfNormal(1.0))
+        size = numpyro.deterministic("size", 2.0 * tau)
+        sample("y", dist.Normal(sample("m", dist.Normal(0.0, 1.0)), size), obs=y)
+
+    given = {"tau": jnp.array(0.7), "size": jnp.array(1.4)}
+    found = [float(log_density(cj.collapse(model), (Y,), {}, z)[0]) for z in (given, {"tau": given["tau"]})]
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
+# -- what an analysis is kept by -------------------------------------------------------------------
+
+
+@jax.tree_util.register_pytree_node_class
+class WithArray:
+    """Data beside which an array is kept that cannot be compared."""
+
+    def __init__(self, y, beside):
+        self.y, self.beside = y, beside
+
+    def tree_flatten(self):
+        return (self.y,), (self.beside,)
+
+    @classmethod
+    def tree_unflatten(cls, beside, leaves):
+        return cls(*leaves, *beside)
+
+
+def test_arguments_that_differ_in_what_they_keep_beside_arrays():
+    def shifted(data):
+        y, move = (data.y, data.beside) if isinstance(data, WithArray) else (Y, data)
+        m = sample("m", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(move(m) if callable(move) else m + move[-1], 1.0), obs=y)
+
+    collapsed = cj.collapse(shifted)
+    for k in range(4):  # functions that are gone when the next one takes their place in memory
+        found = collapsed.log_evidence(jax.tree_util.Partial(lambda m, k=k: m + k))
+        same = collapsed.log_evidence(WithArray(Y, np.full(2000, float(k))))
+        right = cj.collapse(lambda y, k=k: shifted(WithArray(y, np.array([k])))).log_evidence(Y)
+        assert float(found) == pytest.approx(float(right), rel=1e-12)
+        assert float(same) == pytest.approx(float(right), rel=1e-12)
+
+
+def test_signs_of_zero_differ():
+    def model(y, zero):
+        m = sample("m", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(m + math.copysign(2.0, zero), 1.0), obs=y)
+
+    collapsed = cj.collapse(model)
+    found = [float(collapsed.log_evidence(Y, zero)) for zero in (0.0, -0.0)]
+    assert abs(found[0] - found[1]) > 0.1
 
 
 # -- the certificate -------------------------------------------------------------------------------

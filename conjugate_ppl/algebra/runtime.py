@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.algebra.slopes import each
 from conjugate_ppl.algebra.term import Term, Value, array_module, combine, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
@@ -146,14 +147,16 @@ class Joined:
 
 
 def raised(x: Any, power: Any) -> Any:
-    """x ** power for a rational power, by the cheapest exact form."""
+    """x ** power for a rational power, by the cheapest exact form; some elements may not be read."""
     if power == 1:
         return x
-    if power.denominator == 1:
-        return x ** int(power)
+    return each(lambda x: _root_or_power(x, power), x)
+
+
+def _root_or_power(x: Any, power: Any) -> Any:
     if power == 0.5:
         return array_module(x).sqrt(x)
-    return x ** float(power)
+    return x ** (int(power) if power.denominator == 1 else float(power))
 
 
 def taken(vector: Any, index: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conjugate_ppl.algebra.slopes import each
 from conjugate_ppl.errors import InternalError
 
 if TYPE_CHECKING:
@@ -138,11 +139,13 @@ class Elementwise(Variable):
     equation: Any
 
     def elements(self, values: Values) -> Any:
-        x = values.variable(self.base)
-        x = self.coefficient * (x if self.power == 1 else x**self.power)
-        if self.primitive != self.equation.primitive:
-            return getattr(values.xp, self.primitive)(x)
-        return self.equation.raw.primitive.bind(x, **self.equation.params)
+        def function(x: Any) -> Any:
+            x = self.coefficient * (x if self.power == 1 else x**self.power)
+            if self.primitive != self.equation.primitive:
+                return getattr(values.xp, self.primitive)(x)
+            return self.equation.raw.primitive.bind(x, **self.equation.params)
+
+        return each(function, values.variable(self.base))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,7 +166,7 @@ class Log(Variable):
     base: Variable
 
     def elements(self, values: Values) -> Any:
-        return values.xp.log(values.variable(self.base))
+        return each(values.xp.log, values.variable(self.base))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

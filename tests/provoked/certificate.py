@@ -47,6 +47,39 @@ def outer_reparam_of_a_prior_that_is_part_of_the_marginal():
     log_density(around, (Y,), {}, {"tau_decentered": TAU})
 
 
+@raises(cj.PlanError, "gives `y` a value, whose data are part of the marginal",
+        lambda m: handlers.condition(m, data={"y": 2 * Y}),
+        lambda m: handlers.substitute(m, data={"y": 2 * Y}),
+        lambda m: handlers.do(m, data={"y": 2 * Y}),
+        lambda m: handlers.condition(m, condition_fn=lambda site: {"y": 2 * Y}.get(site["name"])),
+        lambda m: handlers.substitute(m, substitute_fn=lambda site: {"y": 2 * Y}.get(site["name"])))
+def outer_handlers_that_give_other_data(around):
+    log_density(around(cj.collapse(schools)), (Y,), {}, {"tau": TAU})
+
+
+def _with_names(y):
+    m = sample("m", dist.Normal(0.0, 2.0))
+    tau = sample("tau", dist.Normal(m, 1.0))
+    size = numpyro.deterministic("size", jnp.exp(tau))
+    level = numpyro.deterministic("level", 2.0 * m)
+    sample("y", dist.Normal(level, size), obs=y)
+
+
+@raises(cj.PlanError, "`do` around the collapsed model cuts `tau` off")
+def outer_intervention_on_a_site_whose_prior_is_part_of_the_marginal():
+    log_density(handlers.do(cj.collapse(_with_names), data={"tau": TAU}), (Y,), {}, {})
+
+
+@raises(cj.PlanError, "gives the deterministic site `size` a value of its own")
+def outer_value_of_a_deterministic_site():
+    log_density(handlers.substitute(cj.collapse(_with_names), data={"size": TAU}), (Y,), {}, {"tau": TAU})
+
+
+@raises(cj.PlanError, "names the deterministic site `level`, which depends on what is integrated out")
+def outer_value_of_a_deterministic_site_that_is_hidden():
+    log_density(handlers.substitute(cj.collapse(_with_names), data={"level": TAU}), (Y,), {}, {"tau": TAU})
+
+
 @raises(cj.PlanError, "`scale` around")
 def outer_weights():
     log_density(handlers.scale(cj.collapse(schools), scale=0.5), (Y,), {}, {"tau": TAU})
