@@ -31,7 +31,7 @@ from conjugate_ppl.given import (
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
 from conjugate_ppl.planning.noncentred import NOISE, noncentred, to_noncentre
-from conjugate_ppl.rewrite import OF_DATA, Rewriter
+from conjugate_ppl.rewrite import Rewriter
 
 __all__ = ["MarginalModel"]
 
@@ -150,10 +150,8 @@ class MarginalModel:
         for site, handler in _compat.outer_names(rewriter, sorted(execution.hidden)).items():
             raise PlanError(f"`{handler}` around the collapsed model names the deterministic site `{site}`, which depends on "
                             "what is integrated out. Put the handler around the model before collapsing it.")
-        changed = _compat.outer_names(rewriter, sorted(execution.replaced))
+        changed = _compat.outer_names(rewriter, sorted(n for n in execution.replaced if execution.program.sites[n].latent))
         for site, handler in changed.items():
-            if not execution.program.sites[site].latent:
-                raise PlanError(f"`{handler}` {OF_DATA.format(site)}")
             if handler == "do":
                 raise PlanError(f"`do` around the collapsed model cuts `{site}` off from its prior, which is part of the "
                                 "marginal. Put it around the model before collapsing it.")

@@ -17,10 +17,7 @@ from conjugate_ppl import _compat
 from conjugate_ppl.errors import PlanError
 from conjugate_ppl.planning.execute import Execution
 
-__all__ = ["OF_DATA", "Flattened", "Rewriter"]
-
-OF_DATA = ("around the collapsed model gives `{}` a value, whose data are part of the marginal. Give the data to the model, or "
-           "put the handler around the model before collapsing it.")
+__all__ = ["Flattened", "Rewriter"]
 
 
 class Rewriter(Messenger):
@@ -55,9 +52,12 @@ class Rewriter(Messenger):
             _hide(msg, self._execution)
         elif name in self._execution.replaced:
             if msg["is_observed"]:
-                handler = _compat.given_by_function(self, msg, ["condition", "substitute"])
+                handler = _compat.outer_names(self, [name]).get(name) or _compat.given_by_function(
+                    self, msg, ["condition", "substitute"])
                 if handler:
-                    raise PlanError(f"`{handler}_fn` {OF_DATA.format(name)}")
+                    raise PlanError(f"`{handler}` around the collapsed model gives `{name}` a value, whose data are part of the "
+                                    "marginal. Give the data to the model, or put the handler around the model before "
+                                    "collapsing it.")
                 msg["stop"] = True
             else:
                 msg["fn"] = Flattened(msg["fn"])

@@ -254,3 +254,28 @@ def test_derivatives_of_chains(few, once, x64, monkeypatch):
     np.testing.assert_allclose(value, logsumexp(logs), rtol=tolerance)
     np.testing.assert_allclose(found[0], single, atol=tolerance)
     np.testing.assert_allclose(found[1], double.sum(0, keepdims=True) if once else double, atol=4 * tolerance)
+
+
+@pytest.mark.parametrize("likelihood", [
+    lambda z, x: dist.Poisson(z * x), lambda z, x: dist.NegativeBinomial2(x * z, 2.0),
+    lambda z, x: dist.Binomial(9, z * x / (1.0 + x)), lambda z, x: dist.Normal(0.0, 0.1 + z * jnp.log(x))])
+def test_what_a_state_multiplies_by_zero_has_no_part_in_a_gradient(likelihood, x64):
+    """In the state 0 nothing is seen of `x`, whatever a density's derivative is there."""
+    y = np.array([0, 0, 3, 1, 0, 5])
+
+    def model():
+        z = numpyro.sample("z", dist.Bernoulli(0.6).expand([6]).to_event(1))
+        x = numpyro.sample("x", dist.LogNormal(0.0, 1.0).expand([6]).to_event(1))
+        numpyro.sample("y", likelihood(z, x).to_event(1), obs=y)
+
+    def by_hand(x):
+        apart = likelihood(jnp.zeros(6), jnp.ones(6)).log_prob(y), likelihood(jnp.ones(6), x).log_prob(y)
+        return jnp.sum(dist.LogNormal(0.0, 1.0).log_prob(x) + jnp.logaddexp(jnp.log(0.4) + apart[0], jnp.log(0.6) + apart[1]))
+
+    collapsed = cj.collapse(model, keep=["x"])
+    assert collapsed.plan().collapsed == ("z",)
+    x = jnp.linspace(1.5, 4.0, 6)
+    found, slope = jax.value_and_grad(lambda x: log_density(collapsed, (), {}, {"x": x})[0])(x)
+    value, right = jax.value_and_grad(by_hand)(x)
+    assert float(found) == pytest.approx(float(value), rel=1e-12 if x64 else 1e-5)
+    np.testing.assert_allclose(slope, right, rtol=1e-10 if x64 else 1e-4)

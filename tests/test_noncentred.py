@@ -55,3 +55,19 @@ def test_same_posterior():
     right = log_density(plain, (COUNT, Y), {}, {**given, "a": a, "b": b})[0]
     np.testing.assert_allclose(left, right + 3 * np.log(given["tau"] * 0.5), rtol=1e-12)
     assert cj.check(auto, jax.random.key(0), COUNT, Y, num_points=1).points == 2
+
+
+def test_sites_of_a_sample_shape():
+    def several(form):
+        def model(y):
+            tau = sample("tau", dist.HalfNormal(1.0))
+            a = form(tau)
+            sample("y", dist.Bernoulli(logits=a).to_event(1), obs=y)
+
+        return model
+
+    forms = (lambda tau: sample("a", dist.Normal(0.0, tau), sample_shape=(4,)),
+             lambda tau: sample("a", dist.Normal(0.0, tau).expand([4]).to_event(1)))
+    given = {"tau": jnp.array(0.7), "a_decentered": jnp.linspace(-1.0, 1.0, 4)}
+    found = [log_density(cj.collapse(several(form), reparam="auto"), (np.array([0, 1, 1, 0]),), {}, given)[0] for form in forms]
+    np.testing.assert_allclose(*found, rtol=1e-12)

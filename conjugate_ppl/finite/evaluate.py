@@ -84,6 +84,11 @@ class Evaluator:
             raise Mixed()
         return self._env[number]
 
+    def of_states(self, number: int) -> bool:
+        """Whether a number depends on nothing but the states of these latents, and data."""
+        depends = self.graph.dependencies.get(number)
+        return number in self.graph.constants if depends is None else depends <= self._inputs
+
     def constant(self, number: int) -> np.ndarray | None:
         """The value of a number that depends on nothing, on the host; None for any other."""
         graph = self.graph

@@ -20,6 +20,7 @@ from conjugate_ppl.algebra import movement
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.scatter import targets
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, at_places, held, joined, merged
+from conjugate_ppl.finite.products import LOGARITHMS, by_states, times_logarithm
 from conjugate_ppl.finite.together import side_by_side, used_together
 from conjugate_ppl.primitives import ELEMENTWISE
 
@@ -41,11 +42,17 @@ def rule_of(equation: Equation) -> Rule:
 
 def _elementwise(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     shape = ev.graph.shapes[eqn.outputs[0]]
-    operands = [x if isinstance(x, Cases) else _without_repeats(x, ev.constant(n))
-                for n, x in zip(eqn.inputs, operands, strict=True)]
-    readings, arrays = joined(operands, len(shape))
+    readings, arrays = joined([_thin(ev, n, x) for n, x in zip(eqn.inputs, operands, strict=True)], len(shape))
+    if eqn.primitive == "mul" and any(map(ev.of_states, eqn.inputs)):
+        states, other = arrays if ev.of_states(eqn.inputs[0]) else arrays[::-1]
+        return [Cases(shape, readings, by_states(states, other))]
     # the primitive wants equal shapes
     return [Cases(shape, readings, ev.graph.apply(eqn, jnp.broadcast_arrays(*arrays))[0])]
+
+
+def _thin(ev: Evaluator, number: int, x: Any) -> Any:
+    """An operand without copies of what is known to be constant along an axis."""
+    return x if isinstance(x, Cases) else _without_repeats(x, ev.constant(number))
 
 
 # -- run for each state -----------------------------------------------------------------------------
@@ -105,13 +112,15 @@ def _anything(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any
 
 def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     """A function with a derivative of its own: what it reads is read off its body; it is run itself
-    where its results' readings can be told from its operands'. Products with a logarithm have the body's derivative, which
-    takes the logarithm once for all that it is multiplied by."""
+    where its results' readings can be told from its operands'."""
+    name = _compat.function_name(eqn.raw)
+    if name in LOGARITHMS and ev.of_states(eqn.inputs[0]):
+        shape = ev.graph.shapes[eqn.outputs[0]]
+        readings, (x, y) = joined([_thin(ev, n, x) for n, x in zip(eqn.inputs, operands, strict=True)], len(shape))
+        return [Cases(shape, readings, times_logarithm(name, x, y))]
     for inner in eqn.body:
         ev.step(inner)
     results = [ev.operand(n) for n in eqn.body_outputs]
-    if _compat.function_name(eqn.raw) in ("xlogy", "xlog1py") and not ev.graph.dependencies.get(eqn.inputs[0]):
-        return results
     cases = [x for x in operands if isinstance(x, Cases)]
     if len({x.shape for x in cases}) > 1:
         return results

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam, Reparam
+from numpyro.primitives import Messenger
 
 from conjugate_ppl.planning.choose import Chosen
 from conjugate_ppl.program import Program
@@ -42,5 +43,18 @@ def to_noncentre(program: Program, chosen: Chosen) -> dict[str, tuple[str, ...]]
 def noncentred(model: Callable[..., Any], sites: dict[str, tuple[str, ...]]) -> Callable[..., Any]:
     """The model with these sites in non-centred form."""
     config: dict[str, Reparam] = {n: LocScaleReparam(0, shape_params=s) for n, s in sites.items()}
-    out: Callable[..., Any] = handlers.reparam(model, config=config)
+    out: Callable[..., Any] = handlers.reparam(_Expanded(model, frozenset(sites)), config=config)
     return out
+
+
+class _Expanded(Messenger):
+    """Sites with a `sample_shape` as ones of so many elements, of which NumPyro's reparametrisation would make one."""
+
+    def __init__(self, model: Callable[..., Any], sites: frozenset[str]) -> None:
+        super().__init__(model)
+        self._sites = sites
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "sample" and msg["name"] in self._sites and msg["kwargs"].get("sample_shape"):
+            msg["fn"] = msg["fn"].expand((*msg["kwargs"]["sample_shape"], *msg["fn"].batch_shape))
+            msg["kwargs"] = {**msg["kwargs"], "sample_shape": ()}

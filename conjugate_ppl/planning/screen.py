@@ -93,7 +93,8 @@ def _discrete_obstacle(program: Program, site: Site) -> str:
     if program.roots(*site.support_numbers):
         return "it is discrete, and its largest value depends on a latent"
     if site.states is None:
-        return f"it is discrete, and the values of a {site.distribution} are not finitely many"
+        why = "are vectors" if site.event_dim else "are not finitely many"
+        return f"it is discrete, and the values of a {site.distribution} {why}"
     states = len(site.states)
     if states > _MANY_STATES:
         return f"it is discrete, with {states} states"

@@ -73,7 +73,8 @@ def _beta(parameter: str, law: Callable[[Any, Any, Others], Any]) -> Rule:
 
 
 def _successes(a: Any, b: Any, o: Others) -> Any:
-    return dist.BetaBinomial(a, b, o["total_count"])
+    # NumPyro draws by a table of this length
+    return dist.BetaBinomial(a, b, jnp.round(o["total_count"]).astype(int))
 
 
 def _until(a: Any, b: Any, o: Others) -> Any:

@@ -1,0 +1,42 @@
+"""Products by what the states alone say, with derivatives that are numbers.
+
+A rate `z * lam` is 0 in the state 0, whatever `lam` is: nothing that is computed from it has to do with `lam`, and where a
+derivative of that is infinite or no number (a logarithm's at 0) it does not count. JAX has 0 times infinity there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from conjugate_ppl.algebra.slopes import each
+from conjugate_ppl.finite.sums import moved
+
+__all__ = ["LOGARITHMS", "by_states", "times_logarithm"]
+
+LOGARITHMS = {"xlogy": jnp.log, "xlog1py": jnp.log1p}
+"""Functions x f(y) that are 0 where x is."""
+
+
+@jax.custom_jvp
+def by_states(a: Any, b: Any) -> Any:
+    """a * b; where `a` is 0, `b` has no part in a derivative."""
+    return a * b
+
+
+def _slope(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    (a, b), (of_a, of_b) = primals, tangents
+    parts = [f(x, t) for f, x, t in ((moved, a, of_b), (jnp.multiply, b, of_a)) if not isinstance(t, SymbolicZero)]
+    return by_states(a, b), sum(parts[1:], parts[0])
+
+
+by_states.defjvp(_slope, symbolic_zeros=True)  # of data, whose derivative is hardly ever asked for
+
+
+def times_logarithm(name: str, x: Any, y: Any) -> Any:
+    """One of `LOGARITHMS`, the logarithm taken once for all that it is multiplied by."""
+    product = by_states(x, each(LOGARITHMS[name], y))
+    return jnp.where((x == 0) & (y == y), jnp.zeros((), product.dtype), product)
