@@ -270,6 +270,10 @@ class Graph:
         """The equation that a number is a result of."""
         return self._producer[number]
 
+    def within(self, equation: Equation) -> bool:
+        """Whether an equation is one of a function with a custom derivative."""
+        return equation not in self._place
+
     def maker(self, number: int) -> Equation | None:
         """The same; None for inputs and constants."""
         return self._producer.get(number)

@@ -25,6 +25,8 @@ from conjugate_ppl.graph import Graph
 Z, B = np.arange(3), np.arange(2)  # states of the elements of z, shape (3,), and of b
 T = np.array([[0.5, -1.0, 2.0], [0.25, 3.0, 1.5], [1.0, 0.1, -0.7]])
 G = np.array([2, 0, 0])
+ROWS = np.array([[0.0, 1, 2, 3], [1, 1, 0, 2], [3, 0, 0, 0], [0, 0, 0, 0], [2, 2, 1, 1]])
+LOGS = np.linspace(0.1, 1.2, 12).reshape(3, 4)
 Function = Callable[[Any, Any], Any]
 
 
@@ -112,6 +114,14 @@ FUNCTIONS: dict[str, Function] = {
     "triangular_solve": lambda z, b: lax.linalg.triangular_solve(
         (1.0 + z)[:, None, None] * jnp.tril(jnp.asarray(T[:2, :2])), jnp.ones((3, 2, 1)) + b, left_side=True,
         lower=True),
+    # sums of products that need not be written out
+    "reduce_sum of rows times look-ups": lambda z, b: (ROWS[:, None] * jnp.asarray(LOGS)[z]).sum(2),
+    "reduce_sum of logarithms": lambda z, b: special.xlogy(ROWS[:, None], jnp.clip(jnp.asarray(LOGS)[z], 1e-6, 1.0)).sum(2),
+    "reduce_sum of logarithms of zero": lambda z, b: special.xlogy(1.0 * (ROWS[:, None] > 1), jnp.zeros(4) + 0 * z[:, None]
+                                                                  ).sum(2),
+    "reduce_sum of a sum of products": lambda z, b: (b - special.xlog1py(
+        3 - ROWS[:, None], -jnp.clip(jnp.asarray(LOGS)[z], 1e-6, 0.9)) + ROWS[:, None] * jnp.asarray(LOGS)[z][..., ::-1] - jnp.asarray(LOGS)[z]).sum((0, 2)),
+    "reduce_sum within a choice": lambda z, b: jnp.where(jnp.ones((5, 1, 4), bool), ROWS[:, None] * jnp.asarray(LOGS)[z], -jnp.inf).sum(2),
     # along axes that read several
     "reduce_sum of several": lambda z, b: z.sum() * b, "reduce_max of two axes": lambda z, b: jnp.max(z[:, None] * T + b),
     "reduce_sum in a difference": lambda z, b: z - z.mean(), "reduce_prod of a few": lambda z, b: jnp.prod(T * z, 1),

@@ -279,3 +279,35 @@ def test_what_a_state_multiplies_by_zero_has_no_part_in_a_gradient(likelihood, x
     value, right = jax.value_and_grad(by_hand)(x)
     assert float(found) == pytest.approx(float(value), rel=1e-12 if x64 else 1e-5)
     np.testing.assert_allclose(slope, right, rtol=1e-10 if x64 else 1e-4)
+
+
+def test_many_items_of_one_element_are_a_product_of_matrices(x64):
+    """Classes seen by many yes-or-no items: the value and gradient of NumPyro's mixture, without a number for each item of
+    each row in each state; probabilities at their bounds, where logarithms are not finite, included."""
+    rng = np.random.default_rng(3)
+    rows, classes, items = 40, 3, 30
+    y = rng.integers(0, 2, (rows, items))
+
+    def model(states=True):
+        q = numpyro.sample("q", dist.Beta(1.0, 1.0).expand([classes, items]).to_event(2))
+        w = numpyro.sample("w", dist.Dirichlet(jnp.ones(classes)))
+        with numpyro.plate("rows", rows):
+            if states:
+                z = numpyro.sample("z", dist.Categorical(w))
+                numpyro.sample("y", dist.Bernoulli(q[z]).to_event(1), obs=y)
+            else:
+                numpyro.sample("y", dist.MixtureSameFamily(dist.Categorical(w), dist.Bernoulli(q).to_event(1)), obs=y)
+
+    collapsed = cj.collapse(model, keep=["q", "w"])
+    q = rng.beta(1.0, 1.0, (classes, items))
+    q[0, :3] = 0.0, 1.0, 1e-30
+
+    def density(which, *args):
+        return lambda z: log_density(which, args, {}, z)[0]
+
+    given = {"q": jnp.asarray(q), "w": jnp.asarray([0.2, 0.3, 0.5])}
+    found, right = (jax.value_and_grad(density(*f))(given) for f in ((collapsed,), (model, False)))
+    assert float(found[0]) == pytest.approx(float(right[0]), rel=1e-12 if x64 else 1e-5)
+    np.testing.assert_allclose(found[1]["q"], right[1]["q"], rtol=1e-9 if x64 else 2e-4, atol=1e-4)
+    text = jax.jit(jax.grad(density(collapsed))).lower(given).compile().as_text()
+    assert f"[{classes},{rows}]" in text and f"[{classes},{rows},{items}]" not in text

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -31,6 +31,8 @@ from conjugate_ppl.errors import ModelError
 from conjugate_ppl.program import Program, trace_program
 
 __all__ = ["Likelihood", "Prior"]
+
+_STATES = 8  # of a discrete latent, in which its prior is compared
 
 class Likelihood(dist.Distribution):
     """Stands for observed sites: its log density is theirs, whatever the value.
@@ -151,10 +153,7 @@ class Prior:
             raise ModelError(f"With these arguments the latents are {shapes}, and those of the posterior "
                              f"{before}. Contributions add up only where they are about the same "
                              "latents: data for new groups need a model that has all groups from the start.")
-        rng = np.random.default_rng(0)
-        for _ in range(2):
-            point = {n: rng.choice(self.discrete[n], s) if n in self.discrete else _inside(own.sites[n].support, s, rng)
-                     for n, s in self.latents.items()}
+        for point in self._points(own):
             for name in [n for n in own.sites if n in self.latents or n in self.given]:
                 a, b = (_facts(p, name, point) for p in (own, other))
                 if a is None or b is None or not all(
@@ -165,6 +164,16 @@ class Prior:
                                      "Likely it is computed from the data: a prior counts once, and has to be "
                                      "the same for all of them.")
         return other
+
+    def _points(self, program: Program) -> Iterator[dict[str, np.ndarray]]:
+        """Values of the latents at which priors are compared: of discrete ones, all elements in each of a few states, and
+        then some states at random."""
+        rng = np.random.default_rng(0)
+        many = min(max(map(len, self.discrete.values()), default=0), _STATES)
+        for k in range(many + (_STATES if many else 2)):
+            yield {n: np.full(s, self.discrete[n][k % len(self.discrete[n])]) if n in self.discrete and k < many else
+                   rng.choice(self.discrete[n], s) if n in self.discrete else _inside(program.sites[n].support, s, rng)
+                   for n, s in self.latents.items()}
 
     def proper(self, *args: Any, **kwargs: Any) -> None:
         """The model with what is given as data, and proper priors in place of flat ones: data that are added
@@ -229,10 +238,17 @@ def _facts(program: Program, name: str, sites: Mapping[str, np.ndarray]) -> list
         return []
     site = program.sites[name]
     numbers = [*site.parameters.values(), *site.support_numbers]
+    for parameters in site.alternatives.values():
+        numbers += parameters.values()
     if site.support != "other" or not site.latent:  # the values are inside the support
         numbers.append(site.factor)
     inputs = {program.inputs[n]: Value.known(v) for n, v in sites.items()}
     values = Walk(program.graph, inputs, ()).run(numbers)
     if not all(is_known(a) for v in values for t in v.terms for a in t.arrays):
         return None
-    return [np.asarray(sum((t.coefficient() for t in v.terms), np.zeros(()))) for v in values]
+    found = [np.asarray(sum((t.coefficient() for t in v.terms), np.zeros(()))) for v in values]
+    if site.states is None or site.cells is None:
+        return found
+    given = {program.inputs[n]: jnp.asarray(x, program.sites[n].dtype) for n, x in sites.items()}
+    cells = program.graph.evaluate([site.cells], given)[0]
+    return [*found, np.asarray(cells)] if _compat.is_concrete(cells) else None

@@ -101,6 +101,8 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
         Unknown: if it is affine in nothing that may be collapsed.
     """
     graph = walk.graph
+    if equation.primitive == "scan" and graph.within(equation):
+        raise Unknown("`scan` within a function that has a derivative of its own")
     terms = _one_step(walk, equation)
     if equation.primitive == "scan":
         with contextlib.suppress(Unknown):
@@ -151,6 +153,8 @@ def _one_step(walk: Walk, equation: Equation) -> list[Term]:
     graph = walk.graph
     if equation.primitive == "scan" and equation not in graph.recursions:
         raise Unknown("a loop with side effects")
+    if equation.primitive == "scan" and graph.within(equation):
+        raise Unknown("a loop within a function that has a derivative of its own")
     inner = walk.beside({_STATE})
     for number in states(walk, equation):
         shape = graph.shapes[number]

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpyro.distributions as dist
-from numpyro.distributions import transforms
+from numpyro.distributions import constraints, transforms
 
 __all__ = ["of_mass_one"]
 
-# of the last two a series that is cut off
+# what is censored is a density beside a probability; of the last two a series is cut off
 _NOT_NORMALISED = (dist.ImproperUniform, dist.Unit, dist.Delta, dist.MaskedDistribution, dist.SineBivariateVonMises,
                    dist.TruncatedPolyaGamma)
+_CENSORED = "LeftCensoredDistribution", "RightCensoredDistribution", "IntervalCensoredDistribution"
 _ONE_TO_ONE = (transforms.AffineTransform, transforms.ExpTransform, transforms.IdentityTransform, transforms.SigmoidTransform,
                transforms.SoftplusTransform)  # of all reals
 
@@ -24,9 +25,15 @@ def of_mass_one(fn: Any, known: bool) -> bool:
     Of transforms that a user puts on one, only those that are one to one on all reals are known to keep it.
     """
     parts = list(_parts(fn))
-    return not any(type(p) in _NOT_NORMALISED for p in parts) and (known or all(
-        type(p).__module__.startswith("numpyro.distributions.")
-        and (type(p) is not dist.TransformedDistribution or all(type(t) in _ONE_TO_ONE for t in p.transforms)) for p in parts))
+    if any(type(p) in _NOT_NORMALISED or type(p).__name__ in _CENSORED for p in parts):
+        return False
+    return known or all(type(p).__module__.startswith("numpyro.distributions.") and (
+        type(p) is not dist.TransformedDistribution or all(map(_one_to_one, p.transforms))) for p in parts)
+
+
+def _one_to_one(transform: Any) -> bool:
+    """Whether a transform is one to one on all reals."""
+    return type(transform) in _ONE_TO_ONE and transform.domain is constraints.real
 
 
 def _parts(part: Any) -> Iterator[Any]:

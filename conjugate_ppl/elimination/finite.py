@@ -28,6 +28,7 @@ from conjugate_ppl.finite.evaluate import Evaluator, all_states
 from conjugate_ppl.finite.order import Chains, Stuck, Table, order_of
 from conjugate_ppl.finite.sums import LARGEST, SUM, Over
 from conjugate_ppl.finite.tables import AloneSum, ChainSum, chosen_rows, step_sum
+from conjugate_ppl.finite.totals import gathered
 from conjugate_ppl.noise import own_key
 from conjugate_ppl.program import Program
 
@@ -192,7 +193,7 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
         for name, number in zip(touched, numbers, strict=True):
             assert number is not None
             try:
-                found.append(evaluator.evaluate(number))
+                found.append(gathered(evaluator, number))
             except Mixed as problem:
                 site = next((n for n in sites if n in program.roots(number)), sites[0])
                 what, source = (*problem.args, "")[:2] if problem.args else ("", "")

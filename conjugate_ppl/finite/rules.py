@@ -22,6 +22,7 @@ from conjugate_ppl.algebra.scatter import targets
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, at_places, held, joined, merged
 from conjugate_ppl.finite.products import LOGARITHMS, by_states, times_logarithm
 from conjugate_ppl.finite.together import side_by_side, used_together
+from conjugate_ppl.finite.totals import total
 from conjugate_ppl.primitives import ELEMENTWISE
 
 if TYPE_CHECKING:
@@ -429,6 +430,15 @@ def _along(axes_of: Callable[[Equation], Sequence[int]], drop: bool) -> Rule:
     return rule
 
 
+def _sum(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    axes = tuple(eqn.params["axes"])
+    found = total(ev, eqn.inputs[0], axes)
+    if found is None:
+        return _along(lambda _: axes, drop=True)(ev, eqn, operands)
+    return [Cases(ev.graph.shapes[eqn.outputs[0]], tuple(r.map(r.element.squeeze(axes)) for r in found.readings),
+                  jnp.squeeze(found.array, tuple(len(found.states) + a for a in axes)))]
+
+
 def _kept_small(x: Cases, axes: Sequence[int]) -> Cases:
     """With size 1 along those of some axes along which it is constant."""
     return Cases(tuple(x.own[i] if i in axes else n for i, n in enumerate(x.shape)), x.readings, x.array)
@@ -480,13 +490,14 @@ _RULES: dict[str, Rule] = dict.fromkeys(sorted(ELEMENTWISE), _elementwise)
 _RULES.update({name: _movement(name) for name in movement.MOVES if name not in ("copy", "copy_p")})
 _RULES.update({name: _split(name) for name in movement.SPLITS})
 _RULES.update({name: _along(lambda e: e.params["axes"], drop=True) for name in (
-    "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor",
+    "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor",
     "argmax", "argmin")})
 _RULES.update({name: _along(lambda e: [e.params["axis"]], drop=False) for name in (
     "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")})
 _RULES.update(dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape))
 _RULES.update({
     "broadcast_in_dim": _broadcast_in_dim, "transpose": _transpose, "concatenate": _concatenate, "stack": _stack,
+    "reduce_sum": _sum,
     "pad": _pad, "scatter": _scatter, "dot_general": _dot_general, "cholesky": _cholesky,
     "triangular_solve": _triangular_solve,
     "sort": _along(lambda e: [e.params["dimension"]], drop=False),

@@ -176,3 +176,11 @@ def prediction_that_is_masked_on_a_support_that_moves(y):
     mu = sample("mu", dist.Normal(0.0, 1.0))
     sample("y", dist.Normal(mu, 1.0), obs=y)
     sample("new", dist.Uniform(0.0, jnp.exp(mu)).mask(jnp.arange(1) > 0))  # here
+
+
+@declines("new", "has no conjugate family here", Y, collapsed="mu")
+def prediction_that_is_censored(y):
+    """A density beside a probability: not of mass one."""
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(mu, 1.0), obs=y)
+    sample("new", dist.RightCensoredDistribution(dist.Exponential(jnp.exp(mu)), jnp.array(1)))  # here

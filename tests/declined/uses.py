@@ -203,3 +203,15 @@ def lags_by_a_latent_choice(y):
         return jnp.where(c[1] > 0, jnp.stack([x, c[0]]), jnp.stack([c[0], x])), None
 
     scan(step, jnp.zeros(2), y)  # here
+
+
+@declines("a", "a loop within a function that has a derivative of its own", Y, collapsed="b")
+def loop_within_a_function_with_its_own_derivative(y):
+    """So is a differential equation solved."""
+    def grown(a):
+        return jax.lax.scan(lambda c, _: (c + 0.1 * a * c, c), 1.0, None, 5)[1]  # here
+
+    solved = jax.custom_jvp(grown)
+    solved.defjvp(lambda primals, tangents: jax.jvp(grown, primals, tangents))
+    a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(b + solved(a).sum(), 1.0), obs=y)

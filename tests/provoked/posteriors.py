@@ -144,6 +144,20 @@ def update_with_another_prior():
     posterior((1, 2), model).update(jnp.array([4, 2]))
 
 
+@raises(cj.ModelError, "The prior of `k2?` is another one",
+        lambda y, p: sample("k", dist.Categorical(jnp.stack([p, 1 - p]))),
+        lambda y, p: sample("k", dist.Categorical(logits=jnp.log(jnp.stack([p, 1 - p])))),
+        lambda y, p: sample("k", dist.Bernoulli(p)), lambda y, p: sample("k", dist.Binomial(3, p)),
+        lambda y, p: sample("k2", dist.Categorical(jnp.array([[0.5, 0.5], [p, 1 - p]])[sample("k", dist.Bernoulli(0.5))])),
+        lambda y, p: sample("k", dist.TruncatedNormal(p, 1.0, low=0.0)),
+        lambda y, p: sample("k", dist.TruncatedNormal(0.0, 1.0, low=p, high=3.0)))
+def update_with_another_prior_of_states_or_of_what_is_truncated(latent):
+    def model(y, p):
+        sample("y", dist.Normal(latent(y, p), 1.0), obs=y)
+
+    cj.collapse(model).posterior(Y, 0.3).update(Y, 0.5)
+
+
 def half_and_whole(y, x=None):
     z = sample("z", dist.Gamma(2.0, 1.0))
     sample("y", dist.Poisson(z), obs=y)

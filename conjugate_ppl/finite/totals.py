@@ -1,0 +1,153 @@
+"""Sums of products as products of matrices, where a product written out would be many more numbers than its factors.
+
+`x * log q[z]`, added up over the items of a row, is a number for each row, item and state, where the rows times the
+logarithms of all states are a product of two matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl import _compat
+from conjugate_ppl.algebra.term import thin_einsum
+from conjugate_ppl.finite.cases import Cases, Mixed, joined
+from conjugate_ppl.finite.products import LOGARITHMS
+
+if TYPE_CHECKING:
+    from conjugate_ppl.finite.evaluate import Evaluator
+    from conjugate_ppl.graph import Equation
+
+__all__ = ["gathered", "total"]
+
+_LINEAR: dict[str, Callable[..., Any]] = {"add": jnp.add, "add_any": jnp.add, "sub": jnp.subtract, "neg": jnp.negative}
+
+
+def total(ev: Evaluator, number: int, axes: Sequence[int]) -> Cases | None:
+    """The sum of a number's cases along some axes, kept with size 1; None where that is none of products."""
+    try:
+        found = _total(ev, number, axes) if _has_product(ev, number) else None
+    except Mixed:
+        return None
+    return found if isinstance(found, Cases) else None
+
+
+def gathered(ev: Evaluator, number: int) -> Cases:
+    """A number's cases, those that read the same elements all along an axis added up."""
+    x: Cases = ev.evaluate(number)
+    axes: list[int] = []
+    for axis in range(x.rank):
+        if x.shape[axis] > 1:
+            try:
+                x.alike_along([*axes, axis])
+            except Mixed:
+                continue
+            axes.append(axis)
+    if not axes:
+        return x
+    found: Cases = total(ev, number, axes) or _added_up(x.shape, [x], axes)
+    return found
+
+
+def _same(ev: Evaluator, number: int) -> int:
+    """The number that this one is, up to axes of size 1 that came and went, and choices that are known."""
+    while (maker := ev.graph.maker(number)) is not None:
+        before = number
+        origin, index = ev.graph.origin(number, np.arange(int(np.prod(ev.graph.shapes[number]))))
+        if ev.graph.shapes[origin] == ev.graph.shapes[number] and np.array_equal(index, np.arange(len(index))):
+            number = origin
+        if maker.primitive == "select_n" and (which := ev.constant(maker.inputs[0])) is not None and which.size and (
+                which == which.flat[0]).all():
+            number = maker.inputs[1 + int(which.flat[0])]
+        if number == before:
+            break
+    return number
+
+
+def _factors(ev: Evaluator, number: int) -> tuple[Any, Any] | None:
+    """The two factors of a product whose numbers are more than those of both; None if it is none."""
+    x, maker = ev.operand(number), ev.graph.maker(number)
+    if not isinstance(x, Cases) or maker is None or len(maker.inputs) != 2 or not _alike(ev, maker):
+        return None
+    a, b = (ev.operand(n) for n in maker.inputs)
+    name = _compat.function_name(maker.raw) if maker.body else ""
+    if name in LOGARITHMS and ev.of_states(maker.inputs[0]) and _inside(ev, maker.inputs[1], name):
+        b = Cases(b.shape, b.readings, LOGARITHMS[name](b.array)) if isinstance(b, Cases) else LOGARITHMS[name](b)
+    elif maker.primitive != "mul" or any(isinstance(ev.operand(n), Cases) and ev.of_states(n) for n in maker.inputs):
+        return None  # a state of 0 takes the other factor out of derivatives (`by_states`)
+    sizes = [np.size(f.array) if isinstance(f, Cases) else np.size(f) for f in (a, b)]
+    return (a, b) if np.size(x.array) > sum(sizes) else None
+
+
+def _inside(ev: Evaluator, number: int, name: str) -> bool:
+    """Whether the logarithm is known to be finite: 0 times infinity is 0 there, and not in a product of matrices."""
+    low, high = _bounds(ev, number)
+    return low > (0.0 if name == "xlogy" else -1.0) and high < np.inf
+
+
+def _bounds(ev: Evaluator, number: int) -> tuple[float, float]:
+    """What a number, where it is one, lies between."""
+    number = _same(ev, number)
+    known, maker = ev.constant(number), ev.graph.maker(number)
+    if known is not None and known.size:
+        return float(known.min()), float(known.max())
+    if maker is not None and maker.primitive in ("max", "min"):
+        lows, highs = zip(*(_bounds(ev, n) for n in maker.inputs), strict=True)
+        choose = max if maker.primitive == "max" else min
+        return choose(lows), choose(highs)
+    if maker is not None and maker.primitive == "neg":
+        low, high = _bounds(ev, maker.inputs[0])
+        return -high, -low
+    return -np.inf, np.inf
+
+
+def _linear(ev: Evaluator, maker: Equation | None) -> bool:
+    return maker is not None and maker.primitive in _LINEAR and _alike(ev, maker)
+
+
+def _alike(ev: Evaluator, maker: Equation) -> bool:
+    """Whether the operands have the shape of the result; a number may stand for all."""
+    return all(ev.graph.shapes[n] == ev.graph.shapes[maker.outputs[0]] for n in maker.inputs)
+
+
+def _has_product(ev: Evaluator, number: int) -> bool:
+    number = _same(ev, number)
+    maker = ev.graph.maker(number)
+    if maker is not None and _linear(ev, maker):
+        return any(_has_product(ev, n) for n in maker.inputs)
+    return isinstance(ev.operand(number), Cases) and _factors(ev, number) is not None
+
+
+def _total(ev: Evaluator, number: int, axes: Sequence[int]) -> Any:
+    number = _same(ev, number)
+    shape, maker = ev.graph.shapes[number], ev.graph.maker(number)
+    x = ev.operand(number)
+    if isinstance(x, Cases) and maker is not None and _linear(ev, maker):
+        parts = [_total(ev, n, axes) for n in maker.inputs]
+        readings, arrays = joined(parts, len(shape))
+        return Cases(_less(shape, axes), readings, _LINEAR[maker.primitive](*arrays))
+    factors = _factors(ev, number) if isinstance(x, Cases) else None
+    return _added_up(shape, [x] if factors is None else factors, axes)
+
+
+def _added_up(shape: tuple[int, ...], factors: Sequence[Any], axes: Sequence[int]) -> Any:
+    """The sum of a product along some axes."""
+    readings, arrays = joined([_first(x.alike_along(axes), axes) if isinstance(x, Cases) else x for x in factors], len(shape))
+    states = len(readings)
+    keep = [k for k in range(states + len(shape)) if k - states not in axes]
+    out = thin_einsum(arrays, keep, dict(enumerate(shape, states)))
+    out = jnp.expand_dims(out, [states + a for a in axes])
+    return Cases(_less(shape, axes), readings, out) if readings else out
+
+
+def _less(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(1 if k in axes else n for k, n in enumerate(shape))
+
+
+def _first(x: Cases, axes: Sequence[int]) -> Cases:
+    """The readings at the first place along some axes, all along which they are the same; the array stays."""
+    at = tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.rank))
+    return Cases(x.shape, tuple(r.map(r.element[at]) for r in x.readings), x.array)
