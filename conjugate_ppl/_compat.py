@@ -405,12 +405,12 @@ def is_scan(message: dict[str, Any]) -> bool:
 
 
 def given_by_function(inside: Any, message: dict[str, Any], kinds: Sequence[str]) -> str:
-    """The name of the enclosing handler, one of `kinds` (condition, substitute), whose function gives the site of a message
-    a value; "" if there is none."""
+    """The name of the enclosing handler, one of `kinds` (condition, substitute, reparam), whose function has something for
+    the site of a message; "" if there is none."""
     for handler in _handlers_outside(inside):
         for kind in kinds:
-            function = getattr(handler, f"{kind}_fn", None)
-            if isinstance(handler, getattr(handlers, kind)) and function is not None and function(dict(message)) is not None:
+            function = getattr(handler, "config" if kind == "reparam" else f"{kind}_fn", None)
+            if isinstance(handler, getattr(handlers, kind)) and callable(function) and function(dict(message)) is not None:
                 return kind
     return ""
 

@@ -150,16 +150,6 @@ class MarginalModel:
         for site, handler in _compat.outer_names(rewriter, sorted(execution.hidden)).items():
             raise PlanError(f"`{handler}` around the collapsed model names the deterministic site `{site}`, which depends on "
                             "what is integrated out. Put the handler around the model before collapsing it.")
-        changed = _compat.outer_names(rewriter, sorted(n for n in execution.replaced if execution.program.sites[n].latent))
-        for site, handler in changed.items():
-            if handler == "do":
-                raise PlanError(f"`do` around the collapsed model cuts `{site}` off from its prior, which is part of the "
-                                "marginal. Put it around the model before collapsing it.")
-        rewritten = [n for n, handler in changed.items() if handler == "reparam"]
-        if rewritten:
-            site = rewritten[0]
-            raise PlanError(f"`reparam` around the collapsed model rewrites `{site}`, whose prior is "
-                            "part of the marginal. Put it around the model before collapsing it.")
         outer = _compat.outer_scales(rewriter)
         if outer and (collapsed or execution.replaced):
             handler = outer[0]

@@ -51,16 +51,20 @@ class Rewriter(Messenger):
                                 "the handler around the model before collapsing it.")
             _hide(msg, self._execution)
         elif name in self._execution.replaced:
+            handler = _compat.outer_names(self, [name]).get(name, "")
             if msg["is_observed"]:
-                handler = _compat.outer_names(self, [name]).get(name) or _compat.given_by_function(
-                    self, msg, ["condition", "substitute"])
+                handler = handler or _compat.given_by_function(self, msg, ["condition", "substitute"])
                 if handler:
                     raise PlanError(f"`{handler}` around the collapsed model gives `{name}` a value, whose data are part of the "
                                     "marginal. Give the data to the model, or put the handler around the model before "
                                     "collapsing it.")
                 msg["stop"] = True
-            else:
-                msg["fn"] = Flattened(msg["fn"])
+                return
+            handler = _compat.given_by_function(self, msg, ["reparam"]) or handler
+            if handler in ("reparam", "do"):
+                raise PlanError(f"`{handler}` around the collapsed model takes another prior for `{name}`, whose own is part of "
+                                "the marginal. Put it around the model before collapsing it.")
+            msg["fn"] = Flattened(msg["fn"])
 
     def postprocess_message(self, msg: dict[str, Any]) -> None:
         if msg["type"] == "deterministic":

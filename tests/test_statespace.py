@@ -18,6 +18,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 from conjugate_ppl.carries import carried
 from conjugate_ppl.graph import Graph
 from conjugate_ppl.statespace import parallel
@@ -345,3 +346,30 @@ def test_what_elements_of_a_carry_read(name):
             assert function(at)[k] == at[found.origin[k]] and reads == {found.origin[k]}
     moved = {"concatenate": 4, "roll and set": 3, "look-ups": 5, "choices": 2, "pad": 3, "stack": 5}
     assert (found.origin >= 0).sum() == moved.get(name, 0)
+
+
+def test_a_recursion_without_noise_keeps_the_digits_of_its_coefficients():
+    """An ARMA model: its error is what the row is less its own location, and the coefficients are those of both."""
+    y = np.round(np.random.default_rng(4).normal(size=12), 3)
+
+    def model(y):
+        mu, theta = numpyro.sample("mu", dist.Normal(0.0, 1.0)), numpyro.sample("theta", dist.Uniform(-1, 1))
+        phi, s = numpyro.sample("phi", dist.Normal(0.0, 0.5)), numpyro.sample("s", dist.HalfNormal(1.0))
+
+        def step(carry, now):
+            before, error = carry
+            location = mu + phi * before + theta * error
+            return (now, now - location), location
+
+        _, location = jax.lax.scan(step, (jnp.zeros(()), jnp.zeros(())), y)
+        numpyro.sample("y", dist.Normal(location, s), obs=y)
+
+    found = []
+    for x64 in (True, False):
+        with double_precision(x64):
+            collapsed, data = cj.collapse(model), jnp.asarray(y.astype(np.float32), jnp.result_type(float))
+            assert set(collapsed.plan(data).collapsed) == {"mu", "phi"}
+            found.append([float(log_density(collapsed, (data,), {}, {
+                "theta": jnp.asarray(theta, jnp.result_type(float)), "s": jnp.asarray(s, jnp.result_type(float))})[0])
+                for theta in (-0.9, 0.3, 0.8) for s in (0.5, 2.0)])
+    np.testing.assert_allclose(*found, rtol=2e-6)

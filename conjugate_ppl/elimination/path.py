@@ -13,7 +13,7 @@ from scipy.sparse.linalg import lsqr, spsolve
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.term import is_known
-from conjugate_ppl.algebra.variables import Computed
+from conjugate_ppl.algebra.variables import Computed, Variable
 from conjugate_ppl.elimination.coordinates import without_rounding
 from conjugate_ppl.elimination.typical import at_typical, typical
 from conjugate_ppl.elimination.written import Written, variables_of
@@ -70,17 +70,24 @@ def path(program: Program, written: Written) -> np.ndarray:
     return np.where(np.isfinite(point), point, 0.0)
 
 
-def points_beside(program: Program, model: ChainModel, zeros: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def points_beside(program: Program, model: ChainModel, written: Written, zeros: Mapping[str, np.ndarray]
+                  ) -> dict[str, np.ndarray]:
     """Where the quadratic in the sites beside the chain is largest, for some values of the kept sites; in
-    single precision."""
+    single precision. It is what the chain leaves, and what says nothing of the chain."""
     def coefficients() -> Any:
         return quadratic(model.steps(typical(program)))[0]
 
     with _compat.eagerly():
         square = np.asarray(jax.jit(coefficients)(), np.float64)
+    starts = np.cumsum([0, *(v.size for v in written.beside)])
+    first: dict[Variable, int] = dict(zip(written.beside, map(int, starts), strict=False))
+    q = at_typical(program, reduce_terms([t for t in written.free if first.keys() & variables_of(t)], lambda v: first.get(v)))
     size = np.cumsum([0, *(z.size for z in zeros.values())])
+    matrix = -square[1:, 1:]
+    np.add.at(matrix, (q.rows, q.columns), q.numbers)
+    right = square[1:, 0] + np.bincount(q.places, q.linear, size[-1])
     best = np.zeros(size[-1])
-    if np.isfinite(square).all():
-        best = np.linalg.lstsq(-square[1:, 1:], square[1:, 0], rcond=1e-6)[0]
+    if np.isfinite(matrix).all() and np.isfinite(right).all():
+        best = np.linalg.lstsq(matrix, right, rcond=1e-6)[0]
     best = best.astype(np.float32).astype(np.float64)
     return {n: best[k: k + z.size] for (n, z), k in zip(zeros.items(), size, strict=False)}

@@ -184,7 +184,7 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     model = chain_of(program, sites, written)
     if concrete:
         if beside:
-            points = points_beside(program, model, points)
+            points = points_beside(program, model, written, points)
             written = rewritten()
         origin = path(program, written)
         written = rewritten()

@@ -21,19 +21,24 @@ LOGARITHMS = {"xlogy": jnp.log, "xlog1py": jnp.log1p}
 """Functions x f(y) that are 0 where x is."""
 
 
-@jax.custom_jvp
 def by_states(a: Any, b: Any) -> Any:
     """a * b; where `a` is 0, `b` has no part in a derivative."""
+    return _product(a, b) if jnp.issubdtype(jnp.result_type(a, b), jnp.inexact) else a * b
+
+
+@jax.custom_jvp
+def _product(a: Any, b: Any) -> Any:
     return a * b
 
 
 def _slope(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     (a, b), (of_a, of_b) = primals, tangents
+    out = _product(a, b)
     parts = [f(x, t) for f, x, t in ((moved, a, of_b), (jnp.multiply, b, of_a)) if not isinstance(t, SymbolicZero)]
-    return by_states(a, b), sum(parts[1:], parts[0])
+    return out, sum(parts, jnp.zeros_like(out))
 
 
-by_states.defjvp(_slope, symbolic_zeros=True)  # of data, whose derivative is hardly ever asked for
+_product.defjvp(_slope, symbolic_zeros=True)  # of data, whose derivative is hardly ever asked for
 
 
 def times_logarithm(name: str, x: Any, y: Any) -> Any:
