@@ -121,6 +121,8 @@ FUNCTIONS: dict[str, Function] = {
                                                                   ).sum(2),
     "reduce_sum of a sum of products": lambda z, b: (b - special.xlog1py(
         3 - ROWS[:, None], -jnp.clip(jnp.asarray(LOGS)[z], 1e-6, 0.9)) + ROWS[:, None] * jnp.asarray(LOGS)[z][..., ::-1] - jnp.asarray(LOGS)[z]).sum((0, 2)),
+    "reduce_sum of two logarithms": lambda z, b: (special.xlogy(ROWS[:, None], jnp.clip(jnp.asarray(LOGS)[z], 1e-6, 0.9)) + (
+        special.xlog1py(3 - ROWS[:, None], -jnp.clip(jnp.asarray(LOGS)[z], 1e-6, 0.9)))).sum((0, 2)) + b,
     "reduce_sum within a choice": lambda z, b: jnp.where(jnp.ones((5, 1, 4), bool), ROWS[:, None] * jnp.asarray(LOGS)[z], -jnp.inf).sum(2),
     # along axes that read several
     "reduce_sum of several": lambda z, b: z.sum() * b, "reduce_max of two axes": lambda z, b: jnp.max(z[:, None] * T + b),

@@ -311,3 +311,27 @@ def test_many_items_of_one_element_are_a_product_of_matrices(x64):
     np.testing.assert_allclose(found[1]["q"], right[1]["q"], rtol=1e-9 if x64 else 2e-4, atol=1e-4)
     text = jax.jit(jax.grad(density(collapsed))).lower(given).compile().as_text()
     assert f"[{classes},{rows}]" in text and f"[{classes},{rows},{items}]" not in text
+
+
+def test_items_whose_parts_cancel_keep_their_digits_in_float32():
+    """Of large counts the logarithm of the rate times the count, and that of the factorial, leave little of each other."""
+    y = np.random.default_rng(5).poisson(20_000.0, (6, 50)).astype(np.int32)
+    rates = np.stack([np.full(50, 19_900.0), np.full(50, 20_100.0)])
+
+    def model():
+        rate = numpyro.sample("rate", dist.Gamma(2.0, 1e-4).expand([2, 50]).to_event(2))
+        with numpyro.plate("rows", 6):
+            z = numpyro.sample("z", dist.Bernoulli(0.5))
+            numpyro.sample("y", dist.Poisson(rate[z]).to_event(1), obs=y)
+
+    def densities():
+        """Collapsed, and by hand."""
+        rate = jnp.asarray(rates, jnp.result_type(float))
+        states = jnp.stack([dist.Poisson(r).to_event(1).log_prob(y) for r in rate])
+        by_hand = jnp.sum(logsumexp(jnp.log(0.5) + states, 0)) + jnp.sum(dist.Gamma(2.0, 1e-4).log_prob(rate))
+        return float(log_density(cj.collapse(model, keep=["rate"]), (), {}, {"rate": rate})[0]), float(by_hand)
+
+    right, _ = densities()
+    with double_precision(False):
+        found, by_hand = densities()
+    assert abs(found - right) <= 2 * abs(by_hand - right) + 1e-2

@@ -6,7 +6,7 @@ logarithms of all states are a product of two matrices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -23,16 +23,23 @@ if TYPE_CHECKING:
 
 __all__ = ["gathered", "total"]
 
-_LINEAR: dict[str, Callable[..., Any]] = {"add": jnp.add, "add_any": jnp.add, "sub": jnp.subtract, "neg": jnp.negative}
+_LINEAR = {"add": (1.0, 1.0), "add_any": (1.0, 1.0), "sub": (1.0, -1.0), "neg": (-1.0,)}  # signs of the operands
+_MOST = 32  # parts of a sum that are looked at one by one
 
 
 def total(ev: Evaluator, number: int, axes: Sequence[int]) -> Cases | None:
-    """The sum of a number's cases along some axes, kept with size 1; None where that is none of products."""
+    """The sum of a number's cases along some axes, kept with size 1; None where that is none of products, or one of parts
+    that may cancel: added up each for itself, large ones would leave no digits."""
+    shape, leaves = ev.graph.shapes[number], _leaves(ev, number)
+    factors = [_factors(ev, n) for n, _ in leaves]
+    if not any(factors) or not (len(leaves) == 1 or all(sign > 0 and _negative(ev, n) for n, sign in leaves)):
+        return None
     try:
-        found = _total(ev, number, axes) if _has_product(ev, number) else None
+        parts = [_added_up(shape, f or [ev.operand(n)], axes) for (n, _), f in zip(leaves, factors, strict=True)]
     except Mixed:
         return None
-    return found if isinstance(found, Cases) else None
+    readings, arrays = joined(parts, len(shape))
+    return Cases(_less(shape, axes), readings, sum(sign * a for (_, sign), a in zip(leaves, arrays, strict=True)))
 
 
 def gathered(ev: Evaluator, number: int) -> Cases:
@@ -82,6 +89,15 @@ def _factors(ev: Evaluator, number: int) -> tuple[Any, Any] | None:
     return (a, b) if np.size(x.array) > sum(sizes) else None
 
 
+def _negative(ev: Evaluator, number: int) -> bool:
+    """Whether a number is known to be negative, or 0: counts times logarithms of probabilities."""
+    maker = ev.graph.maker(number)
+    name = _compat.function_name(maker.raw) if maker is not None and maker.body else ""
+    if maker is None or name not in LOGARITHMS:
+        return False
+    return _bounds(ev, maker.inputs[0])[0] >= 0 and _bounds(ev, maker.inputs[1])[1] <= (1.0 if name == "xlogy" else 0.0)
+
+
 def _inside(ev: Evaluator, number: int, name: str) -> bool:
     """Whether the logarithm is known to be finite: 0 times infinity is 0 there, and not in a product of matrices."""
     low, high = _bounds(ev, number)
@@ -104,33 +120,25 @@ def _bounds(ev: Evaluator, number: int) -> tuple[float, float]:
     return -np.inf, np.inf
 
 
-def _linear(ev: Evaluator, maker: Equation | None) -> bool:
-    return maker is not None and maker.primitive in _LINEAR and _alike(ev, maker)
-
-
 def _alike(ev: Evaluator, maker: Equation) -> bool:
     """Whether the operands have the shape of the result; a number may stand for all."""
     return all(ev.graph.shapes[n] == ev.graph.shapes[maker.outputs[0]] for n in maker.inputs)
 
 
-def _has_product(ev: Evaluator, number: int) -> bool:
-    number = _same(ev, number)
-    maker = ev.graph.maker(number)
-    if maker is not None and _linear(ev, maker):
-        return any(_has_product(ev, n) for n in maker.inputs)
-    return isinstance(ev.operand(number), Cases) and _factors(ev, number) is not None
-
-
-def _total(ev: Evaluator, number: int, axes: Sequence[int]) -> Any:
-    number = _same(ev, number)
-    shape, maker = ev.graph.shapes[number], ev.graph.maker(number)
-    x = ev.operand(number)
-    if isinstance(x, Cases) and maker is not None and _linear(ev, maker):
-        parts = [_total(ev, n, axes) for n in maker.inputs]
-        readings, arrays = joined(parts, len(shape))
-        return Cases(_less(shape, axes), readings, _LINEAR[maker.primitive](*arrays))
-    factors = _factors(ev, number) if isinstance(x, Cases) else None
-    return _added_up(shape, [x] if factors is None else factors, axes)
+def _leaves(ev: Evaluator, number: int) -> list[tuple[int, float]]:
+    """What a number is the sum of, and signs: as far as its parts have its shape and are few."""
+    stack, out = [(number, 1.0)], []
+    while stack:
+        at, sign = stack.pop()
+        at = _same(ev, at)
+        maker = ev.graph.maker(at)
+        if maker is None or maker.primitive not in _LINEAR or not _alike(ev, maker) or not isinstance(ev.operand(at), Cases):
+            out.append((at, sign))
+        elif len(out) + len(stack) >= _MOST:
+            return [(number, 1.0)]
+        else:
+            stack += zip(maker.inputs, (sign * k for k in _LINEAR[maker.primitive]), strict=True)
+    return out
 
 
 def _added_up(shape: tuple[int, ...], factors: Sequence[Any], axes: Sequence[int]) -> Any:
