@@ -11,6 +11,7 @@ import pytest
 from generated.numpy_jaxpr import evaluated
 from jax.scipy.special import logsumexp
 from models import CASES, finite
+from models.finite import STEPS
 from numpyro.contrib.control_flow import scan
 from numpyro.distributions import constraints
 from numpyro.handlers import seed, substitute, trace
@@ -335,3 +336,67 @@ def test_items_whose_parts_cancel_keep_their_digits_in_float32():
     with double_precision(False):
         found, by_hand = densities()
     assert abs(found - right) <= 2 * abs(by_hand - right) + 1e-2
+
+
+def test_functions_of_the_same_name_are_not_taken_for_each_other():
+    @jax.custom_jvp
+    def xlogy(x, y):
+        return x * jnp.log(y + 1.0)
+
+    xlogy.defjvp(lambda p, t: jax.jvp(lambda x, y: x * jnp.log(y + 1.0), p, t))
+    q, x = jnp.array([0.3, 0.8]), jnp.array([1.0, 0.0, 2.0])
+
+    def model():
+        z = numpyro.sample("z", dist.Bernoulli(0.4))
+        numpyro.factor("f", xlogy(x, jnp.full(3, q[z])).sum())
+
+    right = logsumexp(jnp.log(jnp.array([0.6, 0.4])) + jnp.sum(x) * jnp.log(q + 1.0))
+    assert float(log_density(cj.collapse(model), (), {}, {})[0]) == pytest.approx(float(right), rel=1e-12)
+
+
+def test_derivatives_in_data_that_are_zero():
+    """Nothing multiplies by a zero for good but a state."""
+    def density(b, x):
+        def model():
+            b = numpyro.sample("b", dist.Normal(0.0, 1.0))
+            z = numpyro.sample("z", dist.Bernoulli(0.4))
+            numpyro.sample("y", dist.Normal(z * x * b + x * b, 1.0), obs=0.7)
+
+        return log_density(cj.collapse(model, keep=["b"]), (), {}, {"b": b})[0]
+
+    point = jnp.array(0.5), jnp.array(0.0)
+    both = jax.jacfwd(jax.grad(density, 0), 1)(*point), jax.jacrev(jax.grad(density, 1), 0)(*point)
+    assert float(both[0]) == pytest.approx(float(both[1]), rel=1e-12)
+    assert float(both[0]) == pytest.approx(0.7 * 1.4, rel=1e-12)
+
+
+def test_a_chain_of_one_step():
+    def model(y):
+        def step(z, seen):
+            z = numpyro.sample("z", dist.Categorical(jnp.asarray(STEPS)[z]))
+            numpyro.sample("y", dist.Normal(1.0 * z, 1.0), obs=seen)
+            return z, None
+
+        scan(step, 1, y)
+
+    y = jnp.array([0.3])
+    right = logsumexp(jnp.log(jnp.asarray(STEPS)[1]) + dist.Normal(jnp.arange(3.0), 1.0).log_prob(0.3))
+    assert float(log_density(cj.collapse(model), (y,), {}, {})[0]) == pytest.approx(float(right), rel=1e-12)
+
+
+def test_many_terms_added_one_by_one(x64):
+    x = np.linspace(-1.0, 1.0, 4)
+
+    def model():
+        z = numpyro.sample("z", dist.Bernoulli(0.4).expand([4]).to_event(1))
+        each = 0.0
+        for k in range(300):
+            each = each + x * (z + 0.001 * k)
+        for _ in range(12):
+            each = each + each
+        numpyro.factor("f", 1e-6 * jnp.sum(each))
+
+    found = log_density(cj.collapse(model), (), {}, {})[0]
+    level = 1e-6 * 4096 * x[:, None] * (300 * np.arange(2) + 0.001 * 300 * 299 / 2)
+    right = np.log((np.array([0.6, 0.4]) * np.exp(level)).sum(1)).sum()
+    assert float(found) == pytest.approx(right, rel=1e-10 if x64 else 1e-4)

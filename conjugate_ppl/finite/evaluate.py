@@ -85,7 +85,10 @@ class Evaluator:
         return self._env[number]
 
     def of_states(self, number: int) -> bool:
-        """Whether a number depends on nothing but the states of these latents, and data."""
+        """Whether a number depends on nothing but the states of these latents, and known data, so that it has no
+        derivative."""
+        if number in self.graph.traced:
+            return False
         depends = self.graph.dependencies.get(number)
         return number in self.graph.constants if depends is None else depends <= self._inputs
 

@@ -6,19 +6,31 @@ derivative of that is infinite or no number (a logarithm's at 0) it does not cou
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.scipy import special
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.slopes import each
 from conjugate_ppl.finite.sums import moved
 
-__all__ = ["LOGARITHMS", "by_states", "times_logarithm"]
+if TYPE_CHECKING:
+    from conjugate_ppl.graph import Equation
+
+__all__ = ["LOGARITHMS", "by_states", "logarithm_in", "times_logarithm"]
 
 LOGARITHMS = {"xlogy": jnp.log, "xlog1py": jnp.log1p}
-"""Functions x f(y) that are 0 where x is."""
+"""Functions x f(y) that are 0 where x is, of `jax.scipy.special`."""
+
+
+def logarithm_in(equation: Equation | None) -> str:
+    """Which of `LOGARITHMS` an equation is a call of; "" if it is of none."""
+    if equation is None or not equation.body or len(equation.inputs) != 2:
+        return ""
+    return next((n for n in LOGARITHMS if _compat.calls(equation.raw, getattr(special, n))), "")
 
 
 def by_states(a: Any, b: Any) -> Any:
@@ -38,7 +50,7 @@ def _slope(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, An
     return out, sum(parts, jnp.zeros_like(out))
 
 
-_product.defjvp(_slope, symbolic_zeros=True)  # of data, whose derivative is hardly ever asked for
+_product.defjvp(_slope, symbolic_zeros=True)  # 0 times what may be infinite
 
 
 def times_logarithm(name: str, x: Any, y: Any) -> Any:

@@ -15,12 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from conjugate_ppl import _compat
 from conjugate_ppl.algebra import movement
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.scatter import targets
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, at_places, held, joined, merged
-from conjugate_ppl.finite.products import LOGARITHMS, by_states, times_logarithm
+from conjugate_ppl.finite.products import by_states, logarithm_in, times_logarithm
 from conjugate_ppl.finite.together import side_by_side, used_together
 from conjugate_ppl.finite.totals import total
 from conjugate_ppl.primitives import ELEMENTWISE
@@ -114,8 +113,8 @@ def _anything(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any
 def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     """A function with a derivative of its own: what it reads is read off its body; it is run itself
     where its results' readings can be told from its operands'."""
-    name = _compat.function_name(eqn.raw)
-    if name in LOGARITHMS and ev.of_states(eqn.inputs[0]):
+    name = logarithm_in(eqn)
+    if name and ev.of_states(eqn.inputs[0]):
         shape = ev.graph.shapes[eqn.outputs[0]]
         readings, (x, y) = joined([_thin(ev, n, x) for n, x in zip(eqn.inputs, operands, strict=True)], len(shape))
         return [Cases(shape, readings, times_logarithm(name, x, y))]
@@ -147,11 +146,13 @@ def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
 def _moved(x: Cases, source: np.ndarray) -> Cases:
     """The cases read from `x` at `source` (C-order numbers)."""
     readings = tuple(r.map(e.reshape(-1)[source]) for r, e in zip(x.readings, x.elements(), strict=True))
+    if x.uniform:  # of no positions, too
+        return Cases(source.shape, readings, jnp.reshape(x.array, x.states + (1,) * source.ndim), x.values)
     stored = np.broadcast_to(np.arange(int(np.prod(x.own))).reshape(x.own), x.shape).reshape(-1)[source]
     for axis in range(stored.ndim):
         first = stored.take([0], axis) if stored.shape[axis] else stored
         stored = first if (stored == first).all() else stored
-    return Cases(source.shape, readings, jnp.reshape(x.array, (*x.states, -1))[..., stored], x.values)
+    return Cases(source.shape, readings, jnp.reshape(x.array, (*x.states, -1))[..., stored])
 
 
 def _movement(name: str) -> Rule:

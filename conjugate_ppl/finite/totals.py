@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl import _compat
 from conjugate_ppl.algebra.term import thin_einsum
 from conjugate_ppl.finite.cases import Cases, Mixed, joined
-from conjugate_ppl.finite.products import LOGARITHMS
+from conjugate_ppl.finite.products import LOGARITHMS, logarithm_in
 
 if TYPE_CHECKING:
     from conjugate_ppl.finite.evaluate import Evaluator
@@ -80,8 +79,8 @@ def _factors(ev: Evaluator, number: int) -> tuple[Any, Any] | None:
     if not isinstance(x, Cases) or maker is None or len(maker.inputs) != 2 or not _alike(ev, maker):
         return None
     a, b = (ev.operand(n) for n in maker.inputs)
-    name = _compat.function_name(maker.raw) if maker.body else ""
-    if name in LOGARITHMS and ev.of_states(maker.inputs[0]) and _inside(ev, maker.inputs[1], name):
+    name = logarithm_in(maker)
+    if name and ev.of_states(maker.inputs[0]) and _inside(ev, maker.inputs[1], name):
         b = Cases(b.shape, b.readings, LOGARITHMS[name](b.array)) if isinstance(b, Cases) else LOGARITHMS[name](b)
     elif maker.primitive != "mul" or any(isinstance(ev.operand(n), Cases) and ev.of_states(n) for n in maker.inputs):
         return None  # a state of 0 takes the other factor out of derivatives (`by_states`)
@@ -92,8 +91,8 @@ def _factors(ev: Evaluator, number: int) -> tuple[Any, Any] | None:
 def _negative(ev: Evaluator, number: int) -> bool:
     """Whether a number is known to be negative, or 0: counts times logarithms of probabilities."""
     maker = ev.graph.maker(number)
-    name = _compat.function_name(maker.raw) if maker is not None and maker.body else ""
-    if maker is None or name not in LOGARITHMS:
+    name = logarithm_in(maker)
+    if maker is None or not name:
         return False
     return _bounds(ev, maker.inputs[0])[0] >= 0 and _bounds(ev, maker.inputs[1])[1] <= (1.0 if name == "xlogy" else 0.0)
 
