@@ -15,19 +15,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from gradient import looped, seconds
+from gradient import microseconds
 from numpyro import sample
-from numpyro.infer.util import initialize_model
 
 import conjugate_ppl as cj
 
 RNG = np.random.default_rng(0)
-ROUNDS = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,11 +127,7 @@ def main() -> None:
         collapsed = cj.collapse(design.model)
         kept = ", ".join(collapsed.plan(*design.args).kept)
         analysis = time.perf_counter() - begin
-        loops = {}
-        for way, which in (("plain", design.model), ("collapsed", collapsed)):
-            info = initialize_model(jax.random.key(0), which, model_args=design.args)
-            loops[way] = looped(info.potential_fn, info.param_info.z, 200)
-        plain, other = (1e6 * s for s in seconds(loops, ROUNDS).values())
+        plain, other = microseconds((design.model, collapsed), design.args)
         print(f"| {name} | {design.rows} | {analysis:.1f} | {kept} | {plain:.3g} | {other:.3g} | {other / plain:.2g} |", flush=True)
 
 

@@ -18,17 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from gradient import looped, seconds
+from gradient import microseconds
 from jax.nn import sigmoid
 from jax.scipy.special import logsumexp
 from numpyro import plate, sample
 from numpyro.contrib.control_flow import scan
-from numpyro.infer.util import initialize_model
 
 import conjugate_ppl as cj
 
 RNG = np.random.default_rng(0)
-ROUNDS = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,11 +185,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name in sys.argv[1:] or MODELS:
         pair = MODELS[name]()
-        loops = {}
-        for way, which in (("hand", pair.by_hand), ("collapsed", cj.collapse(pair.model))):
-            info = initialize_model(jax.random.key(0), which, model_args=pair.args)
-            loops[way] = looped(info.potential_fn, info.param_info.z, 200)
-        hand, collapsed = (1e6 * s for s in seconds(loops, ROUNDS).values())
+        hand, collapsed = microseconds((pair.by_hand, cj.collapse(pair.model)), pair.args)
         print(f"| {name} | {pair.size} | {hand:.3g} | {collapsed:.3g} | {collapsed / hand:.2g} |", flush=True)
 
 

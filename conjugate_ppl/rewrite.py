@@ -73,7 +73,6 @@ class Rewriter(Messenger):
         if name is not None:
             self.values[name] = msg["value"]
 
-
     def _same(self, name: str, made: Any, value: Any) -> None:
         """Refuse a value of a deterministic site that an outer handler gave in place of the model's own."""
         if value is made or (_compat.is_concrete(value) and _compat.is_concrete(made) and np.array_equal(value, made)):

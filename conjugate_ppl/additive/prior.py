@@ -34,6 +34,7 @@ __all__ = ["Likelihood", "Prior"]
 
 _STATES = 8  # of a discrete latent, in which its prior is compared
 
+
 class Likelihood(dist.Distribution):
     """Stands for observed sites: its log density is theirs, whatever the value.
 

@@ -101,8 +101,6 @@ def running(walk: Walk, equation: Equation, *operands: Any) -> list[Value]:
         Unknown: if it is affine in nothing that may be collapsed.
     """
     graph = walk.graph
-    if equation.primitive == "scan" and graph.within(equation):
-        raise Unknown("`scan` within a function that has a derivative of its own")
     terms = _one_step(walk, equation)
     if equation.primitive == "scan":
         with contextlib.suppress(Unknown):

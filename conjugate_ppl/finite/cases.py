@@ -16,7 +16,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["NONE", "Cases", "Mixed", "Reading", "at_places", "held", "joined", "merged"]
+__all__ = ["NONE", "Cases", "Mixed", "Reading", "at_places", "held", "joined", "merged",
+           "read_along"]
 
 
 NONE = -1
@@ -93,6 +94,19 @@ class Cases:
                 raise Mixed
             found.append(r.map(np.where(r.element == NONE, _read_along(r.element, tuple(axes)), r.element)))
         return dataclasses.replace(self, readings=tuple(found))
+
+
+def read_along(x: Any, axes: Sequence[int]) -> list[np.ndarray]:
+    """The elements that each reading of cases reads all along some axes, of size 1 there; none of a plain array.
+
+    Raises:
+        Mixed: if it reads several.
+    """
+    if not isinstance(x, Cases):
+        return []
+    axes = [a % x.rank for a in axes]
+    first = tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.rank))
+    return [r.element[first] for r in x.alike_along(axes).readings]
 
 
 def _merged(a: Reading, b: Reading) -> Reading | None:

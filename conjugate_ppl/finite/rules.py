@@ -18,7 +18,7 @@ from jax import lax
 from conjugate_ppl.algebra import movement
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.scatter import targets
-from conjugate_ppl.finite.cases import NONE, Cases, Mixed, at_places, held, joined, merged
+from conjugate_ppl.finite.cases import NONE, Cases, Mixed, at_places, held, joined, merged, read_along
 from conjugate_ppl.finite.products import by_states, logarithm_in, times_logarithm
 from conjugate_ppl.finite.together import side_by_side, used_together
 from conjugate_ppl.finite.totals import total
@@ -425,7 +425,7 @@ def _along(axes_of: Callable[[Equation], Sequence[int]], drop: bool) -> Rule:
         if len(operands) > 1 or not all(x.shape):
             raise Mixed
         x = used_together(x, axes)
-        read = [e.squeeze(axes) if drop else e for e in _first(x, axes)]
+        read = [e.squeeze(axes) if drop else e for e in read_along(x, axes)]
         return _followed(ev, eqn, [_kept_small(x, [a for a in range(x.rank) if a not in axes])], [read])
 
     return rule
@@ -468,23 +468,14 @@ def _dot_general(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[
     return _followed(ev, eqn, small, read)
 
 
-def _first(x: Any, axes: Sequence[int]) -> list[np.ndarray]:
-    """What an operand reads at the first position along some axes; `Mixed` if elsewhere it is another."""
-    if not isinstance(x, Cases):
-        return []
-    axes = [a % x.rank for a in axes]
-    first = tuple(slice(0, 1) if a in axes else slice(None) for a in range(x.rank))
-    return [r.element[first] for r in x.alike_along(axes).readings]
-
-
 def _cholesky(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
-    return _followed(ev, eqn, operands, [_first(operands[0], (-2, -1))])
+    return _followed(ev, eqn, operands, [read_along(operands[0], (-2, -1))])
 
 
 def _triangular_solve(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     a, b = operands
     solved = -2 if eqn.params["left_side"] else -1
-    return _followed(ev, eqn, operands, [_first(a, (-2, -1)), _first(b, (solved,))])
+    return _followed(ev, eqn, operands, [read_along(a, (-2, -1)), read_along(b, (solved,))])
 
 
 _RULES: dict[str, Rule] = dict.fromkeys(sorted(ELEMENTWISE), _elementwise)

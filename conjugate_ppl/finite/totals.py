@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.term import thin_einsum
-from conjugate_ppl.finite.cases import Cases, Mixed, joined
+from conjugate_ppl.finite.cases import Cases, Mixed, joined, read_along
 from conjugate_ppl.finite.products import LOGARITHMS, logarithm_in
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ def _leaves(ev: Evaluator, number: int) -> list[tuple[int, float]]:
 
 def _added_up(shape: tuple[int, ...], factors: Sequence[Any], axes: Sequence[int]) -> Any:
     """The sum of a product along some axes."""
-    readings, arrays = joined([_first(x.alike_along(axes), axes) if isinstance(x, Cases) else x for x in factors], len(shape))
+    thin = [Cases(x.shape, tuple(r.map(e) for r, e in zip(x.readings, read_along(x, axes), strict=True)), x.array)
+            if isinstance(x, Cases) else x for x in factors]
+    readings, arrays = joined(thin, len(shape))
     states = len(readings)
     keep = [k for k in range(states + len(shape)) if k - states not in axes]
     out = thin_einsum(arrays, keep, dict(enumerate(shape, states)))
@@ -152,9 +154,3 @@ def _added_up(shape: tuple[int, ...], factors: Sequence[Any], axes: Sequence[int
 
 def _less(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 if k in axes else n for k, n in enumerate(shape))
-
-
-def _first(x: Cases, axes: Sequence[int]) -> Cases:
-    """The readings at the first place along some axes, all along which they are the same; the array stays."""
-    at = tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.rank))
-    return Cases(x.shape, tuple(r.map(r.element[at]) for r in x.readings), x.array)
