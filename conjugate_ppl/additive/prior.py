@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -157,9 +156,9 @@ class Prior:
         for point in self._points(own):
             for name in [n for n in own.sites if n in self.latents or n in self.given]:
                 a, b = (_facts(p, name, point) for p in (own, other))
-                if a is None or b is None or not all(
-                        np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=1e-6, atol=1e-6)
-                        for x, y in itertools.zip_longest(a, b, fillvalue=np.nan)):
+                if a is None or b is None or len(a) != len(b) or not all(
+                        np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=1e-6, atol=1e-6, equal_nan=True)
+                        for x, y in zip(a, b, strict=True)):
                     source = other.sites[name].source
                     raise ModelError(f"The prior of `{name}` is another one with these arguments ({source}). "
                                      "Likely it is computed from the data: a prior counts once, and has to be "
@@ -245,11 +244,16 @@ def _facts(program: Program, name: str, sites: Mapping[str, np.ndarray]) -> list
         numbers.append(site.factor)
     inputs = {program.inputs[n]: Value.known(v) for n, v in sites.items()}
     values = Walk(program.graph, inputs, ()).run(numbers)
-    if not all(is_known(a) for v in values for t in v.terms for a in t.arrays):
-        return None
-    found = [np.asarray(sum((t.coefficient() for t in v.terms), np.zeros(()))) for v in values]
-    if site.states is None or site.cells is None:
-        return found
+    found = [np.asarray(sum((t.coefficient() for t in v.terms), np.zeros(()))) if _is_number(v) else None for v in values]
+    # what has no rule, and the log density of states, which has a table in place of one
+    left = [n for n, x in zip(numbers, found, strict=True) if x is None] + [n for n in (site.cells,) if n is not None]
     given = {program.inputs[n]: jnp.asarray(x, program.sites[n].dtype) for n, x in sites.items()}
-    cells = program.graph.evaluate([site.cells], given)[0]
-    return [*found, np.asarray(cells)] if _compat.is_concrete(cells) else None
+    rest = program.graph.evaluate(left, given)
+    if not all(map(_compat.is_concrete, rest)):
+        return None
+    others = map(np.asarray, rest)
+    return [next(others) if x is None else x for x in found] + list(others)
+
+
+def _is_number(value: Value) -> bool:
+    return all(not t.atoms and all(map(is_known, t.arrays)) for t in value.terms)

@@ -158,6 +158,17 @@ def update_with_another_prior_of_states_or_of_what_is_truncated(latent):
     cj.collapse(model).posterior(Y, 0.3).update(Y, 0.5)
 
 
+@raises(cj.ModelError, "The prior of `t` is another one", lambda p: dist.SoftLaplace(p, 1.0),
+        lambda p: dist.AsymmetricLaplaceQuantile(p, 1.0, 0.5))
+def update_with_another_prior_of_what_is_given(prior):
+    def model(y, p):
+        t = sample("t", prior(p))
+        sample("y", dist.Normal(sample("z", dist.Normal(t, 1.0)), 1.0), obs=y)
+
+    same = cj.collapse(model).posterior(Y, 0.5, kept={"t": 0.3})
+    same.update(Y, 0.5).update(Y, 0.3)
+
+
 def half_and_whole(y, x=None):
     z = sample("z", dist.Gamma(2.0, 1.0))
     sample("y", dist.Poisson(z), obs=y)
