@@ -35,9 +35,18 @@ class Distinct(Opaque):
     types: tuple[Any, ...] = ()
 
     def elements(self, values: Values) -> Any:
-        rows = [jnp.asarray(values.value(p) if isinstance(p, Value) else p, t)
+        return self.equation.raw.primitive.bind(*self._operands(values), **self.equation.params)
+
+    def _operands(self, values: Values) -> list[Any]:
+        return [jnp.asarray(values.value(p) if isinstance(p, Value) else p, t)
                 for p, t in zip(self.parts, self.types, strict=True)]
-        return self.equation.raw.primitive.bind(*rows, **self.equation.params)
+
+    def exponents(self, values: Values) -> Any:
+        return self._operands(values)[0] if self._exponential else None
+
+    def exponent(self, walk: Walk) -> Value | None:
+        inner = self.parts[0]
+        return inner if self._exponential and isinstance(inner, Value) else None
 
 
 def distinct(walk: Walk, equation: Equation, operands: list[Any], opaque: Opaque) -> Value | None:

@@ -45,9 +45,10 @@ def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
     for atom in term.atoms:
         factor = np.full((1,) * term.rank, float(atom.power))
         base = atom.variable
-        if isinstance(base, Exponential):
+        exponent = base.exponent(walk)
+        if exponent is not None:
             at = np.broadcast_to(atom.selection, shape) if is_known(atom.selection) else jnp.broadcast_to(atom.selection, shape)
-            out.extend(t.scaled(float(atom.power)) for t in move(base.inner, at).terms)
+            out.extend(t.scaled(float(atom.power)) for t in move(exponent, at).terms)
             continue
         if isinstance(base, Elementwise) and base.primitive == "exp":
             if base.power != 1:

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
-from conjugate_ppl.algebra.runtime import Joined, Values, raised, taken
+from conjugate_ppl.algebra.grams import Grams
+from conjugate_ppl.algebra.runtime import Joined, Values, taken
 from conjugate_ppl.algebra.term import Atom, Term, array_module, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Variable
@@ -95,7 +96,7 @@ class Weights:
         for signature, rows in self._groups:
             total: Any = jnp.ones(len(rows), values.dtype)
             for k, (variable, power) in enumerate(signature):
-                x = raised(values.variable(variable), power)
+                x = values.power(variable, power)
                 total = total * (x[0] if variable.size == 1 else taken(x, rows[:, k]))
             out.append(total)
         return Joined(out)
@@ -195,10 +196,17 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
     weights = Weights()
     parts: dict[int, list[tuple[Any, ...]]] = {}
     late: dict[int, list[Late]] = {}
+    grams = Grams()
     for term in terms:
         term, slots = expand(term, place)
-        offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         kept = [k for k in range(len(term.atoms)) if k not in slots]
+        other = grams.put(term, kept)
+        if other is not None:
+            own = tuple(k for k, a in enumerate(other.atoms) if place(a.variable) is not None)
+            others = [k for k in range(len(other.atoms)) if k not in own]
+            if _ahead(other, own, others):
+                term, slots, kept = other, own, others
+        offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         if not _ahead(term, slots, kept):
             late.setdefault(len(slots), []).append(Late(term, slots, offsets))
             continue

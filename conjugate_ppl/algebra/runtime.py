@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -82,12 +83,19 @@ class Values:
             self._variables[variable] = variable.elements(self)
         return self._variables[variable]
 
+    def power(self, variable: Variable, power: Any) -> Any:
+        """The elements of a variable to a rational power: of exponentials, exponentials, without the numbers in between."""
+        exponents = None if power == 1 or variable in self._variables else variable.exponents(self)
+        if exponents is None:
+            return raised(self.variable(variable), power)
+        return each(lambda u: self.xp.exp(float(power) * u), exponents)
+
     def factors(self, term: Term, skip: tuple[int, ...] = ()) -> list[Any]:
         """The arrays whose Einstein sum a term is, its atoms at the positions `skip` left out."""
         out = [self.number(c) for c in combine(term.coefficients, whole=True)]
         for k, atom in enumerate(term.atoms):
             if k not in skip:
-                out.append(taken(raised(self.variable(atom.variable), atom.power), atom.selection))
+                out.append(taken(self.power(atom.variable, atom.power), atom.selection))
         return out
 
     def value(self, value: Value) -> Any:
@@ -187,15 +195,52 @@ def _order(index: np.ndarray) -> list[int] | None:
 
 
 def look_up(vector: Any, index: np.ndarray) -> Any:
-    """Elements by known numbers, all in range: no compiler has to prove that for millions of them."""
+    """Elements by known numbers, -1 for 0, all in range: no compiler has to prove that for millions of them.
+
+    The gradient is read too, instead of added up where elements come from, if none is read many times.
+    """
     vector = vector.whole if isinstance(vector, Joined) else vector
     if np.array_equal(index, np.arange(len(vector))):
         return vector
-    return vector.at[index.astype(np.int32)].get(mode="promise_in_bounds")
+    return _read(vector, index, _places(index, len(vector)))
+
+
+def _places(index: np.ndarray, size: int) -> np.ndarray | None:
+    """For each element where it is read, shape (times, size), `index.size` for nowhere; None if that would be many numbers."""
+    flat = index.reshape(-1)
+    order = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0):]
+    many = np.bincount(flat[order], minlength=size)
+    times = int(many.max(initial=0))
+    if index.size < _FEW**2 or times * size > 2 * index.size:
+        return None
+    places = np.full((times, size), index.size)
+    first = np.cumsum(many) - many
+    places[np.arange(len(order)) - np.repeat(first, many), flat[order]] = order
+    return places
+
+
+def _read(vector: Any, index: np.ndarray, places: np.ndarray | None) -> Any:
+    size = len(vector)
+
+    def read(x: Any) -> Any:
+        x = jnp.pad(x, (0, 1)) if (index < 0).any() else x
+        return x.at[np.where(index < 0, size, index).astype(np.int32)].get(mode="promise_in_bounds")
+
+    if places is None:
+        return read(vector)
+    with_places = jax.custom_jvp(read)
+
+    @with_places.defjvp
+    def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        moved = jnp.zeros(index.size + 1, vector.dtype).at[places.astype(np.int32)].add(
+            tangents[0], mode="promise_in_bounds")  # which, turned around, is read
+        return with_places(*primals), moved[:-1].reshape(index.shape)
+
+    return with_places(vector)
 
 
 def segment_sums(numbers: Any, index: np.ndarray, size: int) -> Any:
-    """A vector of `size` sums; `index`, all in range, says which one each number belongs to."""
+    """Of numbers (or rows of them) `size` sums; `index`, all in range, says which one each belongs to."""
     ordered = bool((np.diff(index) >= 0).all())
-    return jnp.zeros(size, numbers.dtype).at[index.astype(np.int32)].add(
+    return jnp.zeros((size, *numbers.shape[1:]), numbers.dtype).at[index.astype(np.int32)].add(
         numbers, mode="promise_in_bounds", indices_are_sorted=ordered)

@@ -18,6 +18,7 @@ from conjugate_ppl.errors import InternalError
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.term import Value
+    from conjugate_ppl.algebra.walk import Walk
 
 __all__ = ["Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Indicator", "Latent", "Log",
            "Opaque", "Variable"]
@@ -38,6 +39,14 @@ class Variable:
         A plain variable stands for something that is bound before it is read (`Values.bound`).
         """
         raise InternalError(f"The elements of {self.name} are read before they are given.")
+
+    def exponent(self, walk: Walk) -> Value | None:
+        """Where each element is the exponential of something, that."""
+        return None
+
+    def exponents(self, values: Values) -> Any:
+        """The same as numbers, shape (size,)."""
+        return None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,6 +97,16 @@ class Opaque(Variable):
     def elements(self, values: Values) -> Any:
         return values.evaluate(self.number).reshape(-1)
 
+    def exponent(self, walk: Walk) -> Value | None:
+        return walk.value(self.equation.inputs[0]) if self._exponential else None
+
+    def exponents(self, values: Values) -> Any:
+        return values.evaluate(self.equation.inputs[0]).reshape(-1) if self._exponential else None
+
+    @property
+    def _exponential(self) -> bool:
+        return self.equation is not None and self.equation.primitive == "exp"
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Chosen(Opaque):
@@ -95,6 +114,8 @@ class Chosen(Opaque):
 
     of: Variable
     places: np.ndarray
+
+    _exponential = False
 
     def elements(self, values: Values) -> Any:
         return values.variable(self.of)[self.places]
@@ -156,7 +177,13 @@ class Exponential(Variable):
     equation: Any
 
     def elements(self, values: Values) -> Any:
-        return values.xp.exp(values.value(self.inner)).reshape(-1)
+        return values.xp.exp(self.exponents(values))
+
+    def exponent(self, walk: Walk) -> Value:
+        return self.inner
+
+    def exponents(self, values: Values) -> Any:
+        return values.value(self.inner).reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

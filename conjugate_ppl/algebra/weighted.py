@@ -8,7 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums, taken
+from conjugate_ppl.algebra.runtime import Values, taken
+from conjugate_ppl.algebra.strips import SparseSums
 from conjugate_ppl.algebra.value import add_up
 
 __all__ = ["DENSE", "WeightedArray"]
@@ -16,6 +17,7 @@ __all__ = ["DENSE", "WeightedArray"]
 DENSE = 1 << 24
 """Numbers held for all weights of an array together."""
 
+_FEW = 8  # places whose sums are products of vectors, which compilers make faster than that of a flat matrix
 _MANY, _SPARSE = 64, 16  # of so many weights, so many numbers held for one that is not zero: one by one
 
 
@@ -38,7 +40,10 @@ class _ByPlace:
         return _ByPlace(table, number.reshape(shape))
 
     def evaluate(self, values: Values, weights: Any) -> Any:
-        return taken(jnp.dot(values.number(self.table), weights, precision="highest"), self.index)
+        table = values.number(self.table)
+        if len(table) <= _FEW:
+            return taken(jnp.stack([jnp.dot(row, weights, precision="highest") for row in table]), self.index)
+        return taken(jnp.dot(table, weights, precision="highest"), self.index)
 
 
 class WeightedArray:
@@ -65,7 +70,9 @@ class WeightedArray:
             self._hold(used, table.reshape(len(used), *shape), along)
         else:
             # added up here, in float64: what is left may be a difference of large numbers
-            (self._flat, self._weights), self._numbers = add_up([flat, weights], numbers)
+            (flat, weights), numbers = add_up([flat, weights], numbers)
+            width = max(1, size // shape[0])
+            self._sparse = SparseSums((shape[0], width), flat // width, flat % width, weights, numbers)
 
     @classmethod
     def from_tables(cls, used: np.ndarray, table: np.ndarray) -> WeightedArray:
@@ -86,6 +93,11 @@ class WeightedArray:
         assert self._dense is not None
         axes = self._dense.ndim - len(place)
         return WeightedArray.from_tables(self._used, self._dense[(slice(None),) * axes + place])
+
+    @property
+    def held(self) -> bool:
+        """Whether there is an array for each weight."""
+        return self._dense is not None
 
     @property
     def known(self) -> np.ndarray | None:
@@ -115,5 +127,4 @@ class WeightedArray:
             if len(self._used) == 1:
                 return table[0] if self._used[0] == 0 else omega[self._used[0]] * table[0]
             return jnp.tensordot(omega[self._used], table, 1, precision="highest")
-        numbers = values.number(self._numbers) * look_up(omega, self._weights)
-        return segment_sums(numbers, self._flat, int(np.prod(self.shape))).reshape(self.shape)
+        return self._sparse.evaluate(values, omega).reshape(self.shape)

@@ -21,7 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from conjugate_ppl.algebra.reduce import Entries, Reduced, reduce_terms
-from conjugate_ppl.algebra.runtime import Values, raised
+from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.value import add, move, multiply, reshape
 from conjugate_ppl.algebra.variables import Variable
@@ -99,7 +99,7 @@ def _value(monomial: Monomial, shape: tuple[int, ...]) -> Value:
 def _number(monomial: Monomial, values: Values) -> Any:
     total: Any = values.number(1.0)
     for (v, k), p in monomial.items():
-        total = total * raised(values.variable(v)[k], p)
+        total = total * values.power(v, p)[k]
     return total
 
 

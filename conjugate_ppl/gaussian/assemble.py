@@ -37,25 +37,31 @@ class Assembly:
         ci, cj = s.component[q.rows], s.component[q.columns]
         pi, pj, block = s.place[q.rows], s.place[q.columns], s.block[q.rows]
 
-        def part(shape: tuple[int, ...], keep: np.ndarray, *index: np.ndarray) -> WeightedArray:
-            # what components take away from the rest may be all that is there
-            return WeightedArray(shape, tuple(i[keep] for i in index), q.weights[keep], q.numbers[keep], along=not count)
-
-        self.inner = part((count, width, width), (ci >= 0) & (cj >= 0), ci, pi, pj)
-        self.cross = part((count, width, rest), (ci >= 0) & (cj < 0), ci, pi, pj)
-        self.rest = part((number, rest, rest), (ci < 0) & (cj < 0), block, pi, pj)
-        c, p, block = s.component[q.places], s.place[q.places], s.block[q.places]
-        self.inner_linear = WeightedArray((count, width), (c[c >= 0], p[c >= 0]),
-                                          q.linear_weights[c >= 0], q.linear[c >= 0], along=not count)
-        self.rest_linear = WeightedArray((number, rest), (block[c < 0], p[c < 0]),
-                                         q.linear_weights[c < 0], q.linear[c < 0], along=not count)
+        c, p = s.component[q.places], s.place[q.places]
+        # of a component all in a row, for which a weight is read once: matrix, cross terms, vector
+        first, linear = ci >= 0, c >= 0
+        self._split = width * width, width * (width + rest)
+        column = np.where(cj >= 0, pi * width + pj, width * width + pi * rest + pj)
+        self.components = WeightedArray(
+            (count, width * (width + rest + 1)),
+            (np.concatenate([ci[first], c[linear]]), np.concatenate([column[first], self._split[1] + p[linear]])),
+            np.concatenate([q.weights[first], q.linear_weights[linear]]),
+            np.concatenate([q.numbers[first], q.linear[linear]]), along=not count)
+        # what components take away from the rest may be all that is there: to the last digit, if both are added up alike
+        along = not (count and self.components.held)
+        first, linear = (ci < 0) & (cj < 0), c < 0
+        self.rest = WeightedArray((number, rest, rest), (block[first], pi[first], pj[first]), q.weights[first],
+                                  q.numbers[first], along)
+        self.rest_linear = WeightedArray((number, rest), (s.block[q.places][linear], p[linear]),
+                                         q.linear_weights[linear], q.linear[linear], along)
 
     def evaluate(self, values: Values, omega: Any) -> Parts:
         """All parts at run time, late sums included."""
-        out = [a.evaluate(values, omega) for a in
-               (self.inner, self.cross, self.rest, self.inner_linear, self.rest_linear)]
-        inner, cross, rest, inner_linear, rest_linear = out
         s = self._s
+        (count, width), rest_size = s.components.shape, s.blocks.shape[1]
+        own, rest, rest_linear = (a.evaluate(values, omega) for a in (self.components, self.rest, self.rest_linear))
+        inner, cross, inner_linear = jnp.split(own, self._split, 1)
+        inner, cross = inner.reshape(count, width, width), cross.reshape(count, width, rest_size)
         all_rest = s.blocks.shape == (1, s.size)
         for late in self._q.reduced.late.get(2, ()):
             (i, j), c = late.evaluate(values)

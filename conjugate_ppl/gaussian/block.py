@@ -17,6 +17,7 @@ import numpy as np
 from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Joined, Values
 from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.gaussian.alike import Alike, alike_components
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
@@ -82,9 +83,9 @@ class GaussianBlock:
         self._place_scales()
         self._place_flat()
         prior = Prior(self._t_inner, self._alike, self._known)
-        self.parts: Dual | Between | Crossed | Assembly = (
+        self.parts: Dual | Between | Crossed | Alike | Assembly = (
             dual or split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
-            or Assembly(self.quadratic, s))
+            or alike_components(self.quadratic, s, prior) or Assembly(self.quadratic, s))
 
     def _take(self, at: _Coordinates, structure: Structure) -> None:
         self._at, self.structure = at, structure
@@ -102,8 +103,13 @@ class GaussianBlock:
                             found.units, found.constant)
 
     def _rotate(self, at: _Coordinates) -> None:
-        """Rotate elements where that saves work."""
-        every = [a for s in self.sites if (at.units[s.elements] == WRITTEN).all() for a in _able(s)]
+        """Rotate elements where that saves work, in the way that saves most."""
+        free = [s for s in self.sites if (at.units[s.elements] == WRITTEN).all()]
+        ways = [[a for s in free for a in _able(s, way)] for way in range(3 if any(len(s.shape) > 1 for s in free) else 1)]
+        for every in ways:
+            self._rotated(at, every)
+
+    def _rotated(self, at: _Coordinates, every: list[Able]) -> None:
         able = np.zeros(self.size, bool)
         able[np.concatenate([np.zeros(0, int), *(a.elements for a in every)])] = True
         found = rotations(at.quadratic, self.size, every, [g for g in at.groups if not able[g[0]].any()], at.rotation)
@@ -302,13 +308,19 @@ class GaussianBlock:
         return out if self.rotation is None else self.rotation.backward(out)
 
 
-def _able(site: GaussianSite) -> list[Able]:
-    """What may be rotated of a site: all of it where its events have one scale; else each event of a known shape."""
+def _able(site: GaussianSite, way: int) -> list[Able]:
+    """What may be rotated of a site: all of it where its events have one scale; else each event of a known shape.
+
+    Independent elements may be taken one by one, or by one of two `way`s in rows, or in columns, of their last axis: what
+    several outcomes have to do with covariates is diagonal in directions of the covariates.
+    """
     if site.scale is None or site.mean is not None:
         return []
     if site.width == 1 or site.shaped is None:
-        return [Able(site.elements, site.width)] if site.one_scale else []
+        width = site.shape[-1] if way and site.width == 1 and len(site.shape) > 1 else site.width
+        table = site.elements.reshape(-1, width)
+        return [Able(table.T if way == 2 else table)] if site.one_scale else []
+    table = site.elements.reshape(-1, site.width)
     if (site.shaped.index == site.shaped.index[:1]).all():
-        return [Able(site.elements, 1, site.shaped.roots)]
-    return [Able(e, 1, r[None])
-            for e, r in zip(site.elements.reshape(-1, site.width), site.shaped.roots, strict=True)]
+        return [Able(table.reshape(-1, 1), site.shaped.roots)]
+    return [Able(e[:, None], r[None]) for e, r in zip(table, site.shaped.roots, strict=True)]

@@ -30,7 +30,7 @@ __all__ = ["Able", "Group", "Rotated", "Rotation", "rotations", "turned_groups"]
 _LARGEST = 2000  # events of a site that is rotated, or elements of a known shape
 _RUNS = 16  # slices that are put together, rather than rows one by one
 _PIECES = 4  # of the parts of a mix
-_WIDEST = 8  # elements of an event of a site that is rotated
+_WIDEST = 32  # elements of an event of a site that is rotated
 _EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
 
 Group = tuple[np.ndarray, bool]
@@ -158,14 +158,17 @@ class Able(NamedTuple):
     """Elements that may be mixed.
 
     Fields:
-        elements: a range of numbers.
-        width: of an event, whose elements keep their places.
+        table: numbers of the elements, shape (events, width); those of an event keep their places.
         roots: known lower triangular matrices in whose units the elements are taken, shape (many, n, n); None if none.
     """
 
-    elements: np.ndarray
-    width: int
+    table: np.ndarray
     roots: np.ndarray | None = None
+
+    @property
+    def elements(self) -> np.ndarray:
+        """All of them, event by event."""
+        return self.table.reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,7 +187,7 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     `others` are the groups of elements that stay as they are; the quadratic's coordinates are those `after` a rotation.
     None where nothing can be rotated.
     """
-    chosen = [a for a in able if 2 < len(a.elements) // a.width <= _LARGEST and a.width <= _WIDEST]
+    chosen = [a for a in able if 2 < len(a.table) <= _LARGEST and a.table.shape[1] <= _WIDEST]
     used = np.unique(np.concatenate([q.weights, q.linear_weights]))
     if not q.fixed or not chosen or len(used) * size * size > DENSE:
         return None
@@ -197,13 +200,12 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     shaped = np.zeros(size, bool)
     own, volume = [], 0.0 if after is None else after.log_volume
     for a in chosen:
-        table = a.elements.reshape(-1, a.width)
         if a.roots is None:
-            parts.append((table, _events(np.moveaxis(h, 2, 0), table)))
+            parts.append((a.table, _events(np.moveaxis(h, 2, 0), a.table)))
             continue
         found = axes(h[np.ix_(a.elements, a.elements)], roots=list(a.roots))
         if found is not None and found.squares is not None:
-            parts.append((table, found.turn))
+            parts.append((a.table, found.turn))
             own.append((a.elements, found.squares))
             shaped[a.elements] = True
             volume += found.volume
@@ -269,12 +271,9 @@ def _events(h: np.ndarray, table: np.ndarray) -> Mix:
     """The orthogonal matrix for the events of one site."""
     events, width = table.shape
     rng = np.random.default_rng(0)
-    mix = np.zeros((events, events))
-    for a in range(width):
-        for b in range(width):
-            for one in h[:, table[:, a], :][:, :, table[:, b]]:
-                mix += rng.normal() * (one + one.T)
-    values, vectors = np.linalg.eigh(mix)
+    numbers = rng.normal(size=(width, width, len(h)))
+    mix = np.einsum("weafb,abw->ef", h[:, table[:, :, None, None], table], numbers, optimize=True)
+    values, vectors = np.linalg.eigh(mix + mix.T)
     outside = np.setdiff1d(np.arange(h.shape[1]), table.reshape(-1))
     cross = np.concatenate([h[:, table[:, a], :][:, :, outside] for a in range(width)], 2)
     cross = np.moveaxis(cross, 1, 0).reshape(events, -1)

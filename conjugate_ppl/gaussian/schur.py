@@ -2,56 +2,125 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.gaussian.alike import Alike
 from conjugate_ppl.gaussian.assemble import Assembly
-from conjugate_ppl.gaussian.batches import of_array
+from conjugate_ppl.gaussian.batches import of_array, read, take
 from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.grouped import added
 from conjugate_ppl.gaussian.law import Pieces
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
-from conjugate_ppl.gaussian.small import inverse_logdet
+from conjugate_ppl.gaussian.small import Small, inverse_logdet
 
-__all__ = ["schur_shares"]
+__all__ = ["alike_shares", "schur_shares"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Rows:
+    """Components, or rows that stand for them: D and T, the inverse of I + T'DT, cross terms, linear parts, prior means."""
+
+    d: Small
+    scale: Small
+    inverse: Small
+    cross: Coupling
+    linear: list[Any]
+    mean: list[Any]
+
+    @functools.cached_property
+    def spread(self) -> Coupling:
+        """T (I + T'DT)^-1 T' times the cross terms."""
+        return self.cross.after((self.scale @ self.inverse @ self.scale.T).times)
+
+    def pull(self, x: list[Any], e: Any) -> list[Any]:
+        """T' times the slope of the log likelihood at x, given the rest."""
+        across = self.cross.apply(e)
+        return self.scale.T.times([a - b - c for a, b, c in zip(self.linear, across, self.d.times(x), strict=True)])
+
+    def taken_from(self, rest: Any, linear: Any) -> tuple[Any, Any]:
+        """What is left of H and h of the rest."""
+        free = [a - b for a, b in zip(self.linear, self.d.times(self.mean), strict=True)]
+        return rest - self.cross.products(self.spread), linear - self.cross.back(self.mean) - self.spread.back(free)
+
+    def quadratic(self, e: Any) -> Any:
+        """Their part of the quadratic."""
+        u = self.inverse.times(self.pull(self.mean, e))
+        x = [a + b for a, b in zip(self.mean, self.scale.times(u), strict=True)]
+        return sum(jnp.sum(a**2 + b * (c + 2 * (p - q))) for a, b, c, p, q in
+                   zip(u, x, self.d.times(x), self.cross.apply(e), self.linear, strict=True))
 
 
 def schur_shares(block: GaussianBlock, assembly: Assembly, values: Values, omega: Any, t: Any,
                  moving: Any) -> Shares:
     """The shares of components whose monomials may carry different weights."""
-    s = block.structure
     parts = assembly.evaluate(values, omega)
+    rows, precision, logdet = _components(block, parts, values, t, moving)
+    return _shares(parts, rows, jnp.sum(logdet), lambda: _law(block, rows, precision))
+
+
+def alike_shares(block: GaussianBlock, alike: Alike, values: Values, omega: Any, t: Any, moving: Any) -> Shares:
+    """The shares of components that share every matrix."""
+    s = block.structure
+    parts = alike.every.evaluate(values, omega)
+    inner, cross, linear = alike.evaluate(values, omega)
+    d, scale = of_array(inner), block.inner_scale(t, alike.scale)
+    inverse, logdet = inverse_logdet((scale.T @ d @ scale).plus_one())
+    if len(alike.many) > 1:
+        d, scale, inverse = take((d, scale, inverse), alike.pattern)
+    mean = [values.number(x) for x in alike.known.T]
+    if moving is not None:
+        ones = values.number(alike.ones)
+        mean = [a + ones * read(moving, e) for a, e in zip(mean, alike.element[alike.pattern].T, strict=True)]
+    rows = _Rows(d, scale, inverse, _coupling(cross, alike.owner, len(s.blocks)), list(linear.T), mean)
+
+    def components() -> Components:
+        every, precision, _ = _components(block, parts, values, t, moving)
+        return _law(block, every, precision)
+
+    shape = alike.many.shape
+    return _shares(parts, rows, added(values.number(alike.many.astype(float)), jnp.broadcast_to(logdet, shape)), components)
+
+
+def _components(block: GaussianBlock, parts: Any, values: Values, t: Any, moving: Any) -> tuple[_Rows, Small, Any]:
+    """All components, I + T'DT, and log determinants of that."""
+    s = block.structure
     d, scale = of_array(parts.inner), block.inner_scale(t)
-    g = Coupling([parts.cross[:, i, :].T for i in range(s.width)], s.owner, len(s.blocks))
-    h = list(parts.inner_linear.T)
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     precision = (scale.T @ d @ scale).plus_one()
     inverse, logdet = inverse_logdet(precision)
+    cross = _coupling(parts.cross, s.owner, len(s.blocks))
+    return _Rows(d, scale, inverse, cross, list(parts.inner_linear.T), mean), precision, logdet
+
+
+def _coupling(cross: Any, owner: np.ndarray, blocks: int) -> Coupling:
+    return Coupling([cross[:, i, :].T for i in range(cross.shape[1])], owner, blocks)
+
+
+def _shares(parts: Any, rows: _Rows, logdet: Any, components: Callable[[], Components]) -> Shares:
     rest, linear = parts.rest, parts.rest_linear
-    covariance_g = g.after((scale @ inverse @ scale.T).times)
     if parts.cross.size:
-        free = [a - b for a, b in zip(h, d.times(mean), strict=True)]
-        rest = rest - g.products(covariance_g)
-        linear = linear - g.back(mean) - covariance_g.back(free)
-
-    def pull(x: list[Any], e: Any) -> list[Any]:
-        across = g.apply(e)
-        return scale.T.times([a - b - c for a, b, c in zip(h, across, d.times(x), strict=True)])
-
-    def centre(e: Any) -> Any:
-        return newton(mean, scale, inverse.times, lambda x: pull(x, e))
-
-    def slope() -> Any:
-        return -jnp.stack([x.T for x in covariance_g.rows], 1)
+        rest, linear = rows.taken_from(rest, linear)
 
     def quadratic(e: Any) -> Any:
-        u = inverse.times(pull(mean, e))
-        x = [a + b for a, b in zip(mean, scale.times(u), strict=True)]
-        total = sum(jnp.sum(a**2 + b * (c + 2 * (p - q))) for a, b, c, p, q in
-                    zip(u, x, d.times(x), g.apply(e), h, strict=True))
-        return total + jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
+        return rows.quadratic(e) + jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
 
-    return Shares(rest, linear, jnp.sum(logdet), quadratic,
-                  lambda: Components(centre, slope, Pieces(scale, precision.lower(), len(s.components))))
+    return Shares(rest, linear, logdet, quadratic, components)
+
+
+def _law(block: GaussianBlock, rows: _Rows, precision: Small) -> Components:
+    """The components given the rest."""
+    def centre(e: Any) -> Any:
+        return newton(rows.mean, rows.scale, rows.inverse.times, lambda x: rows.pull(x, e))
+
+    def slope() -> Any:
+        return -jnp.stack([x.T for x in rows.spread.rows], 1)
+
+    return Components(centre, slope, Pieces(rows.scale, precision.lower(), len(block.structure.components)))

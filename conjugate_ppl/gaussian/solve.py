@@ -21,6 +21,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian import small
+from conjugate_ppl.gaussian.alike import Alike
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
@@ -33,7 +34,7 @@ from conjugate_ppl.gaussian.linear import whitened, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
-from conjugate_ppl.gaussian.schur import schur_shares
+from conjugate_ppl.gaussian.schur import alike_shares, schur_shares
 from conjugate_ppl.gaussian.shares import Components, Shares
 from conjugate_ppl.gaussian.stationary import at_stationary
 from conjugate_ppl.triangular import unless_failed
@@ -71,6 +72,8 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
         shares = grouped_shares(block, block.parts, values, omega, t, moving)
     elif isinstance(block.parts, Crossed):
         shares = crossed_shares(block, block.parts, values, omega, t, moving)
+    elif isinstance(block.parts, Alike):
+        shares = alike_shares(block, block.parts, values, omega, t, moving)
     else:
         shares = schur_shares(block, block.parts, values, omega, t, moving)
     scale = block.rest_scale(values, t)

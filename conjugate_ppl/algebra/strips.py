@@ -1,0 +1,159 @@
+"""Known sparse arrays times vectors that are computed at run time, as small products side by side.
+
+`sum_w numbers[g, f, w] omega[w]`, over the few weights `w` that have to do with a group `g`: a scattered sum takes a step
+for each number that is not zero, forwards and backwards. Rows, the pairs of a group and a weight, are cut into strips of equal
+length here, all rows of a strip of one group. A weight is read once for all features `f` of its row, strips are products of
+matrices, and what is left to scatter is one sum a strip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
+
+__all__ = ["SparseSums"]
+
+_LENGTHS = (1, 2, 4, 8, 16, 32, 64)
+_ONE_BY_ONE = _LENGTHS[:5]  # of a single feature sums are written out
+# about nanoseconds, forwards and backwards: of a number that is scattered, of one in a strip; of reading a weight, of adding up
+# a number of a strip; and of what there is to do for strips of one kind whatever their number
+_SCATTERED, _MULTIPLIED, _READ, _ADDED, _KIND = 14.0, 0.5, 4.0, 4.0, 5000.0
+_COMMON = 4  # a weight of one number in so many has an array of its own; a feature of one row in so many is taken together with
+# others as common, and what is rare is looked at by itself
+_KINDS = 32  # sets of features that are looked at, the most frequent first
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Strips:
+    """Rows that have the same features: `weights` are their weights, -1 where a strip has no more, shape (strips, length)."""
+
+    features: np.ndarray  # (f,)
+    weights: np.ndarray
+    numbers: np.ndarray  # (strips, f, length)
+    group: np.ndarray  # (strips,), ascending
+
+    @staticmethod
+    def of(group: np.ndarray, weights: np.ndarray, numbers: np.ndarray, features: np.ndarray) -> _Strips:
+        """Of rows, `numbers` of shape (rows, f)."""
+        order = np.argsort(group, kind="stable")
+        group, weights, numbers = group[order], weights[order], numbers[order]
+        groups, first, many = np.unique(group, return_index=True, return_counts=True)
+        length = min(_LENGTHS if len(features) > 1 else _ONE_BY_ONE, key=lambda n: _cost(int((-(-many // n)).sum()), n, len(features)))
+        strips = -(-many // length)
+        start = (np.cumsum(strips) - strips) * length
+        place = np.repeat(start - first, many) + np.arange(len(group))
+        read = np.full(strips.sum() * length, -1)
+        read[place] = weights
+        table = np.zeros((len(read), len(features)))
+        table[place] = numbers
+        return _Strips(features, read.reshape(-1, length), table.reshape(-1, length, len(features)).swapaxes(1, 2).copy(),
+                       np.repeat(groups, strips))
+
+    def add_to(self, total: Any, values: Values, omega: Any) -> Any:
+        """`total`, of shape (groups, features), and these."""
+        numbers = values.number(self.numbers)
+        if numbers.shape[1] == 1:
+            read = look_up(omega, self.weights.T)
+            sums = sum(n * r for n, r in zip(numbers[:, 0].T, read, strict=True))[:, None]
+        else:
+            sums = jnp.einsum("sfl,sl->sf", numbers, look_up(omega, self.weights), precision="highest")
+        count, width = total.shape
+        strips, rest = divmod(len(sums), count)
+        if not rest and np.array_equal(self.group, np.repeat(np.arange(count), strips)):
+            sums = sums.reshape(count, strips, -1).sum(1) if strips > 1 else sums
+        else:
+            sums = segment_sums(sums, self.group, count)
+        if len(self.features) < width:
+            where = np.full(width, -1)
+            where[self.features] = np.arange(len(self.features))
+            places = np.arange(count)[:, None] * len(self.features) + where
+            sums = look_up(sums.reshape(-1), np.where(where < 0, -1, places))
+        return total + sums
+
+
+def _cost(strips: int, length: int, features: int) -> float:
+    return strips * (length * (_READ + _MULTIPLIED * features) + _ADDED * (features + 1))
+
+
+class SparseSums:
+    """An array of `shape`, (groups, features), given by coordinates, each number times a weight."""
+
+    def __init__(self, shape: tuple[int, int], group: np.ndarray, feature: np.ndarray, weights: np.ndarray,
+                 numbers: np.ndarray) -> None:
+        self._shape = shape
+        often = _COMMON * np.bincount(weights) > shape[0] * shape[1]
+        self._common = np.flatnonzero(often)
+        self._tables = np.zeros((len(self._common), *shape))
+        of_common = often[weights]
+        self._tables[(np.cumsum(often) - 1)[weights[of_common]], group[of_common], feature[of_common]] = numbers[of_common]
+        group, feature, weights, numbers = (x[~of_common] for x in (group, feature, weights, numbers))
+        (rows, row) = np.unique(np.stack([group, weights]), axis=1, return_inverse=True)
+        row = row.reshape(-1)
+        self._strips: list[_Strips] = []
+        left = np.ones(len(numbers), bool)
+        often = _COMMON * np.bincount(feature, minlength=shape[1]) >= rows.shape[1]
+        for some in (np.flatnonzero(often[feature]), np.flatnonzero(~often[feature])):
+            for kind, features in _kinds(row[some], feature[some], rows.shape[1]):
+                own = some[kind[row[some]]]
+                if _SCATTERED * len(own) < _KIND:
+                    continue
+                place, column = np.cumsum(kind) - 1, np.full(shape[1], -1)
+                column[features] = np.arange(len(features))
+                table = np.zeros((int(kind.sum()), len(features)))
+                table[place[row[own]], column[feature[own]]] = numbers[own]
+                strips = _Strips.of(rows[0, kind], rows[1, kind], table, features)
+                if _SCATTERED * len(own) > _KIND + _cost(len(strips.weights), strips.weights.shape[1], len(features)):
+                    self._strips.append(strips)
+                    left[own] = False
+        self._place, self._weights, self._numbers = (group * shape[1] + feature)[left], weights[left], numbers[left]
+
+    def evaluate(self, values: Values, omega: Any) -> Any:
+        """The array, given all weights."""
+        total = jnp.zeros(self._shape, values.dtype)
+        for table, weight in zip(self._tables, self._common, strict=True):
+            total = total + values.number(table) * omega[weight]
+        for strips in self._strips:
+            total = strips.add_to(total, values, omega)
+        if not len(self._numbers):
+            return total
+        numbers = values.number(self._numbers) * look_up(omega, self._weights)
+        return total + segment_sums(numbers, self._place, total.size).reshape(total.shape)
+
+
+def _kinds(row: np.ndarray, feature: np.ndarray, rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows that are best put together, and the features of each such kind, at first those of the same features."""
+    # a random number a feature: their sum says which there are
+    keys = np.random.default_rng(0).integers(0, 1 << 62, int(feature.max(initial=0)) + 1, dtype=np.uint64)
+    sums = np.zeros(rows, np.uint64)
+    np.add.at(sums, row, keys[feature])
+    _, first, kind, many = np.unique(sums, return_index=True, return_inverse=True, return_counts=True)
+    kind = kind.reshape(-1)
+    often = np.argsort(-many, kind="stable")[:_KINDS]
+    order = np.argsort(row, kind="stable")
+    ends = np.searchsorted(row[order], np.arange(rows + 1))
+    own: dict[tuple[int, ...], np.ndarray] = {
+        (int(k),): np.sort(feature[order[ends[first[k]]:ends[first[k] + 1]]]) for k in often if sums[first[k]]}
+
+    def cost(kinds: tuple[int, ...], features: np.ndarray) -> float:
+        return _KIND + float(many[list(kinds)].sum()) * (_READ + _MULTIPLIED * len(features))
+
+    while len(own) > 1:
+        best, found = 0.0, None
+        names = list(own)
+        for i, a in enumerate(names):
+            for b in names[:i]:
+                both = np.union1d(own[a], own[b])
+                gain = cost(a, own[a]) + cost(b, own[b]) - cost(a + b, both)
+                if gain > best:
+                    best, found = gain, (a, b, both)
+        if found is None:
+            break
+        a, b, both = found
+        del own[a], own[b]
+        own[a + b] = both
+    return [(np.isin(kind, k), features) for k, features in own.items()]

@@ -1,0 +1,126 @@
+"""Components that share every matrix, as few: what is said of them, turned.
+
+Where components have the same prior scale and the same precision (each person's factor scores below loadings that are sampled,
+each true value below its measurements), only the vectors differ: cross terms, linear parts and prior means, each a sum of
+known vectors times weights of run time. Everything that integrating them out leaves for others is a sum over components of
+products of two of these vectors, with matrices that are the same for all. An orthogonal matrix from the left does not change
+it: of the known vectors, a row a component, the triangular factor is left, which has no more rows than there are different
+vectors. Nothing is squared or subtracted, and a gradient costs what so many components cost, however many there are. Only
+the log determinant counts all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values
+from conjugate_ppl.algebra.value import add_up
+from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
+from conjugate_ppl.gaussian.assemble import Assembly
+from conjugate_ppl.gaussian.estimates import Prior, patterns
+from conjugate_ppl.gaussian.quadratic import Quadratic
+from conjugate_ppl.gaussian.structure import Structure
+
+__all__ = ["Alike", "alike_components"]
+
+_PATTERNS = 64  # which are made one by one
+_VECTORS = 1024  # different ones of a pattern
+_ROUNDING = 1e-14  # rows so small against the vectors are rounding
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Alike:
+    """The component part of a quadratic by patterns of components that share every matrix.
+
+    Attributes:
+        every: all components.
+        pattern: of each row its pattern; `many` for each pattern how many components it has.
+        scale, element: numbers of T and the elements of one component of each pattern.
+        inner: matrices of the patterns, shape (patterns, width * width).
+        vectors: cross terms and linear parts of the rows, shape (rows, width * rest + width).
+        known, ones: of the rows the known part of prior means, shape (rows, width), and what their common part is times.
+        owner: the block of each row.
+    """
+
+    every: Assembly
+    pattern: np.ndarray
+    many: np.ndarray
+    scale: np.ndarray
+    element: np.ndarray
+    inner: WeightedArray
+    vectors: WeightedArray
+    known: np.ndarray
+    ones: np.ndarray
+    owner: np.ndarray
+
+    def evaluate(self, values: Values, omega: Any) -> tuple[Any, Any, Any]:
+        """Matrices of the patterns, cross terms of the rows, shape (rows, width, rest), and linear parts, (rows, width)."""
+        (count, width), rows = self.element.shape, len(self.pattern)
+        vectors = self.vectors.evaluate(values, omega)
+        cross, linear = vectors[:, :-width], vectors[:, -width:]
+        return (self.inner.evaluate(values, omega).reshape(count, width, width),
+                cross.reshape(rows, width, -1), linear)
+
+
+def alike_components(q: Quadratic, s: Structure, prior: Prior) -> Alike | None:
+    """The components as rows of patterns; None where that would not be half as many."""
+    (count, width), rest = s.components.shape, s.blocks.shape[1]
+    if not q.fixed or count < 2:
+        return None
+    ci, cj, cl = s.component[q.rows], s.component[q.columns], s.component[q.places]
+    pi, pj, pl = s.place[q.rows], s.place[q.columns], s.place[q.places]
+    same, own, linear = (ci >= 0) & (cj >= 0), (ci >= 0) & (cj < 0), cl >= 0
+    weights, column = np.unique(np.stack([q.weights[same], pi[same] * width + pj[same]]), axis=1, return_inverse=True)
+    if count * weights.shape[1] > DENSE:
+        return None
+    inner = np.zeros((count, weights.shape[1]))
+    np.add.at(inner, (ci[same], column.reshape(-1)), q.numbers[same])
+    pattern, first = patterns([s.owner, *prior.scale.reshape(count, -1).T, *prior.alike[s.components].T], inner, np.abs(inner))
+    if len(first) > min(_PATTERNS, count // 2):
+        return None
+
+    # the known vectors: of each component numbers by weight and place, the known prior means and a one
+    place = np.concatenate([pi[own] * rest + pj[own], width * rest + pl[linear]])
+    (component, weight, place), numbers = add_up(
+        [np.concatenate([ci[own], cl[linear]]), np.concatenate([q.weights[own], q.linear_weights[linear]]), place],
+        np.concatenate([q.numbers[own], q.linear[linear]]))
+    known = prior.known[s.components]
+    rows: list[np.ndarray] = []
+    entries: list[tuple[np.ndarray, ...]] = []
+    total, vectors = 0, width * rest + width
+    for k in range(len(first)):
+        members = np.flatnonzero(pattern == k)
+        mine = pattern[component] == k
+        keys, which = np.unique(weight[mine] * vectors + place[mine], return_inverse=True)
+        if len(keys) > _VECTORS:
+            return None
+        table = np.zeros((len(members), len(keys) + width + 1))
+        table[np.searchsorted(members, component[mine]), which.reshape(-1)] = numbers[mine]
+        table[:, len(keys):-1], table[:, -1] = known[members], 1.0
+        table = _triangular(table)
+        at, of = np.nonzero(table[:, :len(keys)])
+        entries.append((at + total, keys[of] % vectors, keys[of] // vectors, table[at, of]))
+        rows.append(table[:, len(keys):])
+        total += len(table)
+        if 2 * total > count:
+            return None
+    means, own_pattern = np.concatenate(rows), np.repeat(np.arange(len(first)), [len(r) for r in rows])
+    at, place, weight, numbers = (np.concatenate(x) for x in zip(*entries, strict=True))
+    of, what = np.nonzero(inner[first])
+    return Alike(
+        Assembly(q, s), own_pattern, np.bincount(pattern), prior.scale[first], s.components[first],
+        WeightedArray((len(first), width * width), (of, weights[1, what]), weights[0, what], inner[first][of, what]),
+        WeightedArray((total, vectors), (at, place), weight, numbers), means[:, :-1], means[:, -1], s.owner[first][own_pattern])
+
+
+def _triangular(table: np.ndarray) -> np.ndarray:
+    """A matrix with the same products of columns and as few rows as its rank."""
+    if len(table) <= 1:
+        return table
+    size = np.sqrt((table**2).sum(0))
+    root = np.asarray(np.linalg.qr(table / np.where(size > 0, size, 1.0), mode="r"))
+    root = root[(np.abs(root) > _ROUNDING).any(1)]
+    return np.asarray(np.where(np.abs(root) > _ROUNDING, root, 0.0) * size)
