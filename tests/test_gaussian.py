@@ -236,7 +236,7 @@ def turned(x: np.ndarray, able: list[tuple[np.ndarray, int]]) -> Any:
     y = np.random.default_rng(1).normal(size=len(x))
     q = quadratic(x.T @ x, x.T @ y)
     others = np.setdiff1d(np.arange(x.shape[1]), np.concatenate([e for e, _ in able]))
-    found = rotations(q, x.shape[1], [Able(*a) for a in able], [(others, True)] if len(others) else [])
+    found = rotations(q, x.shape[1], [Able(e.reshape(-1, w)) for e, w in able], [(others, True)] if len(others) else [])
     assert found is not None
     h, linear = dense(q, x.shape[1])
     for part in (h, linear):  # a rotation, and the same quadratic in it

@@ -38,7 +38,7 @@ def test_derivatives_are_those_without_a_rotation(name: str, monkeypatch: pytest
 
     shaped = derivatives(model, args)
     monkeypatch.setattr(blocks, "dual_form", lambda *_: None)
-    monkeypatch.setattr(blocks, "_able", lambda _: [])
+    monkeypatch.setattr(blocks, "_able", lambda *_: [])
     monkeypatch.setattr(blocks, "collinear", lambda *_: None)
     assert block_of(model, *args).rotation is None
     for a, b in zip(shaped, derivatives(model, args), strict=True):

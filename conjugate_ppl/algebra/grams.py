@@ -16,7 +16,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.runtime import taken
 from conjugate_ppl.algebra.term import Atom, Term, is_known, thin_einsum
-from conjugate_ppl.algebra.variables import Computed
+from conjugate_ppl.algebra.variables import Computed, Variable
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
@@ -29,6 +29,7 @@ class Grams:
 
     def __init__(self) -> None:
         self._made: dict[Any, Computed] = {}
+        self._work: dict[Variable, int] = {}
 
     def put(self, term: Term, kept: Collection[int]) -> Term | None:
         """A scalar term with one variable for the product of two of the atoms `kept`; None unless nothing else depends on
@@ -40,6 +41,14 @@ class Grams:
                 if found is not None:
                     return found
         return None
+
+    def work(self, term: Term) -> int:
+        """How many multiplications its product, which comes last, takes; none if it was taken before."""
+        return self._work.get(term.atoms[-1].variable, 0)
+
+    def take(self, term: Term) -> None:
+        """Note that the product of a term is computed."""
+        self._work.pop(term.atoms[-1].variable, None)
 
     def _product(self, term: Term, i: int, j: int) -> Term | None:
         a, b = term.atoms[i], term.atoms[j]
@@ -65,7 +74,8 @@ class Grams:
                 x = values.variable(a.variable)
                 return thin_einsum([taken(x, t) for t in tables], range(len(summed), len(axes)), sums)
 
-            self._made[key] = Computed(f"product of {a.variable.name}", size, False, a.variable.roots, compute)
+            own = Computed(f"product of {a.variable.name}", size, False, a.variable.roots, compute)
+            self._made[key], self._work[own] = own, size * math.prod(sums.values())
         places = np.arange(self._made[key].size).reshape([term.hidden[k] for k in axes[len(summed):]])
         order = np.argsort(axes[len(summed):])
         shape = [n if k in axes[len(summed):] else 1 for k, n in enumerate(term.hidden)]

@@ -197,14 +197,15 @@ def reduce_terms(terms: Sequence[Term], place: Callable[[Variable], int | None])
     parts: dict[int, list[tuple[Any, ...]]] = {}
     late: dict[int, list[Late]] = {}
     grams = Grams()
-    for term in terms:
-        term, slots = expand(term, place)
+    # those of a product that others need in any case come after these
+    for term, slots in sorted((expand(t, place) for t in terms), key=lambda found: -len(found[1])):
         kept = [k for k in range(len(term.atoms)) if k not in slots]
         other = grams.put(term, kept)
         if other is not None:
             own = tuple(k for k, a in enumerate(other.atoms) if place(a.variable) is not None)
             others = [k for k in range(len(other.atoms)) if k not in own]
-            if _ahead(other, own, others):
+            if _ahead(other, own, others) and grams.work(other) + _work(other, own, others) < _work(term, slots, kept):
+                grams.take(other)
                 term, slots, kept = other, own, others
         offsets = tuple(place(term.atoms[k].variable) or 0 for k in slots)
         if not _ahead(term, slots, kept):
@@ -251,6 +252,11 @@ def _ahead(term: Term, slots: Sequence[int], kept: Sequence[int]) -> bool:
         return True
     elements, own = _many([term.atoms[k].selection for k in slots]), _many(weights)
     return own <= sum(map(np.size, term.arrays)) and (elements == 1 or own < number or number <= _MORE * elements)
+
+
+def _work(term: Term, slots: tuple[int, ...], kept: Sequence[int]) -> int:
+    """About how many multiplications a term takes at run time."""
+    return _many([a.selection for a in term.atoms]) if _ahead(term, slots, kept) else Late(term, slots, (0,) * len(slots)).work
 
 
 def _many(arrays: Sequence[Any]) -> int:

@@ -114,7 +114,10 @@ class Walk:
                     Unreadable, TypeError, ValueError, IndexError):
                 return [known(function(equation.params, *operands))]
         if concrete:
-            return [known(x) for x in constants(self.graph, equation.outputs, self._exactly)]
+            memo = self._exactly
+            if any(self.graph.dependencies.get(n) for n in equation.outputs):  # on an input that is known here
+                memo = {i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)}
+            return [known(x) for x in constants(self.graph, equation.outputs, memo)]
         return self.graph.evaluate(equation.outputs, {}, {
             i: self._native(x, i) for i, x in zip(equation.inputs, operands, strict=True)})
 

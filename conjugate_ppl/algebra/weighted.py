@@ -18,7 +18,7 @@ DENSE = 1 << 24
 """Numbers held for all weights of an array together."""
 
 _FEW = 8  # places whose sums are products of vectors, which compilers make faster than that of a flat matrix
-_MANY, _SPARSE = 64, 16  # of so many weights, so many numbers held for one that is not zero: one by one
+_MANY, _SPARSE = 64, 4  # of so many weights, so many numbers held for one that is not zero: one by one
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

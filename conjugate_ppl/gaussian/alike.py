@@ -15,6 +15,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy.linalg import qr
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.value import add_up
@@ -28,7 +29,7 @@ __all__ = ["Alike", "alike_components"]
 
 _PATTERNS = 64  # which are made one by one
 _VECTORS = 1024  # different ones of a pattern
-_ROUNDING = 1e-14  # rows so small against the vectors are rounding
+_ROUNDING = 2e-16  # for each of a pattern, of what is left of a vector that depends on others
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,6 +122,8 @@ def _triangular(table: np.ndarray) -> np.ndarray:
     if len(table) <= 1:
         return table
     size = np.sqrt((table**2).sum(0))
-    root = np.asarray(np.linalg.qr(table / np.where(size > 0, size, 1.0), mode="r"))
-    root = root[(np.abs(root) > _ROUNDING).any(1)]
-    return np.asarray(np.where(np.abs(root) > _ROUNDING, root, 0.0) * size)
+    root, order = qr(table / np.where(size > 0, size, 1.0), mode="r", pivoting=True)
+    rank = int((np.abs(np.diagonal(root)) > _ROUNDING * len(table)).sum())
+    out = np.zeros((rank, len(size)))
+    out[:, order] = root[:rank]
+    return np.asarray(out * size)

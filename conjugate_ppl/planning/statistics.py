@@ -15,6 +15,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.distinct import Distinct
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
+from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Term, Value
 from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Opaque, Variable
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
@@ -60,8 +61,15 @@ def as_written(program: Program, deps: Dependencies, site: Site) -> bool:
     return not (site.latent or site.auxiliary or site.subsampled or site.branched or program.mutable
                 or program.params or program.graph.effects or not site.known_density
                 or deps.scale[site.name] or deps.mask[site.name] or deps.support[site.name]
-                or program.roots(*site.simplex_numbers, confined(site))
+                or program.roots(confined(site)) or not _on_simplexes(program, site)
                 or any(program.sites[n].discrete for n in deps.factor[site.name]))
+
+
+def _on_simplexes(program: Program, site: Site) -> bool:
+    """Whether what must sum to one does so at every value of the latents, by proof."""
+    roots = program.roots(*site.simplex_numbers)
+    walk = start_walk(program, roots)
+    return not roots or all(sums_to_one(walk, x) for x in walk.run(list(site.simplex_numbers)))
 
 
 def _reduced(program: Program, site: Site, roots: frozenset[str]) -> Statistics | None:

@@ -1,6 +1,7 @@
 """Ordinary NumPyro models, each with data and the names of its latents that are to be collapsed."""
 
 from models import (
+    alike,
     collinear,
     composition,
     dual,
@@ -19,5 +20,5 @@ from models import (
 )
 from models.table import CASES, Case
 
-__all__ = ["CASES", "Case", "collinear", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
+__all__ = ["CASES", "Case", "alike", "collinear", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
            "handlers", "matrices", "mixed", "relations", "shaped", "statespace", "wide"]
