@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -27,6 +27,7 @@ from conjugate_ppl.elimination.coordinates import Coordinates, better_coordinate
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.path import path, points_beside
 from conjugate_ppl.elimination.shared import shared_precision
+from conjugate_ppl.elimination.wordy import too_wide
 from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, vector, write
 from conjugate_ppl.noise import normal
 from conjugate_ppl.program import Program
@@ -157,11 +158,12 @@ class StateSpaceElimination:
 
 
 def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, touched: Iterable[str],
-                         visible: frozenset[str], concrete: bool, beside: Sequence[str] = ()
+                         visible: frozenset[str], concrete: bool, beside: Sequence[str] = (), wanted: Collection[str] = ()
                          ) -> tuple[StateSpaceElimination, Pool]:
     """Integrate `sites` (in the model's order, already proved jointly Gaussian) out of `pool`.
 
-    What is left is a quadratic in the sites `beside`, proved jointly Gaussian with the others.
+    What is left is a quadratic in the sites `beside`, proved jointly Gaussian with the others. What is `wanted` is so at any
+    price.
 
     Raises:
         Beside: for a site that had better be one of those.
@@ -182,6 +184,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
 
     written = rewritten() if moved else written
     model = chain_of(program, sites, written)
+    if concrete and (wide := too_wide(program, model.layers, sites, touched, wanted)) is not None:
+        raise wide
     if concrete:
         if beside:
             points = points_beside(program, model, written, points)

@@ -16,12 +16,17 @@ from conjugate_ppl.algebra.term import Term, is_known
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.program import Program
+from conjugate_ppl.statespace.layers import Layers
 
-__all__ = ["is_wordy", "model_size", "too_wordy"]
+__all__ = ["is_wordy", "model_size", "too_wide", "too_wordy"]
 
 _WORDY = 4  # times as many numbers as the model's own
 _FEW = 1 << 14  # numbers, of which there may be as many as there are
 _FUNNEL = 10  # as much again, of elements whose prior has a kept scale or location (`planning/cost.py`)
+# seconds of a step of a chain, and times its width cubed; of a number of the model; and no gradient takes less
+_STEP, _CUBED, _NUMBER, _LEAST = 1e-5, 2e-8, 1e-9, 2e-5
+_NARROW = 8  # elements of a step, which are always integrated out
+_WORTH, _LONG = 30, 4  # gradients of the model itself that one may cost (`planning/cost.py`); or so many for each step
 _MANY = 1000  # elements, for whose correlations no matrix is made
 
 
@@ -64,6 +69,23 @@ def too_wordy(program: Program, sites: Sequence[GaussianSite], reduced: Reduced,
     return Declined(site.name, f"the rows that it enters have weights of their own, which change, and a gradient would add up "
                     f"{total} numbers, where the model itself computes {own}; `require` collapses it all the same",
                     program.sites[site.name].source)
+
+
+def too_wide(program: Program, layers: Layers, sites: Sequence[str], touched: Iterable[str],
+             wanted: Collection[str]) -> Declined | None:
+    """The site of a chain of so wide steps that it is better left to the sampler; None if there is none.
+
+    The longer a walk is, the more its steps depend on each other, and the more gradients a sampler needs.
+    """
+    able = [n for n in sites if n not in wanted]
+    if layers.width <= _NARROW or not able:
+        return None
+    seconds = layers.chains * layers.steps * (_STEP + _CUBED * layers.width**3)
+    own = _NUMBER * model_size(program, (n for n in {*touched, *sites} if n in program.sites))
+    if seconds <= max(_WORTH, _LONG * layers.steps) * max(own, _LEAST):
+        return None
+    return Declined(able[0], f"its steps have {layers.width} elements each, and a gradient through all of them takes much longer "
+                    "than the model's own; `require` collapses it all the same", program.sites[able[0]].source)
 
 
 def _hard(site: GaussianSite, rows: np.ndarray, columns: np.ndarray, numbers: np.ndarray) -> float:

@@ -28,6 +28,7 @@ PARABOLA, GAMMA_CURVE = "parabola", "gamma"
 _LEVELS = (1e-3, 3e-2, 0.7, 6.0, 45.0)
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 _SEARCH = (-80.0, 80.0)  # logarithms of the distances that are looked at
+_HALVED = 15  # times: to less than a hundredth
 
 
 def _peak(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
@@ -63,6 +64,21 @@ def _fall(curve: str, a: Any, b: Any, p: Any, t: Any) -> Any:
     return (height - a) * t + height * _exp_beyond_two_terms(t)
 
 
+def _reached(curve: str, a: Any, b: Any, p: Any, sides: Any, levels: Any) -> Any:
+    """How far from p, to either side, f falls by each level, or a little more: of exponentials it is searched."""
+    if curve == PARABOLA:
+        slope = jnp.maximum(-(a + 2 * b * p) * sides, 0.0)
+        return 2 * levels / (slope + jnp.sqrt(slope**2 - 4 * b * levels))
+
+    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+        middle = (ends[0] + ends[1]) / 2
+        above = _fall(curve, a, b, p, sides * jnp.exp(middle)) > levels
+        return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
+
+    shape = jnp.broadcast_shapes(jnp.shape(sides * levels), jnp.shape(a))
+    return jnp.exp(lax.fori_loop(0, _HALVED, halve, tuple(jnp.full(shape, x, a.dtype) for x in _SEARCH))[1])
+
+
 def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any) -> tuple[Any, Any, Any]:
     """(p, distances from p, weights): a rule for the integral of e**(f(p + t) - f(p)), nodes along axis 0."""
     dtype = jnp.result_type(float, a, b)
@@ -71,16 +87,7 @@ def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any) -> tuple[Any, Any, A
     ones = (1,) * a.ndim
     levels = jnp.asarray(_LEVELS, dtype).reshape(-1, *ones)
     sides = jnp.asarray([1.0, -1.0], dtype).reshape(2, 1, *ones)
-    shape = (2, len(_LEVELS), *a.shape)
-
-    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
-        middle = (ends[0] + ends[1]) / 2
-        above = _fall(curve, *lax.stop_gradient((a, b)), p, sides * jnp.exp(middle)) > levels
-        return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
-
-    # how far f falls by each level, to either side
-    search = tuple(jnp.full(shape, x, dtype) for x in _SEARCH)
-    reached = lax.stop_gradient(jnp.exp(lax.fori_loop(0, 24, halve, search)[1]))
+    reached = lax.stop_gradient(_reached(curve, *lax.stop_gradient((a, b)), p, sides, levels))
     room = jnp.maximum(jnp.stack([high - p, p - low]), 0.0)[:, None]
     ends = jnp.minimum(reached, room)
     starts = jnp.concatenate([jnp.zeros_like(ends[:, :1]), ends[:, :-1]], 1)

@@ -295,7 +295,7 @@ class Attempt:
             touched, visible = self._touched(sites or block), frozenset(self.left) - frozenset(sites)
             try:
                 elimination, pool = eliminate_statespace(
-                    self.program, sites, self.pool, touched, visible, self.concrete, beside)
+                    self.program, sites, self.pool, touched, visible, self.concrete, beside, self.wanted)
             except Beside as problem:
                 # where all is beside it, the chain is what a loop computes
                 if problem.site not in beside and (always or len(beside) + 1 < len(block)):
