@@ -7,6 +7,7 @@ Fewer numbers to move, without the correlations between effects, are worth some 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["too_dear"]
 _DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves; and for a component and two rows
 _SPARSE = 4e-9  # for a number of the quadratic that is not zero, read and added forwards and backwards
 _PLAIN = 1e-9  # for a number that the model itself computes
+_FACTORS = {"cholesky", "eigh", "lu", "qr", "svd", "householder_product", "triangular_solve"}
 _LEAST = 2e-4  # seconds; less is no reason to leave anything to the sampler
 _FLOOR = 2e-5  # and no gradient takes less
 _ALIKE = 3  # times as many seconds are about as many
@@ -45,8 +47,8 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
     whole = best = _dense(block.structure)
     if whole < _LEAST:
         return []
-    # a multivariate normal prior costs the sampler the same
-    able = [s for s in block.sites if s.width == 1 and s.size > 1 and s.family != "Flat" and s.name not in wanted]
+    able = [s for s in block.sites if s.size > 1 and s.family != "Flat" and s.name not in wanted
+            and (s.width == 1 or _sparse(program, s))]
     kept: list[GaussianSite] = []
     chosen: list[GaussianSite] = []
     while able:
@@ -69,6 +71,19 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
     return [Declined(s.name, f"with the others it would leave a dense matrix of {rows} rows, with which a gradient costs much "
                      f"more than with {names} sampled; `require` collapses it all the same", program.sites[s.name].source)
             for s in chosen]
+
+
+def _sparse(program: Program, site: GaussianSite) -> bool:
+    """Whether a multivariate prior costs the sampler much less than a dense matrix, as that of neighbours does; most cost it
+    the same, and of known ones the correlations are what is better integrated out."""
+    if site.shaped is not None:
+        return False
+    work = 0
+    for equation in program.graph.missing([program.sites[site.name].factor], {}):
+        if equation.primitive in _FACTORS and program.roots(*equation.outputs):  # others are made once
+            shape = program.graph.shapes[equation.inputs[0]]
+            work += math.prod(shape) * shape[-1]
+    return work < site.width**3 / _WORTH
 
 
 def _dense(structure: Structure) -> float:
