@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from scipy.sparse import csc_array, csr_array, identity
 from scipy.sparse.linalg import lsqr, spsolve
@@ -78,7 +77,7 @@ def points_beside(program: Program, model: ChainModel, written: Written, zeros: 
         return quadratic(model.steps(typical(program)))[0]
 
     with _compat.eagerly():
-        square = np.asarray(jax.jit(coefficients)(), np.float64)
+        square = np.asarray(_compat.compiled_quickly(coefficients)(), np.float64)
     starts = np.cumsum([0, *(v.size for v in written.beside)])
     first: dict[Variable, int] = dict(zip(written.beside, map(int, starts), strict=False))
     q = at_typical(program, reduce_terms([t for t in written.free if first.keys() & variables_of(t)], lambda v: first.get(v)))

@@ -62,7 +62,7 @@ def at_typical(program: Program, reduced: Reduced) -> Quadratic:
         return reduced.weights.evaluate(values).whole, [values.variable(v) for v in read]
 
     with _compat.eagerly():
-        omega, elements = jax.tree.map(np.asarray, jax.jit(compute)())
+        omega, elements = jax.tree.map(np.asarray, _compat.compiled_quickly(compute)())
     # in double precision, so that a direction of which nothing is said is one
     host = OnHost(program.graph, dict(zip(read, elements, strict=True)))
     more = {k: [t.evaluate(host) for t in ts] for k, ts in late.items()}
