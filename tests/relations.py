@@ -108,6 +108,8 @@ ROWS = (
         ("Gamma > Weibull",)),
     Row("inverse-gamma-weibull", "InverseGamma", "Weibull", "scale `(c z)**(1/k)`", "BurrXII", "K",
         ("InverseGamma > Weibull",)),
+    Row("gamma-censored", "Gamma", "Exponential and Weibull, censored on the right", "as of these", "what is left of that of these "
+        "beyond the value", pairs=("Gamma > RightCensoredDistribution",)),
     Row("gamma-laplace", "Gamma, InverseGamma", "Laplace", "scale `1 / (c z)`, `c z`", "DoubleLomax", "Nb, J",
         ("Gamma > Laplace", "InverseGamma > Laplace")),
     Row("gamma-pareto", "Gamma", "Pareto", "exponent `c z`", "exponential of a Lomax", "Nb: commented out, K",

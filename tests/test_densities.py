@@ -47,6 +47,8 @@ EXAMPLES: dict[type, Callable[[], Any]] = {
     dist.InverseGamma: lambda: dist.InverseGamma(OTHER, POSITIVE),
     dist.Exponential: lambda: dist.Exponential(POSITIVE),
     dist.Weibull: lambda: dist.Weibull(POSITIVE, OTHER),
+    dist.RightCensoredDistribution: lambda: dist.RightCensoredDistribution(
+        dist.Weibull(4 + POSITIVE, 0.5 + OTHER / 4), np.arange(3) % 2 > 0),
     dist.Pareto: lambda: dist.Pareto(POSITIVE, OTHER),
     dist.Beta: lambda: dist.Beta(OTHER, POSITIVE),
     dist.BetaProportion: lambda: dist.BetaProportion(UNIT, OTHER),
@@ -231,7 +233,8 @@ class Louder(dist.Normal):
         dist.Normal(0.0, 1.0), [transforms.ExpTransform(), transforms.AffineTransform(1.0, 2.0)]),
     lambda: dist.ZeroInflatedPoisson(0.2, 3.0),
     lambda: dist.TruncatedNormal(0.0, 1.0, low=-1.0),
-], ids=range(10))
+    lambda: dist.RightCensoredDistribution(dist.LogNormal(0.0, 1.0), censored=1),
+], ids=range(11))
 def test_unknown_is_refused(d: Callable[[], Any]) -> None:
     with pytest.raises(UnknownDensity):
         log_density(d(), 0.5)

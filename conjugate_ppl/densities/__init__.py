@@ -1,10 +1,10 @@
 """Log densities without guards, one entry a distribution type.
 
-`registry` holds the table, the unwrapping of NumPyro's wrappers and `register_density`; `continuous`,
+`registry` holds the table, the unwrapping of NumPyro's wrappers and `register_density`; `continuous`, `censored`,
 `counts`, `vectors` and `matrices` fill it. `mass` says which distributions have a mass of one.
 """
 
-from conjugate_ppl.densities import continuous, counts, matrices, vectors
+from conjugate_ppl.densities import censored, continuous, counts, matrices, vectors
 from conjugate_ppl.densities.mass import of_mass_one
 from conjugate_ppl.densities.registry import (
     DENSITIES,
@@ -25,6 +25,7 @@ __all__ = [
     "Density",
     "UnknownDensity",
     "base_of",
+    "censored",
     "continuous",
     "counts",
     "fills_the_reals",

@@ -22,6 +22,14 @@ def gammas_in_the_wrong_place(y, points):
     sample("field", dist.MultivariateNormal(0.0, field * jnp.eye(2)), obs=points)
 
 
+@declines("z", "density is not registered", POSITIVE)
+def times_censored_where_survival_is_no_power(y):
+    """A gamma has an incomplete gamma function beyond a value, and what is known to be below one is a difference."""
+    z, left = sample("z", dist.Gamma(2.0, 1.0)), sample("left", dist.Gamma(2.0, 1.0))
+    sample("y", dist.RightCensoredDistribution(dist.Gamma(2.0, z), np.arange(len(y)) > 1), obs=y)  # here
+    sample("below", dist.LeftCensoredDistribution(dist.Exponential(left), np.arange(len(y)) > 1), obs=y)
+
+
 @declines("z", "`z` enters to the power 1 in `exponential`", POSITIVE)
 def inverse_gammas_in_the_wrong_place(y):
     z, gamma, inverse, weibull, laplace, log_normal = (sample(n, dist.InverseGamma(3.0, 1.0)) for n in (

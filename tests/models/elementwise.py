@@ -51,6 +51,27 @@ def gamma_poisson_small_integers(y):
     sample("y", dist.Poisson(rate), obs=y * 30)
 
 
+@case("frailty", POSITIVE, GROUP, X)
+def gamma_frailty_of_censored_times(y, g, x):
+    """Groups share a frailty; every third is still alive."""
+    shape = sample("shape", dist.LogNormal(0.0, 1.0))
+    b = sample("b", dist.Normal(0.0, 1.0).expand([X.shape[1]]).to_event(1))
+    with plate("g", G):
+        frailty = sample("frailty", dist.Gamma(shape, shape))
+    with plate("n", N):
+        times = dist.Exponential(frailty[g] * jnp.exp(0.1 * (x @ b)))
+        sample("y", dist.RightCensoredDistribution(times, censored=np.arange(N) % 3 == 0), obs=y)
+
+
+@case("frailty", POSITIVE)
+def gamma_frailty_of_censored_weibull_times(y):
+    k = sample("k", dist.LogNormal(0.0, 0.3))
+    frailty = sample("frailty", dist.Gamma(2.0, 2.0))
+    times = dist.Weibull(jnp.broadcast_to(frailty ** (-1 / k), (len(y),)), k)
+    seen = dist.RightCensoredDistribution(times, censored=np.arange(len(y)) > 1).mask(np.arange(len(y)) != 2)
+    sample("y", seen.to_event(1), obs=y)
+
+
 @case("frailty", COUNT, X)
 def gamma_poisson_frailty(y, x):
     b = sample("b", dist.Normal(jnp.zeros(P), 0.5))
