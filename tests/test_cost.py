@@ -11,6 +11,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from models import CASES
+from numpyro.contrib.control_flow import scan
 from numpyro.handlers import seed, trace
 from numpyro.infer.util import log_density
 
@@ -167,3 +168,58 @@ def test_rows_with_weights_of_their_own(columns: int) -> None:
         numpyro.sample("y", dist.Normal(x @ b, s[group % 2]), obs=y)
 
     assert cj.explain(one_weight, y, x, group).collapsed == ("b",)
+
+
+def test_steps_of_many_elements(x64: bool) -> None:
+    """A walk of twenty states by a loop is left to the sampler, unless it is wanted; of five it is not. Written as running
+    sums, whose steps a rotation takes apart, it costs little."""
+    y = jnp.asarray(np.random.default_rng(0).normal(size=10))
+    team = np.arange(10)
+
+    def walk(y: Any, states: int) -> None:
+        q, start = numpyro.sample("q", dist.HalfNormal(1.0)), jnp.zeros(states)
+
+        def step(z: Any, data: Any) -> Any:
+            z = numpyro.sample("z", dist.Normal(z, q).to_event(1))
+            numpyro.sample("y", dist.Normal(z.sum() - z[data[1] % states], 1.0), obs=data[0])
+            return z, None
+
+        scan(step, start, (y, team))
+
+    plan = cj.explain(walk, y, 20)
+    assert "steps have 20 elements" in plan["z"].reason and not plan.collapsed
+    assert cj.explain(walk, y, 5).collapsed == cj.collapse(walk, require=["z"]).plan(y, 20).collapsed == ("z",)
+
+    def sums(y: Any) -> None:
+        q = numpyro.sample("q", dist.HalfNormal(1.0))
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0).expand([30, 20]).to_event(2))
+        strength = q * jnp.cumsum(z, 0)
+        time, team = np.repeat(np.arange(30), 10), np.arange(300) * 7
+        y = jnp.tile(y, 30)
+        numpyro.sample("y", dist.Normal(strength[time, team % 20] - strength[time, (team + 3) % 20], 1.0).to_event(1), obs=y)
+
+    assert cj.explain(sums, y).collapsed == ("z",)
+    found = cj.check(sums, jax.random.key(0), y, num_points=1)
+    assert found.relative < (1e-10 if x64 else 1e-4)
+
+
+def test_a_field_of_neighbours_is_cheap_to_sample() -> None:
+    """Its density takes no factor of a matrix, where integrating it out does; that of a process does too."""
+    n = 20
+    index = np.arange(n * n).reshape(n, n)
+    near = np.zeros((n * n, n * n))
+    for a, b in ((index[:, :-1], index[:, 1:]), (index[:-1], index[1:])):
+        near[a.reshape(-1), b.reshape(-1)] = near[b.reshape(-1), a.reshape(-1)] = 1.0
+    y = np.random.default_rng(0).normal(size=n * n)
+
+    def field(y: Any, near: Any) -> None:
+        s = numpyro.sample("s", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        rho = numpyro.sample("rho", dist.Beta(5.0, 1.0))
+        mean = numpyro.sample("mean", dist.Normal(0.0, 2.0))
+        f = numpyro.sample("f", dist.CAR(mean * jnp.ones(len(y)), rho, s[0], near))
+        numpyro.sample("y", dist.Normal(f, s[1]).to_event(1), obs=y)
+
+    assert cj.explain(field, y, near).collapsed == ("mean",)
+    assert set(cj.collapse(field, require=["f"]).plan(y, near).collapsed) == {"mean", "f"}
+    few = np.arange(40)
+    assert set(cj.explain(field, y[few], near[np.ix_(few, few)]).collapsed) == {"mean", "f"}
