@@ -225,6 +225,8 @@ def test_models_of_the_table(name):
     whole = collapsed.posterior(*args, kept=kept)
     evidence = whole.log_evidence()
     np.testing.assert_allclose(evidence, log_density(collapsed, args, {}, kept)[0], rtol=1e-9)
+    if not kept:
+        np.testing.assert_allclose(whole.temper(0).log_evidence(), 0.0, atol=1e-9)  # the prior
     site, shape = next(iter(whole.observations.items()))
     first = (0,) * len(shape) or 0
     left = whole.without(site, first).log_evidence()

@@ -81,9 +81,18 @@ def prior_that_switches(y):
     sample("apart", dist.Normal(0.0, jnp.sqrt(v)), obs=y)
 
 
+def effects_in_classes(y):
+    """A state is one of two indices of a table, above a latent of each row."""
+    table = jnp.array([[0.0, 9.0], [2.0, 9.0]])
+    with numpyro.plate("rows", len(y)):
+        k, u = sample("k", dist.Bernoulli(0.3)), sample("u", dist.Normal(0.0, 0.5))
+        sample("y", dist.Normal(table[k, 0] + u, 1.0), obs=y)
+
+
 MODELS = {m.__name__: (m, y) for m, y in (
     (one_switch, Y), (classes_of_groups, Y), (classes_of_rows, Y), (unknown_total, COUNT), (hidden_markov, Y),
-    (events_of_rows, Y), (far_apart, np.array([0.0, 100.0])), (means_of_groups, Y), (prior_that_switches, Y))}
+    (events_of_rows, Y), (far_apart, np.array([0.0, 100.0])), (means_of_groups, Y), (prior_that_switches, Y),
+    (effects_in_classes, Y[:4]))}
 
 
 @pytest.mark.parametrize("x64, name", [*((True, n) for n in MODELS), *((False, n) for n in list(MODELS)[::3])],

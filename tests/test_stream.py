@@ -43,6 +43,13 @@ def rates(y, g):
     sample("y", dist.Poisson(rate[g]), obs=y)
 
 
+def shares(kind, counts):
+    share = sample("share", dist.Dirichlet(jnp.ones(3)))
+    others = sample("others", dist.Dirichlet(2 * jnp.ones((2, 3))).to_event(1))
+    sample("kind", dist.Categorical(share), obs=kind)
+    sample("counts", dist.Multinomial(counts.sum(-1), others[kind % 2]), obs=counts)
+
+
 def split(*arrays):
     for k in range(0, N, BATCH):
         yield tuple(a[k : k + BATCH] for a in arrays)
@@ -51,6 +58,7 @@ def split(*arrays):
 @pytest.mark.parametrize(("model", "data", "kept"), [
     (regression, (Y, GROUP, X), {"t": np.array(0.7), "s": np.array([0.5, 1.0, 1.5, 2.0])}),
     (rates, (COUNT, GROUP), {"shape": np.array(1.3)}),
+    (shares, (COUNT % 3, np.stack([COUNT, COUNT % 2, COUNT % 5], 1)), {}),
 ])
 def test_batches_are_the_whole(model, data, kept):
     whole, stream = cj.collapse(model), cj.collapse(model).stream(split(*data))

@@ -72,7 +72,8 @@ def owners(program: Program, block: GaussianBlock, bound: Sequence[Term], priors
     `priors` gives the log densities of the block's priors, about the same point as `bound`.
     """
     scale = ScaleSite(program.sites[name])
-    q = scale.power(list(bound))
+    bound = [t for t in bound if not is_known(t.coefficient()) or t.coefficient().any()]  # of a likelihood to the power 0
+    q = scale.power(list(bound) or [t for t in priors() if any(a.variable.name == BLOCK for a in t.atoms)])
     if q is None or any(s.mean is not None and name in s.mean.roots for s in block.sites):
         return None
     n = scale.rows
