@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -164,14 +165,14 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     remnants = [r for n, r in pool.remnants.items() if n in touched]
     written = _write(program, sites, touched, remnants, visible)
     if concrete:
-        point, numbers = _reference(program, written)
-        origin = {s: point[first : first + program.sites[s].size] for s, first in numbers.items()}
-        for s in written.sites:  # a site follows those that its location is linear in
-            origin[s.name] = _single(origin[s.name] + _level(s, point))
+        about = functools.partial(_write, program, sites, touched, remnants, visible)
+        factors = _factors(program, written, visible, about)
+        written = about(None, factors) if factors else written
+        origin = _origins(program, written)
         origin.update({s: p for r in remnants for s, p in r.points.items() if s in sites})
         # only what enters quadratically is moved: elsewhere an origin would hide a latent's form
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
-        written = _write(program, sites, touched, remnants, visible, {s: origin[s] for s in sites}, kept)
+        written = about({s: origin[s] for s in sites}, {**kept, **factors})
     inside = frozenset(sites)
     free = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
@@ -326,6 +327,35 @@ def _known_spread(scale: Value, record: Site) -> np.ndarray:
         events = _events(record)
         known = np.broadcast_to(np.sqrt((known**2).sum(-1)), (*events, scale.shape[-1])).reshape(record.shape)
     return np.broadcast_to(known, record.shape)
+
+
+def _origins(program: Program, written: _Written) -> dict[str, np.ndarray]:
+    """The point of `_reference` by sites, of those of the block and of kept ones."""
+    point, numbers = _reference(program, written)
+    origin = {s: point[first : first + program.sites[s].size] for s, first in numbers.items()}
+    for s in written.sites:  # a site follows those that its location is linear in
+        origin[s.name] = _single(origin[s.name] + _level(s, point))
+    return origin
+
+
+def _factors(program: Program, written: _Written, visible: frozenset[str],
+             about: Callable[[Mapping[str, np.ndarray] | None, Mapping[str, np.ndarray]], _Written]) -> dict[str, np.ndarray]:
+    """Points for kept sites that multiply elements (a mean that is subtracted from what coefficients multiply, a coefficient of
+    covariates with error): least squares given the elements, at first their prior means, and these given those, in turn."""
+    every = [v for t in written.terms for v in _real(t, written) if v.site not in visible]
+    multiply = sorted({v.site for t in written.terms if _degree(t, written) > 2 for v in _real(t, written)} - visible)
+    sizes = {v.site: v.size for v in every}
+    factors: dict[str, np.ndarray] = {n: np.zeros(sizes[n]) for n in multiply}
+    means = np.concatenate([s.known for s in written.sites])
+    if multiply and means.any():
+        written = about({s.name: _single(s.known + _level(s, means)) for s in written.sites}, {})
+    for again in (True, False) if multiply else ():
+        found = least_squares([t for t in written.terms if all(a.variable is not written.elements for a in t.atoms)], sizes)
+        factors = {n: _single(x + found[n]) for n, x in factors.items()}
+        if again:
+            moved = about(None, factors)
+            written = about({s.name: _origins(program, moved)[s.name] for s in moved.sites}, factors)
+    return {n: x for n, x in factors.items() if x.any()}
 
 
 def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[str, int]]:

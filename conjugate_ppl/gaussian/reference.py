@@ -37,7 +37,7 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
     """
     size = len(prior_mean)
     if not len(q.numbers):
-        return np.zeros(size)
+        return prior_mean.copy()
     matrix = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size))
     plain = _plain(matrix.diagonal())
     effect = np.where(plain > 0, prior_scale, 0.0) / np.where(plain > 0, plain, 1.0)
