@@ -12,6 +12,7 @@ from numpyro import plate, sample
 from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 
 G, H = 6, 4
 GROUP = np.repeat(np.arange(G), [3, 5, 4, 6, 5, 7]).astype(np.int32)
@@ -101,3 +102,50 @@ def test_marginal_of_data_at_a_level(model, level, x64):
 def test_check_of_data_at_a_level(model, x64):
     y = jnp.asarray((3e3 + NOISE).astype(np.float32))
     assert cj.check(model, jax.random.key(0), y).points
+
+
+def about_a_mean(y, level):
+    """The mean is integrated out, or, of two lags, the coefficients: each multiplies the other."""
+    mean = sample("mean", dist.Normal(level, 3.0))
+    phi = sample("phi", dist.Normal(0.0, 0.5))
+    sample("y", dist.Normal(mean + phi * (y[:-1] - mean), sample_scale("s")), obs=y[1:])
+
+
+def about_a_mean_by_two_lags(y, level):
+    mean = sample("mean", dist.Normal(level, 3.0))
+    phi = sample("phi", dist.Normal(0.0, 0.5).expand([2]).to_event(1))
+    location = mean + phi[0] * (y[1:-1] - mean) + phi[1] * (y[:-2] - mean)
+    sample("y", dist.Normal(location, sample_scale("s")), obs=y[2:])
+
+
+def two_series_about_their_means(y, level):
+    mean = sample("mean", dist.Normal(level, 3.0).expand([2]).to_event(1))
+    phi = sample("phi", dist.Normal(0.0, 0.5).expand([2, 2]).to_event(2))
+    y = y.reshape(-1, 2)
+    sample("y", dist.Normal(mean + (y[:-1] - mean) @ phi.T, sample_scale("s")).to_event(1), obs=y[1:])
+
+
+def a_peak(x, level):
+    """Of a parabola, in a year that is sampled."""
+    mean = sample("mean", dist.Normal(level, 3.0))
+    b = sample("b", dist.Normal(0.0, 5.0).expand([2]).to_event(1))
+    sample("y", dist.Normal(b[0] + b[1] * (x - mean) ** 2, sample_scale("s")), obs=jnp.asarray(NOISE, x.dtype))
+
+
+@pytest.mark.parametrize("level", [100.0, 2000.0])
+@pytest.mark.parametrize("model", [about_a_mean, about_a_mean_by_two_lags, two_series_about_their_means, a_peak])
+def test_what_multiplies_and_is_subtracted(model, level):
+    """float32 against float64 of the same numbers: values and derivatives near where the posterior is."""
+    y = (level + np.cumsum(0.2 * NOISE)).astype(np.float32)
+    results = []
+    for wide in (True, False):
+        with double_precision(wide):
+            data, collapsed = jnp.asarray(y, jnp.result_type(float)), cj.collapse(model)
+            values = {"mean": jnp.full((2,) if model is two_series_about_their_means else (), level + 0.75),
+                      "phi": jnp.asarray(0.625), "s": jnp.asarray(0.5)}
+            kept = {n: values[n] for n in collapsed.plan(data, level).kept}
+            results.append(jax.value_and_grad(lambda k, c=collapsed, d=data: log_density(c, (d, level), {}, k)[0])(kept))
+    (value, slope), (other, other_slope) = results
+    np.testing.assert_allclose(other, value, rtol=1e-5, atol=1e-3)
+    for n in slope:
+        np.testing.assert_allclose(other_slope[n], slope[n], rtol=1e-3, atol=2e-2)

@@ -341,14 +341,14 @@ def _origins(program: Program, written: _Written) -> dict[str, np.ndarray]:
 def _factors(program: Program, written: _Written, visible: frozenset[str],
              about: Callable[[Mapping[str, np.ndarray] | None, Mapping[str, np.ndarray]], _Written]) -> dict[str, np.ndarray]:
     """Points for kept sites that multiply elements (a mean that is subtracted from what coefficients multiply, a coefficient of
-    covariates with error): least squares given the elements, at first their prior means, and these given those, in turn."""
+    covariates with error): from their prior means, least squares given the elements, and these given those, in turn."""
     every = [v for t in written.terms for v in _real(t, written) if v.site not in visible]
     multiply = sorted({v.site for t in written.terms if _degree(t, written) > 2 for v in _real(t, written)} - visible)
     sizes = {v.site: v.size for v in every}
-    factors: dict[str, np.ndarray] = {n: np.zeros(sizes[n]) for n in multiply}
+    factors = {n: _prior_mean(program, written.walk, n) for n in multiply}
     means = np.concatenate([s.known for s in written.sites])
-    if multiply and means.any():
-        written = about({s.name: _single(s.known + _level(s, means)) for s in written.sites}, {})
+    if multiply and (means.any() or any(x.any() for x in factors.values())):
+        written = about({s.name: _single(s.known + _level(s, means)) for s in written.sites}, factors)
     for again in (True, False) if multiply else ():
         found = least_squares([t for t in written.terms if all(a.variable is not written.elements for a in t.atoms)], sizes)
         factors = {n: _single(x + found[n]) for n, x in factors.items()}
@@ -356,6 +356,17 @@ def _factors(program: Program, written: _Written, visible: frozenset[str],
             moved = about(None, factors)
             written = about({s.name: _origins(program, moved)[s.name] for s in moved.sites}, factors)
     return {n: x for n, x in factors.items() if x.any()}
+
+
+def _prior_mean(program: Program, walk: Walk, name: str) -> np.ndarray:
+    """The location of a kept site as far as it is known ahead, else 0."""
+    site = program.sites[name]
+    total = np.zeros(site.shape)
+    for value in walk.run([site.parameters[n] for n in ("loc",) if n in site.parameters]):
+        for term in value.terms:
+            if not term.atoms and not term.hidden and is_known(term.coefficient()):
+                total = total + term.coefficient()
+    return _single(total.reshape(-1))
 
 
 def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[str, int]]:
