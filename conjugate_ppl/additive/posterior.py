@@ -273,7 +273,9 @@ class Posterior:
 
         Returns:
             An array of the site's batch shape (data that were added follow along its first axis). A
-            cell with weight 0, taken away before, is predicted by what is left.
+            cell with weight 0, taken away before, is predicted by what is left; one that `temper` weighs
+            counts once. A cell is what the model says of it: of one that it weighs itself
+            (`numpyro.handlers.scale`) it is the log of the expectation of its density to that power.
 
         Raises:
             PlanError: if there is no such observed site.
