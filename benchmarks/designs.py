@@ -109,12 +109,69 @@ def trend(rows: int) -> Design:
     return Design(model, (x, np.sin(x) + 0.3 * _normal(rows)), rows)
 
 
+def growth(rows: int, groups: int) -> Design:
+    """Lines of groups, with noise that grows with time."""
+    time, group = RNG.uniform(0.5, 2.0, rows).astype(np.float32), RNG.integers(groups, size=rows)
+
+    def model(group: Any, time: Any, y: Any) -> None:
+        mean, scale = _coefficients("mean", 2, 5.0), sample("scale", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        s, power = sample("s", dist.HalfNormal(1.0)), sample("power", dist.Normal(0.0, 1.0))
+        with numpyro.plate("groups", groups):
+            level, slope = sample("level", dist.Normal(mean[0], scale[0])), sample("slope", dist.Normal(mean[1], scale[1]))
+        sample("y", dist.Normal(level[group] + slope[group] * time, s * time**power).to_event(1), obs=y)
+
+    return Design(model, (group, time, (_normal(groups)[group] + time * (1 + _normal(rows)))), rows)
+
+
+def factors(rows: int, items: int, many: int) -> Design:
+    """Scores of people on items, by a few factors."""
+    def model(y: Any) -> None:
+        loading = sample("loading", dist.Normal(0.0, 1.0).expand([items, many]).to_event(2))
+        mean, noise = _coefficients("mean", items, 5.0), sample("noise", dist.HalfNormal(1.0).expand([items]).to_event(1))
+        with numpyro.plate("people", len(y)):
+            theta = sample("theta", dist.Normal(0.0, 1.0).expand([many]).to_event(1))
+            sample("y", dist.Normal(mean + theta @ loading.T, noise).to_event(1), obs=y)
+
+    return Design(model, (_normal(rows, many) @ _normal(many, items) + _normal(rows, items),), rows)
+
+
+def measured(rows: int) -> Design:
+    """A covariate that is measured with error."""
+    true = _normal(rows)
+
+    def model(seen: Any, y: Any) -> None:
+        a, b = sample("a", dist.Normal(0.0, 2.0)), sample("b", dist.Normal(0.0, 1.0))
+        mean, spread = sample("mean", dist.Normal(0.0, 2.0)), sample("spread", dist.HalfNormal(1.0))
+        s = sample("s", dist.HalfNormal(1.0))
+        with numpyro.plate("n", len(y)):
+            x = sample("x", dist.Normal(mean, spread))
+            sample("seen", dist.Normal(x, 0.5), obs=seen)
+            sample("y", dist.Normal(a + b * x, s), obs=y)
+
+    return Design(model, (true + 0.5 * _normal(rows), true + _normal(rows)), rows)
+
+
+def outcomes(rows: int, columns: int, many: int) -> Design:
+    """Several outcomes of the same covariates, with joint noise."""
+    x = _normal(rows, columns)
+
+    def model(x: Any, y: Any) -> None:
+        b = sample("b", dist.Normal(0.0, 1.0).expand([columns, many]).to_event(2))
+        scale, root = sample("scale", dist.HalfNormal(1.0).expand([many]).to_event(1)), sample("root", dist.LKJCholesky(many, 1.0))
+        with numpyro.plate("n", len(y)):
+            sample("y", dist.MultivariateNormal(x @ b, scale_tril=scale[:, None] * root), obs=y)
+
+    return Design(model, (x, x @ _normal(columns, many) + _normal(rows, many)), rows)
+
+
 DESIGNS: dict[str, Callable[[], Design]] = {
     "variances, 5 covariates": lambda: variances(2000, 5), "variances, 20 covariates": lambda: variances(2000, 20),
     "5 correlated effects of 1000 groups": lambda: slopes(20_000, 1000, 5, True),
     "10 effects of 1000 groups": lambda: slopes(20_000, 1000, 10, False),
     "bumps, 10 centres": lambda: basis(2000, 10), "last of 20 hidden units": lambda: last_layer(1000, 20),
-    "line below a process": lambda: trend(100),
+    "line below a process": lambda: trend(100), "500 lines, noise by row": lambda: growth(10_000, 500),
+    "2 factors of 8 items": lambda: factors(2000, 8, 2), "covariate with error": lambda: measured(20_000),
+    "10 outcomes of 20 covariates": lambda: outcomes(1000, 20, 10),
 }
 
 

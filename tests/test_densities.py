@@ -234,7 +234,8 @@ class Louder(dist.Normal):
     lambda: dist.ZeroInflatedPoisson(0.2, 3.0),
     lambda: dist.TruncatedNormal(0.0, 1.0, low=-1.0),
     lambda: dist.RightCensoredDistribution(dist.LogNormal(0.0, 1.0), censored=1),
-], ids=range(11))
+    lambda: dist.RightCensoredDistribution(dist.Exponential(jnp.ones(2)).to_event(1), censored=1),
+], ids=range(12))
 def test_unknown_is_refused(d: Callable[[], Any]) -> None:
     with pytest.raises(UnknownDensity):
         log_density(d(), 0.5)

@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl.algebra.classes import distinct
 from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 
 __all__ = ["SparseSums"]
@@ -22,7 +23,7 @@ _LENGTHS = (1, 2, 4, 8, 16, 32, 64)
 _ONE_BY_ONE = _LENGTHS[:5]  # of a single feature sums are written out
 # about nanoseconds, forwards and backwards: of a number that is scattered, of one in a strip; of reading a weight, of adding up
 # a number of a strip; and of what there is to do for strips of one kind whatever their number
-_SCATTERED, _MULTIPLIED, _READ, _ADDED, _KIND = 14.0, 0.5, 4.0, 4.0, 5000.0
+_SCATTERED, _MULTIPLIED, _READ, _ADDED, _KIND = 14.0, 0.5, 4.0, 7.0, 5000.0
 _COMMON = 4  # a weight of one number in so many has an array of its own; a feature of one row in so many is taken together with
 # others as common, and what is rare is looked at by itself
 _KINDS = 32  # sets of features that are looked at, the most frequent first
@@ -30,50 +31,46 @@ _KINDS = 32  # sets of features that are looked at, the most frequent first
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Strips:
-    """Rows that have the same features: `weights` are their weights, -1 where a strip has no more, shape (strips, length)."""
+    """Rows that have the same features: `weights` are their weights, -1 where a strip has no more, shape (strips, length).
+    Without features a row is a number of one place."""
 
-    features: np.ndarray  # (f,)
+    features: np.ndarray | None  # (f,)
     weights: np.ndarray
     numbers: np.ndarray  # (strips, f, length)
     group: np.ndarray  # (strips,), ascending
 
     @staticmethod
-    def of(group: np.ndarray, weights: np.ndarray, numbers: np.ndarray, features: np.ndarray) -> _Strips:
+    def of(group: np.ndarray, weights: np.ndarray, numbers: np.ndarray, features: np.ndarray | None) -> _Strips:
         """Of rows, `numbers` of shape (rows, f)."""
+        width = numbers.shape[1]
         order = np.argsort(group, kind="stable")
         group, weights, numbers = group[order], weights[order], numbers[order]
         groups, first, many = np.unique(group, return_index=True, return_counts=True)
-        length = min(_LENGTHS if len(features) > 1 else _ONE_BY_ONE, key=lambda n: _cost(int((-(-many // n)).sum()), n, len(features)))
+        length = min(_LENGTHS if width > 1 else _ONE_BY_ONE, key=lambda n: _cost(int((-(-many // n)).sum()), n, width))
         strips = -(-many // length)
         start = (np.cumsum(strips) - strips) * length
         place = np.repeat(start - first, many) + np.arange(len(group))
         read = np.full(strips.sum() * length, -1)
         read[place] = weights
-        table = np.zeros((len(read), len(features)))
+        table = np.zeros((len(read), width))
         table[place] = numbers
-        return _Strips(features, read.reshape(-1, length), table.reshape(-1, length, len(features)).swapaxes(1, 2).copy(),
+        return _Strips(features, read.reshape(-1, length), table.reshape(-1, length, width).swapaxes(1, 2).copy(),
                        np.repeat(groups, strips))
 
-    def add_to(self, total: Any, values: Values, omega: Any) -> Any:
-        """`total`, of shape (groups, features), and these."""
+    def sums(self, values: Values, omega: Any) -> Any:
+        """Of each strip, shape (strips, f)."""
         numbers = values.number(self.numbers)
         if numbers.shape[1] == 1:
             read = look_up(omega, self.weights.T)
-            sums = sum(n * r for n, r in zip(numbers[:, 0].T, read, strict=True))[:, None]
-        else:
-            sums = jnp.einsum("sfl,sl->sf", numbers, look_up(omega, self.weights), precision="highest")
-        count, width = total.shape
+            return sum(n * r for n, r in zip(numbers[:, 0].T, read, strict=True))[:, None]
+        return jnp.einsum("sfl,sl->sf", numbers, look_up(omega, self.weights), precision="highest")
+
+    def in_groups(self, sums: Any, count: int) -> Any:
+        """The sums of strips added up in all groups, shape (count, f)."""
         strips, rest = divmod(len(sums), count)
         if not rest and np.array_equal(self.group, np.repeat(np.arange(count), strips)):
-            sums = sums.reshape(count, strips, -1).sum(1) if strips > 1 else sums
-        else:
-            sums = segment_sums(sums, self.group, count)
-        if len(self.features) < width:
-            where = np.full(width, -1)
-            where[self.features] = np.arange(len(self.features))
-            places = np.arange(count)[:, None] * len(self.features) + where
-            sums = look_up(sums.reshape(-1), np.where(where < 0, -1, places))
-        return total + sums
+            return sums.reshape(count, strips, -1).sum(1) if strips > 1 else sums
+        return segment_sums(sums, self.group, count)
 
 
 def _cost(strips: int, length: int, features: int) -> float:
@@ -92,37 +89,55 @@ class SparseSums:
         of_common = often[weights]
         self._tables[(np.cumsum(often) - 1)[weights[of_common]], group[of_common], feature[of_common]] = numbers[of_common]
         group, feature, weights, numbers = (x[~of_common] for x in (group, feature, weights, numbers))
-        (rows, row) = np.unique(np.stack([group, weights]), axis=1, return_inverse=True)
-        row = row.reshape(-1)
         self._strips: list[_Strips] = []
         left = np.ones(len(numbers), bool)
-        often = _COMMON * np.bincount(feature, minlength=shape[1]) >= rows.shape[1]
-        for some in (np.flatnonzero(often[feature]), np.flatnonzero(~often[feature])):
-            for kind, features in _kinds(row[some], feature[some], rows.shape[1]):
-                own = some[kind[row[some]]]
-                if _SCATTERED * len(own) < _KIND:
-                    continue
-                place, column = np.cumsum(kind) - 1, np.full(shape[1], -1)
-                column[features] = np.arange(len(features))
-                table = np.zeros((int(kind.sum()), len(features)))
-                table[place[row[own]], column[feature[own]]] = numbers[own]
-                strips = _Strips.of(rows[0, kind], rows[1, kind], table, features)
-                if _SCATTERED * len(own) > _KIND + _cost(len(strips.weights), strips.weights.shape[1], len(features)):
-                    self._strips.append(strips)
-                    left[own] = False
-        self._place, self._weights, self._numbers = (group * shape[1] + feature)[left], weights[left], numbers[left]
+        span = int(weights.max(initial=0)) + 1
+        rows, row = distinct(group * span + weights)
+        often = _COMMON * np.bincount(feature, minlength=shape[1]) >= len(rows)
+        some = np.flatnonzero(often[feature])
+        for kind, features in _kinds(row[some], feature[some], len(rows)):
+            own = some[kind[row[some]]]
+            place, column = np.cumsum(kind) - 1, np.full(shape[1], -1)
+            column[features] = np.arange(len(features))
+            table = np.zeros((int(kind.sum()), len(features)))
+            table[place[row[own]], column[feature[own]]] = numbers[own]
+            left[own] = not self._add(rows[kind] // span, rows[kind] % span, table, features, len(own))
+        place = group * shape[1] + feature
+        rare = np.flatnonzero(left)  # number by number, of which each place is a group
+        left[rare] = not self._add(place[rare], weights[rare], numbers[rare, None], None, len(rare))
+        self._place, self._weights, self._numbers = place[left], weights[left], numbers[left]
+
+    def _add(self, group: np.ndarray, weights: np.ndarray, table: np.ndarray, features: np.ndarray | None, many: int) -> bool:
+        """Take rows for strips, if that costs less than scattering so many numbers."""
+        if _SCATTERED * many < _KIND:
+            return False
+        strips = _Strips.of(group, weights, table, features)
+        if _SCATTERED * many < _KIND + _cost(len(strips.weights), strips.weights.shape[1], table.shape[1]):
+            return False
+        self._strips.append(strips)
+        return True
 
     def evaluate(self, values: Values, omega: Any) -> Any:
         """The array, given all weights."""
+        count, width = self._shape
         total = jnp.zeros(self._shape, values.dtype)
         for table, weight in zip(self._tables, self._common, strict=True):
             total = total + values.number(table) * omega[weight]
+        numbers, places = [], []  # of what is scattered, all at once
         for strips in self._strips:
-            total = strips.add_to(total, values, omega)
-        if not len(self._numbers):
-            return total
-        numbers = values.number(self._numbers) * look_up(omega, self._weights)
-        return total + segment_sums(numbers, self._place, total.size).reshape(total.shape)
+            sums = strips.sums(values, omega)
+            if strips.features is not None and len(strips.features) == width:
+                total = total + strips.in_groups(sums, count)
+                continue
+            numbers.append(sums.reshape(-1))
+            places.append(strips.group if strips.features is None else
+                          (strips.group[:, None] * width + strips.features).reshape(-1))
+        if len(self._numbers):
+            numbers.append(values.number(self._numbers) * look_up(omega, self._weights))
+            places.append(self._place)
+        if numbers:
+            total = total + segment_sums(jnp.concatenate(numbers), np.concatenate(places), count * width).reshape(count, width)
+        return total
 
 
 def _kinds(row: np.ndarray, feature: np.ndarray, rows: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -19,6 +19,6 @@ _LOG_SURVIVAL: dict[type, Callable[[Any, Any], Any]] = {
 @register_density(dist.RightCensoredDistribution)
 def right_censored(d: Any, x: Any) -> Any:
     base = base_of(d.base_dist)
-    if type(base) not in _LOG_SURVIVAL:
+    if type(base) not in _LOG_SURVIVAL or d.base_dist.event_shape:
         raise UnknownDensity(f"RightCensoredDistribution of {type(base).__name__}")
     return jnp.where(d.censored, _LOG_SURVIVAL[type(base)](base, x), log_density(d.base_dist, x))

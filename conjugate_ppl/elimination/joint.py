@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -46,6 +47,7 @@ from conjugate_ppl.program import Program, Site
 
 __all__ = ["GaussianElimination", "eliminate_gaussian", "least_squares"]
 
+_OFTEN = 1 << 20  # monomials that are written out more often than needed, for a better point
 _LARGEST_REST = 4000  # elements solved densely
 
 
@@ -346,6 +348,8 @@ def _factors(program: Program, written: _Written, visible: frozenset[str],
     multiply = sorted({v.site for t in written.terms if _degree(t, written) > 2 for v in _real(t, written)} - visible)
     sizes = {v.site: v.size for v in every}
     factors = {n: _prior_mean(program, written.walk, n) for n in multiply}
+    if sum(math.prod(np.broadcast_shapes(*map(np.shape, t.arrays))) for t in written.terms) > _OFTEN:
+        return {n: x for n, x in factors.items() if x.any()}
     means = np.concatenate([s.known for s in written.sites])
     if multiply and (means.any() or any(x.any() for x in factors.values())):
         written = about({s.name: _single(s.known + _level(s, means)) for s in written.sites}, factors)

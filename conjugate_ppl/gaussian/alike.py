@@ -12,15 +12,17 @@ the log determinant counts all of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from scipy.linalg import qr
 
+from conjugate_ppl.algebra.classes import distinct
 from conjugate_ppl.algebra.runtime import Values
-from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
-from conjugate_ppl.gaussian.assemble import Assembly
+from conjugate_ppl.gaussian.assemble import Assembly, rest_of
 from conjugate_ppl.gaussian.estimates import Prior, patterns
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
@@ -28,7 +30,9 @@ from conjugate_ppl.gaussian.structure import Structure
 __all__ = ["Alike", "alike_components"]
 
 _PATTERNS = 64  # which are made one by one
-_VECTORS = 1024  # different ones of a pattern
+_WEIGHTS = 1024  # of the matrices of all components: where rows have some of their own, nothing is shared
+_WORK = 4e10  # multiplications of the factorisation, which is made once
+_PART = 1 << 22  # numbers of a part of the known vectors
 _ROUNDING = 2e-16  # for each of a pattern, of what is left of a vector that depends on others
 
 
@@ -37,7 +41,8 @@ class Alike:
     """The component part of a quadratic by patterns of components that share every matrix.
 
     Attributes:
-        every: all components.
+        every: makes all components, which draws want.
+        rest, rest_linear: H and h of the rest, before they are integrated out.
         pattern: of each row its pattern; `many` for each pattern how many components it has.
         scale, element: numbers of T and the elements of one component of each pattern.
         inner: matrices of the patterns, shape (patterns, width * width).
@@ -46,7 +51,9 @@ class Alike:
         owner: the block of each row.
     """
 
-    every: Assembly
+    every: Callable[[], Assembly]
+    rest: WeightedArray
+    rest_linear: WeightedArray
     pattern: np.ndarray
     many: np.ndarray
     scale: np.ndarray
@@ -74,34 +81,44 @@ def alike_components(q: Quadratic, s: Structure, prior: Prior) -> Alike | None:
     ci, cj, cl = s.component[q.rows], s.component[q.columns], s.component[q.places]
     pi, pj, pl = s.place[q.rows], s.place[q.columns], s.place[q.places]
     same, own, linear = (ci >= 0) & (cj >= 0), (ci >= 0) & (cj < 0), cl >= 0
-    weights, column = np.unique(np.stack([q.weights[same], pi[same] * width + pj[same]]), axis=1, return_inverse=True)
-    if count * weights.shape[1] > DENSE:
+    weights, column = distinct(q.weights[same] * width**2 + pi[same] * width + pj[same])
+    if len(weights) > _WEIGHTS or count * len(weights) > DENSE:
         return None
-    inner = np.zeros((count, weights.shape[1]))
-    np.add.at(inner, (ci[same], column.reshape(-1)), q.numbers[same])
+    inner = np.zeros((count, len(weights)))
+    np.add.at(inner, (ci[same], column), q.numbers[same])
     pattern, first = patterns([s.owner, *prior.scale.reshape(count, -1).T, *prior.alike[s.components].T], inner, np.abs(inner))
     if len(first) > min(_PATTERNS, count // 2):
         return None
 
     # the known vectors: of each component numbers by weight and place, the known prior means and a one
-    place = np.concatenate([pi[own] * rest + pj[own], width * rest + pl[linear]])
-    (component, weight, place), numbers = add_up(
-        [np.concatenate([ci[own], cl[linear]]), np.concatenate([q.weights[own], q.linear_weights[linear]]), place],
-        np.concatenate([q.numbers[own], q.linear[linear]]))
+    parts = [(ci[own], q.weights[own], pi[own] * rest + pj[own], q.numbers[own]),
+             (cl[linear], q.linear_weights[linear], width * rest + pl[linear], q.linear[linear])]
+    order = np.argsort(np.concatenate([p[0] for p in parts]), kind="stable")
+    component, weight, place, numbers = (np.concatenate(x)[order] for x in zip(*parts, strict=True))
     known = prior.known[s.components]
     rows: list[np.ndarray] = []
     entries: list[tuple[np.ndarray, ...]] = []
     total, vectors = 0, width * rest + width
     for k in range(len(first)):
         members = np.flatnonzero(pattern == k)
-        mine = pattern[component] == k
-        keys, which = np.unique(weight[mine] * vectors + place[mine], return_inverse=True)
-        if len(keys) > _VECTORS:
+        mine = np.flatnonzero(pattern[component] == k)  # component by component
+        keys, which = distinct(weight[mine] * vectors + place[mine])
+        row = np.searchsorted(members, component[mine])
+        size = len(keys) + width + 1
+        if len(members) * size**2 > _WORK:
             return None
-        table = np.zeros((len(members), len(keys) + width + 1))
-        table[np.searchsorted(members, component[mine]), which.reshape(-1)] = numbers[mine]
-        table[:, len(keys):-1], table[:, -1] = known[members], 1.0
-        table = _triangular(table)
+
+        def rows_of(members: np.ndarray = members, at: Any = (row, which), numbers: np.ndarray = numbers[mine],
+                  size: int = size) -> Iterator[np.ndarray]:
+            step = max(size, _PART // size)
+            for start in range(0, len(members), step):
+                there = slice(*np.searchsorted(at[0], [start, start + step]))
+                table = np.zeros((len(members[start:start + step]), size))
+                np.add.at(table, (at[0][there] - start, at[1][there]), numbers[there])
+                table[:, size - width - 1:-1], table[:, -1] = known[members[start:start + step]], 1.0
+                yield table
+
+        table = _triangular(rows_of(), len(members))
         at, of = np.nonzero(table[:, :len(keys)])
         entries.append((at + total, keys[of] % vectors, keys[of] // vectors, table[at, of]))
         rows.append(table[:, len(keys):])
@@ -112,18 +129,18 @@ def alike_components(q: Quadratic, s: Structure, prior: Prior) -> Alike | None:
     at, place, weight, numbers = (np.concatenate(x) for x in zip(*entries, strict=True))
     of, what = np.nonzero(inner[first])
     return Alike(
-        Assembly(q, s), own_pattern, np.bincount(pattern), prior.scale[first], s.components[first],
-        WeightedArray((len(first), width * width), (of, weights[1, what]), weights[0, what], inner[first][of, what]),
+        functools.cache(functools.partial(Assembly, q, s)), *rest_of(q, s, True), own_pattern, np.bincount(pattern), prior.scale[first], s.components[first],
+        WeightedArray((len(first), width * width), (of, weights[what] % width**2), weights[what] // width**2,
+                      inner[first][of, what]),
         WeightedArray((total, vectors), (at, place), weight, numbers), means[:, :-1], means[:, -1], s.owner[first][own_pattern])
 
 
-def _triangular(table: np.ndarray) -> np.ndarray:
-    """A matrix with the same products of columns and as few rows as its rank."""
-    if len(table) <= 1:
-        return table
+def _triangular(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:
+    """Of a matrix of so many rows, by parts, one with the same products of columns and as few rows as its rank."""
+    table = functools.reduce(lambda above, part: np.asarray(np.linalg.qr(np.concatenate([above, part]), mode="r")), parts)
     size = np.sqrt((table**2).sum(0))
     root, order = qr(table / np.where(size > 0, size, 1.0), mode="r", pivoting=True)
-    rank = int((np.abs(np.diagonal(root)) > _ROUNDING * len(table)).sum())
+    rank = int((np.abs(np.diagonal(root)) > _ROUNDING * rows).sum())
     out = np.zeros((rank, len(size)))
     out[:, order] = root[:rank]
     return np.asarray(out * size)

@@ -14,7 +14,7 @@ from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Assembly", "Parts"]
+__all__ = ["Assembly", "Parts", "rest_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class Assembly:
 
     def __init__(self, q: Quadratic, s: Structure) -> None:
         self._q, self._s = q, s
-        (count, width), (number, rest) = s.components.shape, s.blocks.shape
+        (count, width), rest = s.components.shape, s.blocks.shape[1]
         ci, cj = s.component[q.rows], s.component[q.columns]
-        pi, pj, block = s.place[q.rows], s.place[q.columns], s.block[q.rows]
+        pi, pj = s.place[q.rows], s.place[q.columns]
 
         c, p = s.component[q.places], s.place[q.places]
         # of a component all in a row, for which a weight is read once: matrix, cross terms, vector
@@ -49,11 +49,7 @@ class Assembly:
             np.concatenate([q.numbers[first], q.linear[linear]]), along=not count)
         # what components take away from the rest may be all that is there: to the last digit, if both are added up alike
         along = not (count and self.components.held)
-        first, linear = (ci < 0) & (cj < 0), c < 0
-        self.rest = WeightedArray((number, rest, rest), (block[first], pi[first], pj[first]), q.weights[first],
-                                  q.numbers[first], along)
-        self.rest_linear = WeightedArray((number, rest), (s.block[q.places][linear], p[linear]),
-                                         q.linear_weights[linear], q.linear[linear], along)
+        self.rest, self.rest_linear = rest_of(q, s, along)
 
     def evaluate(self, values: Values, omega: Any) -> Parts:
         """All parts at run time, late sums included."""
@@ -90,6 +86,16 @@ class Assembly:
             k = np.flatnonzero(s.component[i] < 0)
             rest_linear = rest_linear.at[s.block[i[k]], s.place[i[k]]].add(c[k])
         return Parts(inner, cross, rest, inner_linear, rest_linear)
+
+
+def rest_of(q: Quadratic, s: Structure, along: bool) -> tuple[WeightedArray, WeightedArray]:
+    """H and h of the rest, its sums of many weights `along` these."""
+    number, rest = s.blocks.shape
+    own, linear = (s.component[q.rows] < 0) & (s.component[q.columns] < 0), s.component[q.places] < 0
+    rows, columns, places = q.rows[own], q.columns[own], q.places[linear]
+    return (WeightedArray((number, rest, rest), (s.block[rows], s.place[rows], s.place[columns]), q.weights[own],
+                          q.numbers[own], along),
+            WeightedArray((number, rest), (s.block[places], s.place[places]), q.linear_weights[linear], q.linear[linear], along))
 
 
 def _table(rows: Any, columns: Any, numbers: Any, size: int, height: int | None = None) -> Any:

@@ -63,13 +63,12 @@ def schur_shares(block: GaussianBlock, assembly: Assembly, values: Values, omega
     """The shares of components whose monomials may carry different weights."""
     parts = assembly.evaluate(values, omega)
     rows, precision, logdet = _components(block, parts, values, t, moving)
-    return _shares(parts, rows, jnp.sum(logdet), lambda: _law(block, rows, precision))
+    return _shares(parts.rest, parts.rest_linear, rows, jnp.sum(logdet), lambda: _law(block, rows, precision))
 
 
 def alike_shares(block: GaussianBlock, alike: Alike, values: Values, omega: Any, t: Any, moving: Any) -> Shares:
     """The shares of components that share every matrix."""
     s = block.structure
-    parts = alike.every.evaluate(values, omega)
     inner, cross, linear = alike.evaluate(values, omega)
     d, scale = of_array(inner), block.inner_scale(t, alike.scale)
     inverse, logdet = inverse_logdet((scale.T @ d @ scale).plus_one())
@@ -82,11 +81,12 @@ def alike_shares(block: GaussianBlock, alike: Alike, values: Values, omega: Any,
     rows = _Rows(d, scale, inverse, _coupling(cross, alike.owner, len(s.blocks)), list(linear.T), mean)
 
     def components() -> Components:
-        every, precision, _ = _components(block, parts, values, t, moving)
+        every, precision, _ = _components(block, alike.every().evaluate(values, omega), values, t, moving)
         return _law(block, every, precision)
 
     shape = alike.many.shape
-    return _shares(parts, rows, added(values.number(alike.many.astype(float)), jnp.broadcast_to(logdet, shape)), components)
+    whole = alike.rest.evaluate(values, omega), alike.rest_linear.evaluate(values, omega)
+    return _shares(*whole, rows, added(values.number(alike.many.astype(float)), jnp.broadcast_to(logdet, shape)), components)
 
 
 def _components(block: GaussianBlock, parts: Any, values: Values, t: Any, moving: Any) -> tuple[_Rows, Small, Any]:
@@ -104,15 +104,12 @@ def _coupling(cross: Any, owner: np.ndarray, blocks: int) -> Coupling:
     return Coupling([cross[:, i, :].T for i in range(cross.shape[1])], owner, blocks)
 
 
-def _shares(parts: Any, rows: _Rows, logdet: Any, components: Callable[[], Components]) -> Shares:
-    rest, linear = parts.rest, parts.rest_linear
-    if parts.cross.size:
-        rest, linear = rows.taken_from(rest, linear)
-
+def _shares(rest: Any, linear: Any, rows: _Rows, logdet: Any, components: Callable[[], Components]) -> Shares:
     def quadratic(e: Any) -> Any:
-        return rows.quadratic(e) + jnp.sum(e * (times(parts.rest, e) - 2 * parts.rest_linear))
+        return rows.quadratic(e) + jnp.sum(e * (times(rest, e) - 2 * linear))
 
-    return Shares(rest, linear, logdet, quadratic, components)
+    left = rows.taken_from(rest, linear) if rows.cross.rows[0].size else (rest, linear)
+    return Shares(*left, logdet, quadratic, components)
 
 
 def _law(block: GaussianBlock, rows: _Rows, precision: Small) -> Components:

@@ -52,6 +52,8 @@ def read_parameters(model: Callable[..., Any], args: Any, kwargs: Any, program: 
             inner = inner.base_dist
         if joined:
             shape = shape + tuple(trace[site]["fn"].event_shape[:joined])
+        if any(isinstance(x, dist.Distribution) for x in vars(inner).values()):
+            raise NoClosedForm(f"a {type(inner).__name__} is made of other distributions")
         notes.update(kind=type(inner), joined=joined, shape=shape)
         found = {}
         for name in ("loc", "scale_tril") if type(inner) is dist.MultivariateNormal else inner.arg_constraints:

@@ -169,6 +169,15 @@ def update_with_another_prior_of_what_is_given(prior):
     same.update(Y, 0.5).update(Y, 0.3)
 
 
+@raises(cj.PlanError, "a RightCensoredDistribution is made of other distributions")
+def prediction_of_what_is_censored():
+    def model(y):
+        rate = sample("rate", dist.Gamma(2.0, 1.0))
+        sample("y", dist.RightCensoredDistribution(dist.Exponential(rate + jnp.zeros(2)), jnp.array([0, 1])), obs=y)
+
+    posterior([1.0, 2.0], model).predictive("y")
+
+
 def half_and_whole(y, x=None):
     z = sample("z", dist.Gamma(2.0, 1.0))
     sample("y", dist.Poisson(z), obs=y)
