@@ -129,7 +129,8 @@ def alike_components(q: Quadratic, s: Structure, prior: Prior) -> Alike | None:
     at, place, weight, numbers = (np.concatenate(x) for x in zip(*entries, strict=True))
     of, what = np.nonzero(inner[first])
     return Alike(
-        functools.cache(functools.partial(Assembly, q, s)), *rest_of(q, s, True), own_pattern, np.bincount(pattern), prior.scale[first], s.components[first],
+        functools.cache(functools.partial(Assembly, q, s)), *rest_of(q, s, True), own_pattern, np.bincount(pattern),
+        prior.scale[first], s.components[first],
         WeightedArray((len(first), width * width), (of, weights[what] % width**2), weights[what] // width**2,
                       inner[first][of, what]),
         WeightedArray((total, vectors), (at, place), weight, numbers), means[:, :-1], means[:, -1], s.owner[first][own_pattern])
