@@ -89,7 +89,7 @@ def bernoulli_of_a_probability():
     sample("y", dist.Bernoulli(probs=sample("p", dist.Beta(2.0, 2.0).expand([G]))[GROUP]), obs=BINARY)
 
 
-@_enter(DIRECT)
+@_enter(MODELS)
 def covariate_in_a_rate():
     sample("y", dist.Poisson(jnp.exp(sample("b", dist.Normal(0.0, 1.0)) * jnp.asarray(X[:, 0]))), obs=COUNT)
 

@@ -52,7 +52,7 @@ def read_parameters(model: Callable[..., Any], args: Any, kwargs: Any, program: 
             inner = inner.base_dist
         if joined:
             shape = shape + tuple(trace[site]["fn"].event_shape[:joined])
-        if any(isinstance(x, dist.Distribution) for x in vars(inner).values()):
+        if _holds_another(inner):
             raise NoClosedForm(f"a {type(inner).__name__} is made of other distributions")
         notes.update(kind=type(inner), joined=joined, shape=shape)
         found = {}
@@ -66,6 +66,14 @@ def read_parameters(model: Callable[..., Any], args: Any, kwargs: Any, program: 
     values = dict(zip(numbers, walk.run(numbers.values()), strict=True))
     end = len(notes["shape"]) - notes["joined"]
     return Parameters(notes["kind"], values, notes["shape"][:end], notes["joined"])
+
+
+def _holds_another(d: Any) -> bool:
+    """Whether a distribution is not given by its own parameters: those that are another one transformed are."""
+    if isinstance(d, dist.TransformedDistribution) and type(d) is not dist.TransformedDistribution:
+        return False
+    return not d.arg_constraints or any(
+        isinstance(x, dist.Distribution) for n, x in vars(d).items() if not n.startswith("_"))
 
 
 def known(value: Value) -> np.ndarray | None:
