@@ -12,7 +12,7 @@ PEOPLE, ITEMS = 40, 5
 ABILITY = RNG.normal(size=PEOPLE)
 SCORES = np.round(ABILITY[:, None] * np.linspace(0.5, 1.5, ITEMS) + 10 + 0.5 * RNG.normal(size=(PEOPLE, ITEMS)), 3)
 CLASS = (np.arange(PEOPLE) % 2).astype(np.int32)
-TRUE = 100 + RNG.normal(size=60)
+TRUE = 2 + RNG.normal(size=60)
 MEASURED = np.round(TRUE + 0.3 * RNG.normal(size=60), 3)
 TWICE = np.arange(0, 60, 2).astype(np.int32)
 AGAIN = np.round(TRUE[TWICE] + 0.6 * RNG.normal(size=30), 3)
@@ -54,7 +54,7 @@ def alike_scores_in_classes(y, g):
 @case("a b centre x", MEASURED, AGAIN, COVARIATE, RESPONSE)
 def alike_measured_once_or_twice(w, again, z, y):
     slope = sample("slope", dist.Gumbel(2.0, 1.0))
-    centre = sample("centre", dist.Normal(100.0, 10.0))
+    centre = sample("centre", dist.Normal(2.0, 10.0))
     spread, s = sample("spread", dist.HalfNormal(2.0)), sample("s", dist.HalfNormal(1.0))
     a, b = sample("a", dist.Normal(0.0, 10.0)), sample("b", dist.Normal(0.0, 1.0))
     with plate("n", 60):
