@@ -121,8 +121,8 @@ class SparseSums:
         """The array, given all weights."""
         count, width = self._shape
         total = jnp.zeros(self._shape, values.dtype)
-        for table, weight in zip(self._tables, self._common, strict=True):
-            total = total + values.number(table) * omega[weight]
+        if len(self._common):
+            total = jnp.tensordot(omega[self._common], values.number(self._tables), 1, precision="highest")
         numbers, places = [], []  # of what is scattered, all at once
         for strips in self._strips:
             sums = strips.sums(values, omega)

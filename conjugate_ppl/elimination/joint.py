@@ -357,8 +357,8 @@ def _factors(program: Program, written: _Written, visible: frozenset[str],
         found = least_squares([t for t in written.terms if all(a.variable is not written.elements for a in t.atoms)], sizes)
         factors = {n: _single(x + found[n]) for n, x in factors.items()}
         if again:
-            moved = about(None, factors)
-            written = about({s.name: _origins(program, moved)[s.name] for s in moved.sites}, factors)
+            origins = _origins(program, about(None, factors))
+            written = about({s.name: origins[s.name] for s in written.sites}, factors)
     return {n: x for n, x in factors.items() if x.any()}
 
 

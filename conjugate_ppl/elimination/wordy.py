@@ -18,13 +18,16 @@ from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.layers import Layers
 
-__all__ = ["is_wordy", "model_size", "too_wide", "too_wordy"]
+__all__ = ["NUMBER", "is_wordy", "model_size", "too_wide", "too_wordy"]
 
 _WORDY = 4  # times as many numbers as the model's own
 _FEW = 1 << 14  # numbers, of which there may be as many as there are
 _FUNNEL = 10  # as much again, of elements whose prior has a kept scale or location (`planning/cost.py`)
-# seconds of a step of a chain, and times its width cubed; of a number of the model; and no gradient takes less
-_STEP, _CUBED, _NUMBER, _LEAST = 1e-5, 2e-8, 1e-9, 2e-5
+NUMBER = 1e-9
+"""Seconds for a number that the model itself computes."""
+
+_STEP, _CUBED = 1e-5, 2e-8  # seconds of a step of a chain, and times its width cubed
+_LEAST = 2e-5  # seconds, that any gradient takes
 _NARROW = 8  # elements of a step, which are always integrated out
 _WORTH, _LONG = 30, 4  # gradients of the model itself that one may cost (`planning/cost.py`); or so many for each step
 _MANY = 1000  # elements, for whose correlations no matrix is made
@@ -81,7 +84,7 @@ def too_wide(program: Program, layers: Layers, sites: Sequence[str], touched: It
     if layers.width <= _NARROW or not able:
         return None
     seconds = layers.chains * layers.steps * (_STEP + _CUBED * layers.width**3)
-    own = _NUMBER * model_size(program, (n for n in {*touched, *sites} if n in program.sites))
+    own = NUMBER * model_size(program, (n for n in {*touched, *sites} if n in program.sites))
     if seconds <= max(_WORTH, _LONG * layers.steps) * max(own, _LEAST):
         return None
     return Declined(able[0], f"its steps have {layers.width} elements each, and a gradient through all of them takes much longer "

@@ -15,7 +15,7 @@ import numpy as np
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.elimination.base import Declined
 from conjugate_ppl.elimination.joint import GaussianElimination
-from conjugate_ppl.elimination.wordy import model_size
+from conjugate_ppl.elimination.wordy import NUMBER, model_size
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
@@ -25,7 +25,6 @@ __all__ = ["too_dear"]
 
 _DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves; and for a component and two rows
 _SPARSE = 4e-9  # for a number of the quadratic that is not zero, read and added forwards and backwards
-_PLAIN = 1e-9  # for a number that the model itself computes
 _FACTORS = {"cholesky", "eigh", "lu", "qr", "svd", "householder_product", "triangular_solve"}
 _LEAST = 2e-4  # seconds; less is no reason to leave anything to the sampler
 _FLOOR = 2e-5  # and no gradient takes less
@@ -61,7 +60,7 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
         kept.append(min(loose, key=lambda s: s.size))
         able = [s for s in able if s is not kept[-1]]
         if len(kept) == len(block.sites):
-            cost, worth = _PLAIN * model_size(program, [n for n in touched if n in program.sites]), _WORTH_ALL
+            cost, worth = NUMBER * model_size(program, [n for n in touched if n in program.sites]), _WORTH_ALL
         else:
             cost, worth = seconds[kept[-1].name], _WORTH
         if max(cost, _FLOOR) * worth < best:
