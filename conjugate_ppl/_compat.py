@@ -329,6 +329,7 @@ def _library_folders() -> tuple[str, ...]:
     return tuple(r + os.sep for r in roots)
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_library(path: str) -> bool:
     stdlib = sysconfig.get_path("stdlib") + os.sep
     if path.startswith(stdlib):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 __all__ = ["difference", "log_beta_ratio", "log_dirichlet_ratio", "remainder"]
@@ -20,6 +21,7 @@ _SHIFT = {"float32": 3, "float64": 8}
 _FEW = 8  # cells whose sums over the others are written out
 
 
+@jax.jit  # hundreds of operations: traced once for a shape, in derivatives too
 def remainder(x: Any) -> Any:
     """r(x) = lgamma(x) - (x - 1/2) log x + x - log(2 pi)/2 for x > 0.
 
@@ -42,6 +44,7 @@ def _log_ratio(x: Any, d: Any, y: Any) -> Any:
     return jnp.where(down, -1.0, 1.0) * jnp.log1p(jnp.where(down, -d / y, d / x))
 
 
+@jax.jit
 def difference(x: Any, d: Any) -> Any:
     """lgamma(x + d) - lgamma(x) for x > 0 and x + d > 0."""
     y = x + d

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from conjugate_ppl.gaussian.small import Small
 
@@ -273,9 +274,16 @@ def dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
     for x, y in zip(a, b, strict=True):
         if _zero(x) or _zero(y):
             continue
-        term = y if _one(x) else x if _one(y) else x * y
-        total = term if _zero(total) else total + term
+        term = y if _one(x) else x if _one(y) else _paired(lax.mul, operator.mul, x, y)
+        total = term if _zero(total) else _paired(lax.add, operator.add, total, term)
     return total
+
+
+def _paired(alike: Callable[[Any, Any], Any], any_two: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """An operation of two numbers; of arrays that need no broadcasting without asking for it: to trace that takes
+    a fifth of the time, and these are most of the operations of small matrices."""
+    both = isinstance(x, jax.Array) and isinstance(y, jax.Array)
+    return alike(x, y) if both and x.shape == y.shape and x.dtype == y.dtype else any_two(x, y)
 
 
 def _zero(x: Any) -> bool:
