@@ -11,6 +11,7 @@ import numpy as np
 from conjugate_ppl.algebra.functions import power_of
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.operands import full, shape_of, value_of
+from conjugate_ppl.algebra.residual import in_residuals
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.algebra.value import add, always_positive, multiply
 from conjugate_ppl.algebra.variables import Opaque
@@ -40,7 +41,16 @@ def _neg(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 def _mul(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     shape = shape_of(x, y)
+    x, y = _apart(walk, eqn, x, y)
     return multiply(full(x, shape), full(y, shape))
+
+
+def _apart(walk: Walk, eqn: Equation, x: Any, y: Any) -> tuple[Any, Any]:
+    """The factors of a product that a candidate enters, each written in residuals if the other depends on something."""
+    if not (isinstance(x, Value) and isinstance(y, Value) and x.roots and y.roots and (x.roots | y.roots) & walk.candidates):
+        return x, y
+    a, b = eqn.inputs
+    return in_residuals(walk, a, x), in_residuals(walk, b, y)
 
 
 def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
@@ -48,6 +58,7 @@ def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     y = simplify(walk, value_of(y))
     if y.single is None and not y.roots & walk.candidates:
         y = _as_one(walk, eqn.inputs[1], y)
+    x, y = _apart(walk, eqn, x, y)
     return multiply(full(x, shape), power(walk, full(y, shape), Fraction(-1)))
 
 
@@ -60,11 +71,12 @@ def _as_one(walk: Walk, number: int, x: Value) -> Value:
 def _integer_pow(walk: Walk, eqn: Equation, x: Value) -> Value:
     y = eqn.params["y"]
     if y == 2:
-        return multiply(x, x)
+        return _square(walk, eqn, x)
     return power(walk, x, Fraction(y))
 
 
 def _square(walk: Walk, eqn: Equation, x: Value) -> Value:
+    x = in_residuals(walk, eqn.inputs[0], x)
     return multiply(x, x)
 
 
@@ -77,7 +89,7 @@ def _pow(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     exponents = np.unique(y) if known else np.zeros(0)
     if exponents.size == 1 and np.isfinite(exponents[0]):
         p = Fraction(float(exponents[0]))
-        return multiply(value_of(x), value_of(x)) if p == 2 else power(walk, value_of(x), p)
+        return _square(walk, eqn, value_of(x)) if p == 2 else power(walk, value_of(x), p)
     if isinstance(x, Value) and x.roots & walk.candidates and not (known and not np.isfinite(y).all()):
         shape = shape_of(x, y)
         return power_of(walk, eqn, full(x, shape), full(y, shape))

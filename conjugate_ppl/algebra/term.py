@@ -126,10 +126,11 @@ class Value:
         return Value(shape, (Term(len(shape), (), (array,), ()),))
 
     @staticmethod
-    def of(variable: Variable, shape: tuple[int, ...]) -> Value:
-        """A variable itself, as an array of `shape`."""
+    def of(variable: Variable, shape: tuple[int, ...], first: int = 0) -> Value:
+        """The elements of a variable, from number `first` on, as an array of `shape`."""
         one = np.ones((1,) * len(shape))
-        atom = Atom(variable, Fraction(1), numbered(shape))
+        number = numbered(shape)
+        atom = Atom(variable, Fraction(1), number + first if first else number)
         return Value(shape, (Term(len(shape), (), (one,), (atom,)),))
 
 

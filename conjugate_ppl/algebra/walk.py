@@ -24,6 +24,7 @@ from conjugate_ppl.algebra.linear import COMPLEX
 from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
+from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.term import Value
@@ -46,12 +47,16 @@ class Walk:
 
     `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
     depends on none of them may be folded into one opaque array where that is smaller, and is with `folding`. With
-    `in_steps`, recursions are variables of their own (`running.py`); without, running sums are written out.
+    `in_steps`, recursions are variables of their own (`running.py`); without, running sums are written out. If it is `expanding`,
+    what a model subtracts is not made one variable (`residual.py`).
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[int, Value | np.ndarray], candidates: Iterable[str],
-                 variables: Variables | None = None, in_steps: bool = False, folding: bool = False) -> None:
+                 variables: Variables | None = None, in_steps: bool = False, folding: bool = False,
+                 expanding: bool = False) -> None:
         self.graph = graph
+        self.residuals: dict[tuple[int, int], Residual] = {}
+        self.expanding = expanding
         self.in_steps, self.folding = in_steps, folding
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
@@ -68,7 +73,8 @@ class Walk:
 
     def beside(self, more: Iterable[str]) -> Walk:
         """Another walk that goes on from here, with more sites that stay visible."""
-        out = Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps, self.folding)
+        out = Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps, self.folding,
+                   self.expanding)
         out._given = self._given
         return out
 

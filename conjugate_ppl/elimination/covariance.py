@@ -10,7 +10,6 @@ a precision matrix P (normal-Wishart), it is tr(P Q), and Q again its derivative
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
@@ -26,7 +25,6 @@ from conjugate_ppl.elimination.owners import Owned, owners
 from conjugate_ppl.elimination.scales import ScaleSite
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.solve import Solution, log_integral
 from conjugate_ppl.program import Program
 from conjugate_ppl.triangular import unless_failed
 
@@ -49,8 +47,8 @@ class Solved(Protocol):
         """The log of its integral."""
 
     @property
-    def solution(self) -> Callable[[Values], Solution]:
-        """The block solved."""
+    def squares_and_volume(self) -> Callable[[Values], tuple[Any, Any]]:
+        """The same as what is quadratic, and the rest."""
 
 
 def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], priors: Callable[[], list[Term]],
@@ -78,7 +76,7 @@ def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], p
                                        for s in sites], bound, name, visible)
             if q is not None:
                 return scaled_terms(elimination.sites, name, q, roots, variables,
-                                    lambda one: _squares_and_volume(elimination, one),
+                                    elimination.squares_and_volume,
                                     int(elimination.block.flat.sum())), (name, q), None
     whole = Computed(f"the integral over {', '.join(f'`{s}`' for s in elimination.sites)}", 1,
                      False, roots, elimination.log_integral)
@@ -131,14 +129,6 @@ def _of_scales(program: Program, numbers: Sequence[int | None], name: str, visib
     return {None if p is None else -2 * p for p in found}
 
 
-def _squares_and_volume(elimination: Solved, one: Values) -> tuple[Any, Any]:
-    solution = elimination.solution(one)
-    squares = unless_failed(solution.quadratic, jnp.inf)
-    volume = log_integral(elimination.block, dataclasses.replace(
-        solution, quadratic=jnp.zeros((), one.dtype)))
-    return -0.5 * squares, volume
-
-
 def scaled_terms(eliminated: Sequence[str], name: str, q: Fraction, roots: frozenset[str],
                  variables: Variables, parts_at: Callable[[Values], tuple[Any, Any]], flats: int = 0
                  ) -> tuple[Term, ...]:
@@ -171,15 +161,12 @@ def _terms_by_part(elimination: Solved, site: ScaleSite, q: Fraction, owner: np.
         """[squares of each number of the scales ..., volume]"""
         one = jnp.asarray(site.unit, values.dtype)
 
-        def squares(v: Any) -> Any:
-            return elimination.solution(values.with_sites({name: v})).quadratic
+        def squares(v: Any) -> tuple[Any, Any]:
+            return elimination.squares_and_volume(values.with_sites({name: v}))
 
-        each = site.squares(jax.grad(squares)(one), q)
-        each = unless_failed(each, jnp.inf)
-        solution = elimination.solution(values.with_sites({name: one}))
-        volume = log_integral(elimination.block, dataclasses.replace(
-            solution, quadratic=jnp.zeros((), values.dtype)))
-        return jnp.concatenate([-0.5 * each, volume[None]])
+        slopes, volume = jax.grad(squares, has_aux=True)(one)
+        each = unless_failed(site.squares(slopes, q), -jnp.inf)
+        return jnp.concatenate([each, volume[None]])
 
     parts = Computed("the integral over " + ", ".join(f"`{s}`" for s in elimination.sites), size + 1, False,
                      roots - {name}, at_one)

@@ -15,7 +15,7 @@ import numpy as np
 from conjugate_ppl.algebra.classes import equal_elements
 from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values, raised
-from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, thin_einsum
+from conjugate_ppl.algebra.term import Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
@@ -32,6 +32,7 @@ from conjugate_ppl.elimination.conditionals import Law, laws
 from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.owners import Owned
+from conjugate_ppl.elimination.place import Place, point_of
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.elimination.typical import unweighted
@@ -44,6 +45,7 @@ from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
 from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
 from conjugate_ppl.program import Program, Site
+from conjugate_ppl.triangular import unless_failed
 
 __all__ = ["GaussianElimination", "eliminate_gaussian", "least_squares"]
 
@@ -54,6 +56,8 @@ _LARGEST_REST = 4000  # elements solved densely
 @dataclasses.dataclass(frozen=True, eq=False)
 class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
+
+    `place` is what its sites are measured from at run time, where there are residuals.
 
     `scale` is the latent v that scales it, to be integrated out next, and the power of v that the quadratic carries; or
     None. `by_part` names a site of scales (numbers or matrices) each of which has its part of the block; which,
@@ -67,6 +71,7 @@ class GaussianElimination:
     scale: tuple[str, Fraction] | None = None
     by_part: str = ""
     owned: Owned | None = None
+    place: Place | None = None
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -74,7 +79,25 @@ class GaussianElimination:
 
     def log_integral(self, values: Values) -> Any:
         """The log of the block's integral."""
-        return log_integral(self.block, self.solution(values))
+        values = self._placed(values)
+        integral = log_integral(self.block, self.solution(values))
+        return integral if self.place is None else integral + self.place.left(values)
+
+    def squares_and_volume(self, values: Values) -> tuple[Any, Any]:
+        """The same as what is quadratic, and the rest."""
+        values = self._placed(values)
+        solution = self.solution(values)
+        squares = -0.5 * unless_failed(solution.quadratic, jnp.inf)
+        volume = log_integral(self.block, dataclasses.replace(solution, quadratic=jnp.zeros((), values.dtype)))
+        return squares if self.place is None else squares + self.place.left(values), volume
+
+    def _placed(self, values: Values) -> Values:
+        """The values, with what the sites are measured from."""
+        def mean(values: Values) -> Any:
+            found = self.from_reference(values, centre(self.block, self.solution(values)))
+            return jnp.concatenate([jnp.reshape(found[s.name], -1) for s in self.block.sites])
+
+        return values if self.place is None else self.place.at(values, mean)
 
     @property
     def alone(self) -> bool:
@@ -90,6 +113,7 @@ class GaussianElimination:
         return not changing or (self._stretching and self.scale is not None and changing <= {self.scale[0]})
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
+        values = self._placed(values)
         if self.scale is None or not self._stretching:
             return self._to_sites(values, draw(self.block, self.solution(values), key))
         name, q = self.scale  # solved where the scale is one: once, however many draws follow
@@ -119,36 +143,46 @@ class GaussianElimination:
         return len(s.components) + (len(s.blocks) if s.blocks.size else 0)
 
     def centre(self, values: Values) -> dict[str, Any]:
+        values = self._placed(values)
         return self._to_sites(values, centre(self.block, self.solution(values)))
 
     def log_probs(self, values: Values) -> Any:
+        values = self._placed(values)
         return log_probs(self.block, self.solution(values), self._to_elements(values))
 
     def laws(self, values: Values) -> dict[str, Law]:
+        values = self._placed(values)
         return laws(self.block, self.solution(values), lambda e: self._to_sites(values, e))
 
     def conditionals(self, laws: dict[str, Law]) -> dict[str, Any]:
         return {n: law.distribution() for n, law in laws.items()}
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
-        """z_i = r_i + (A_i(e) + e_i)"""
+        """z_i = r_i + (c_i + A_i(e) + e_i), where c is what the sites are measured from at run time, if anything"""
         own = self.from_reference(values, elements)
         return {s.name: values.number(s.reference.reshape(s.shape)) + own[s.name] for s in self.block.sites}
 
     def from_reference(self, values: Values, elements: Any) -> dict[str, Any]:
-        """z_i - r_i = A_i(e) + e_i"""
+        """z_i - r_i = c_i + (A_i(e) + e_i)"""
         values = values.bound(self.elements, elements)
         out = {}
         for s in self.block.sites:
             own = elements[s.elements].reshape(s.shape)
-            out[s.name] = own if s.slope is None else own + values.value(s.slope)
+            own = own if s.slope is None else own + values.value(s.slope)
+            out[s.name] = own if self.place is None else own + self._point(values, s)
         return out
 
+    def _point(self, values: Values, site: GaussianSite) -> Any:
+        assert self.place is not None
+        return values.variable(self.place.point)[site.elements].reshape(site.shape)
+
     def _to_elements(self, values: Values) -> Any:
-        """e_i = (z_i - r_i) - A_i(e), site by site: a location holds earlier sites only."""
+        """e_i = (z_i - r_i) - c_i - A_i(e), site by site: a location holds earlier sites only."""
         elements = jnp.zeros(self.block.size, values.dtype)
         for s in self.block.sites:
             own = values.site(s.name) - values.number(s.reference.reshape(s.shape))
+            if self.place is not None:
+                own = own - self._point(values, s)
             if s.slope is not None:
                 own = own - values.bound(self.elements, elements).value(s.slope)
             elements = elements.at[s.elements].set(own.reshape(-1))
@@ -165,18 +199,33 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     """
     touched = list(touched)
     remnants = [r for n, r in pool.remnants.items() if n in touched]
-    written = _write(program, sites, touched, remnants, visible)
+    about = functools.partial(_write, program, sites, touched, remnants, visible)
+    written = about()
     if concrete:
-        about = functools.partial(_write, program, sites, touched, remnants, visible)
         factors = _factors(program, written, visible, about)
         written = about(None, factors) if factors else written
         origin = _origins(program, written)
         origin.update({s: p for r in remnants for s, p in r.points.items() if s in sites})
         # only what enters quadratically is moved: elsewhere an origin would hide a latent's form
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
-        written = about({s: origin[s] for s in sites}, {**kept, **factors})
+        about = functools.partial(about, {s: origin[s] for s in sites}, {**kept, **factors})
+        written = about()
+    for w in (about(placed=True), written) if written.walk.residuals else (written,):
+        found = _eliminated(program, w, remnants, touched, visible, concrete, wanted)
+        if found is not None:
+            break
+    assert found is not None  # without a place nothing is in the way
+    return found[0], pool.replaced(touched, {", ".join(sites) + MARGINAL: found[1]})
+
+
+def _eliminated(program: Program, written: _Written, remnants: Sequence[Remnant], touched: Sequence[str],
+                visible: frozenset[str], concrete: bool, wanted: Collection[str]
+                ) -> tuple[GaussianElimination, tuple[Term, ...]] | None:
+    """The elimination of a block, and what it leaves; None where it should go on with a scale of the block that has not the
+    same part in what else holds residuals."""
+    sites = tuple(s.name for s in written.sites)
     inside = frozenset(sites)
-    free = [t for t in written.terms if not t.roots & inside]
+    free: Sequence[Term] = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
     reduced = reduce_terms(bound, lambda v: 0 if v is written.elements else None)
     wordy = too_wordy(program, written.sites, reduced, touched, wanted) if concrete else None
@@ -190,15 +239,22 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                   key=lambda s: s.size)
         raise Declined(big.name, "its joint Gaussian block would need a dense matrix of "
                        f"{widest} rows", program.sites[big.name].source)
-    elimination = GaussianElimination(tuple(sites), "jointly Gaussian", block, written.elements)
+    elimination = GaussianElimination(sites, "jointly Gaussian", block, written.elements)
+    if written.point is not None:
+        place, free = Place.of(written.point, free)
+        elimination = dataclasses.replace(elimination, place=place)
     left, scale, parts = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
     by_part, owned = parts or ("", None)
+    if elimination.place is not None:
+        scaled = scale or (by_part, owned.power if owned else Fraction(0))
+        if scaled[0] and not elimination.place.scaled_by(*scaled):
+            return None
     direct = block.plain if not remnants or not any(s.family == "Flat" for s in block.sites) else quadratic(
         reduce_terms(_direct(program, written, remnants), lambda v: 0 if v is written.elements else None))
     check_proper(program, block.sites, direct, concrete, by_part,
                  lambda: _densities(program, written, touched))
     elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part, owned=owned)
-    return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
+    return elimination, (*free, *left)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,6 +267,7 @@ class _Written:
     left: list[Term]  # of what eliminations have left
     walk: Walk
     factors: tuple[int, ...]
+    point: Variable | None
 
     @property
     def terms(self) -> list[Term]:
@@ -229,21 +286,24 @@ class _Written:
 
 def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remnants: Sequence[Remnant],
            visible: frozenset[str], origin: Mapping[str, np.ndarray] | None = None,
-           kept_origin: Mapping[str, np.ndarray] | None = None) -> _Written:
-    """Walk the touched factors in the block's coordinates, about `origin` (default: zero)."""
+           kept_origin: Mapping[str, np.ndarray] | None = None, placed: bool = False) -> _Written:
+    """Walk the touched factors in the block's coordinates, about `origin` (default: zero) and, if it is `placed`, a point
+    that is given at run time."""
     inside = frozenset(sites)
-    walk = start_walk(program, inside | visible, kept_origin)
-    elements = Latent(BLOCK, sum(program.sites[n].size for n in sites), False, inside, "real")
+    size = sum(program.sites[n].size for n in sites)
+    elements = Latent(BLOCK, size, False, inside, "real")
+    point = point_of(size) if placed else None
+    walk = start_walk(program, inside | visible, kept_origin, expanding=not placed)
     out: list[GaussianSite] = []
     first = 0
     for name in sites:
         record = program.sites[name]
         at = np.zeros(record.size) if origin is None else origin[name]
-        out.append(_site(program, walk, record, first, at))
-        number = first + np.arange(record.size).reshape(record.shape)
-        one = np.ones((1,) * len(record.shape))
-        own = Value(record.shape, (Term(len(record.shape), (), (one,),
-                                        (Atom(elements, Fraction(1), number),)),))
+        here = None if point is None else Value.of(point, record.shape, first)
+        out.append(_site(program, walk, record, first, at, here))
+        own = Value.of(elements, record.shape, first)
+        if here is not None:
+            own = add(own, here)
         if out[-1].slope is not None:
             own = collect(record.shape, (*out[-1].slope.terms, *own.terms))
         if at.any():
@@ -255,7 +315,7 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remna
     left = [t for r in remnants for t in r.write(walk)]
     locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
     check_coordinates([*terms, *left, *locations], inside, elements, program.sites[sites[0]].source)
-    return _Written(tuple(out), elements, terms, left, walk, tuple(program.sites[n].factor for n in sites))
+    return _Written(tuple(out), elements, terms, left, walk, tuple(program.sites[n].factor for n in sites), point)
 
 
 def _direct(program: Program, written: _Written, remnants: Sequence[Remnant]) -> list[Term]:
@@ -280,12 +340,14 @@ def _densities(program: Program, written: _Written, touched: Collection[str]) ->
                                      lambda v: 0 if v is written.elements else None))
 
 
-def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray) -> GaussianSite:
-    """The prior of a site, its location split into what is linear in the block, kept and known."""
+def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray, here: Value | None) -> GaussianSite:
+    """The prior of a site about a known and perhaps another point, its location split into what is linear in the block,
+    kept and known."""
     slope = mean = None
     known, alike = np.zeros(record.shape), np.zeros(record.shape, np.int64)
     if "loc" in record.parameters:
         (location,) = walk.run([record.parameters["loc"]])
+        location = location if here is None else add(location, here, -1)
         parts: dict[str, list[Term]] = {"slope": [], "mean": []}
         known = known - at.reshape(record.shape)
         for term in location.terms:

@@ -18,7 +18,7 @@ from conjugate_ppl.algebra.monomial import power
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Term, Value
 from conjugate_ppl.algebra.value import add, reshape
-from conjugate_ppl.algebra.variables import Computed, Latent
+from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Elimination, Parts, Pool, Remnant
 from conjugate_ppl.elimination.chain import chain_of, not_in
@@ -26,9 +26,10 @@ from conjugate_ppl.elimination.coefficients import quadratic_in, squares_of
 from conjugate_ppl.elimination.coordinates import Coordinates, better_coordinates
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.path import path, points_beside
+from conjugate_ppl.elimination.place import Place, point_of
 from conjugate_ppl.elimination.shared import shared_precision
 from conjugate_ppl.elimination.wordy import too_wide
-from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, vector, write
+from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, write
 from conjugate_ppl.noise import normal
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
@@ -46,7 +47,7 @@ class StateSpaceElimination:
     Of `sites` there may be none, where only a recursion is a chain, which sites beside it enter. `parts` says where the
     elements of each site are, and those of recursions that the sites enter, some of them in `moved` coordinates;
     `origin` is what they are measured from. `beside` holds the elements of sites that all steps share, which are
-    integrated out later. `scale` is a positive site and its power in the quadratic, if it scales all of the chain.
+    integrated out later. `place` is what elements are measured from at run time, where there are residuals. `scale` is a positive site and its power in the quadratic, if it scales all of the chain.
     """
 
     sites: tuple[str, ...]
@@ -56,6 +57,7 @@ class StateSpaceElimination:
     moved: Mapping[int, Coordinates]
     beside: tuple[Latent, ...]
     scale: tuple[str, Fraction] | None = None
+    place: Place | None = None
 
     @property
     def rule(self) -> str:
@@ -72,14 +74,16 @@ class StateSpaceElimination:
 
     def log_integral(self, values: Values) -> Any:
         """Log of the integral over the sites of all that depends on them, where nothing is beside them."""
-        out = log_integral(self.model.steps(values))
-        return unless_failed(out, -jnp.inf)
+        values = self._placed(values)
+        out = unless_failed(log_integral(self.model.steps(values)), -jnp.inf)
+        return out if self.place is None else out + self.place.left(values)
 
     def squares_and_volume(self, values: Values) -> tuple[Any, Any]:
         """The same, the squares and what is left."""
+        values = self._placed(values)
         square, volume = quadratic(self.model.steps(values))
-        square = 0.5 * square[0, 0]
-        return unless_failed(square, -jnp.inf), unless_failed(volume, -jnp.inf)
+        square, volume = unless_failed(0.5 * square[0, 0], -jnp.inf), unless_failed(volume, -jnp.inf)
+        return square if self.place is None else square + self.place.left(values), volume
 
     def quadratic(self, values: Values) -> Any:
         """The same as the coefficients of a quadratic in 1 and the elements beside, and a constant."""
@@ -90,7 +94,18 @@ class StateSpaceElimination:
         return self.model.steps(values).at(jnp.concatenate([
             jnp.ones(1, values.dtype), *(values.variable(v) for v in self.beside)]))
 
+    def _placed(self, values: Values) -> Values:
+        """The values, with what elements are measured from."""
+        def mean(values: Values) -> Any:
+            return self._from_origin(values, self.model.unpack(jax.vmap(smoothed)(forward(self._steps(values)))[0]))
+
+        return values if self.place is None else self.place.at(values, mean)
+
+    def _from_origin(self, values: Values, elements: Any) -> Any:
+        return elements if self.place is None else elements + values.variable(self.place.point)
+
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
+        elements = self._from_origin(values, elements)
         return {p.site: (elements[p.own] + values.number(self.origin[p.own])).reshape(p.shape)
                 for p in self.parts if not p.exact}
 
@@ -101,6 +116,7 @@ class StateSpaceElimination:
 
     def from_noise(self, values: Values, noise: Any) -> dict[str, Any]:
         """The sites at standard normal noise of all steps, in which they are affine."""
+        values = self._placed(values)
         found = jax.vmap(draw)(forward(self._steps(values)), noise)
         return self._to_sites(values, self.model.unpack(found))
 
@@ -116,8 +132,10 @@ class StateSpaceElimination:
         return jnp.sum(self.log_probs(values)) if self.sites else values.number(0.0)
 
     def log_probs(self, values: Values) -> Any:
+        values = self._placed(values)
         x = jnp.concatenate([self._part(values, p).reshape(-1) - values.number(self.origin[p.own])
                              for p in self.parts])
+        x = x if self.place is None else x - values.variable(self.place.point)
         packed, noisy = self.model.pack(x), self.model.noisy
         missing = noisy.shape[-1] - noisy.sum(-1)  # places without noise, which count as standard normal at 0
         found = jax.vmap(log_probs)(forward(self._steps(values)), packed, noisy)
@@ -132,6 +150,7 @@ class StateSpaceElimination:
     def laws(self, values: Values) -> dict[str, tuple[Any, Any]]:
         if not self.sites:
             return {}
+        values = self._placed(values)
         mean, variance = (self.model.unpack(x) for x in jax.vmap(smoothed)(forward(self._steps(values))))
         means = self._to_sites(values, mean)
         return {p.site: (means[p.site], variance[p.own].reshape(p.shape)) for p in self.parts if not p.exact}
@@ -179,8 +198,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     written = write(program, parts, equations, touched, visible, origin, points, {})
     moved, variables = better_coordinates(written), written.walk.variables
 
-    def rewritten() -> Written:
-        return write(program, parts, equations, touched, visible, origin, points, moved, variables)
+    def rewritten(point: Variable | None = None) -> Written:
+        return write(program, parts, equations, touched, visible, origin, points, moved, variables, point)
 
     written = rewritten() if moved else written
     model = chain_of(program, sites, written)
@@ -210,12 +229,20 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     powers = ((n, common_power(program, priors, written.bound, n, visible | frozenset(sites)))
               for n in program.latents if n in visible & roots)
     scaling, q = next(((n, p) for n, p in powers if p is not None), ("", Fraction(0)))
+    free: Sequence[Term] = written.free
+    if written.walk.residuals and not beside:
+        point = point_of(len(origin))
+        placed = rewritten(point)
+        place, others = Place.of(point, placed.free)
+        if not scaling or place.scaled_by(scaling, q):
+            free = others
+            elimination = dataclasses.replace(elimination, model=chain_of(program, sites, placed), place=place)
     elimination = dataclasses.replace(elimination, scale=(scaling, q) if scaling else None)
     if not beside:
         left = Value.of(Computed(what, 1, False, roots, elimination.log_integral), ()).terms
         if scaling:
             left = scaled_terms(sites, scaling, q, roots, variables, elimination.squares_and_volume)
-        return elimination, pool.replaced(touched, {name: (*written.free, *left)})
+        return elimination, pool.replaced(touched, {name: (*free, *left)})
     columns = 1 + model.beside
 
     def coefficients(values: Values) -> Any:
@@ -243,6 +270,6 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
         found = precision()
         return None if found is None else squares_of(shared(walk), found).terms
 
-    own = [vector(v, 0, (v.size,)) for v in written.beside]
+    own = [Value.of(v, (v.size,)) for v in written.beside]
     left = *written.free, *quadratic_in(marginal, own, columns, scale(written.walk)).terms
     return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points, squares)})

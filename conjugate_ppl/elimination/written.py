@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 
 import numpy as np
 
 from conjugate_ppl.algebra.running import RECURSIONS, Running, last, locations, states
-from conjugate_ppl.algebra.term import Atom, Term, Value
+from conjugate_ppl.algebra.term import Term, Value
 from conjugate_ppl.algebra.value import add, multiply, reduce_sum
 from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
@@ -24,7 +23,7 @@ from conjugate_ppl.gaussian.site import BLOCK
 from conjugate_ppl.graph import Equation
 from conjugate_ppl.program import Program
 
-__all__ = ["Part", "Written", "follow", "parts_of", "variables_of", "vector", "write"]
+__all__ = ["Part", "Written", "follow", "parts_of", "variables_of", "write"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,11 +108,12 @@ def parts_of(program: Program, sites: Sequence[str], touched: Sequence[str], vis
 
 def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation], touched: Sequence[str],
           visible: frozenset[str], origin: np.ndarray, points: Mapping[str, np.ndarray],
-          moved: Mapping[int, Coordinates], variables: Variables | None = None) -> Written:
+          moved: Mapping[int, Coordinates], variables: Variables | None = None, point: Variable | None = None) -> Written:
     """Walk the touched factors and all locations, the elements measured from `origin`, the sites beside the chain
-    from `points`; recursions in `moved` in other coordinates, made of `variables`."""
+    from `points`; recursions in `moved` in other coordinates, made of `variables`. With a `point` the elements are measured
+    from that too, and what the model subtracts is one variable (`algebra/residual.py`)."""
     inside = frozenset(p.site for p in parts if not p.exact)
-    walk = start_walk(program, inside | visible | points.keys(), points, True, variables)
+    walk = start_walk(program, inside | visible | points.keys(), points, True, variables, expanding=point is None)
     beside = []
     for name in points:
         (value,) = walk.run([program.inputs[name]])
@@ -122,9 +122,11 @@ def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation]
     elements = Latent(BLOCK, len(origin), False, inside or frozenset(p.site for p in parts), "real")
     tokens = Variable("location", len(origin), False, frozenset())
     for p in parts:
-        own = vector(elements, p.first, p.shape)
+        own = Value.of(elements, p.shape, p.first)
         if origin[p.own].any():
             own = add(own, Value.known(origin[p.own].reshape(p.shape)))
+        if point is not None:
+            own = add(own, Value.of(point, p.shape, p.first))
         walk.set(p.number, moved[p.number].back(walk, own) if p.number in moved else own)
     found = follow(walk, equations)
     terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
@@ -135,7 +137,9 @@ def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation]
             location = moved[p.number].forwards(walk, location)
         if origin[p.own].any():
             location = add(location, Value.known(-origin[p.own].reshape(location.shape)))
-        token = vector(tokens, p.first, location.shape)
+        if point is not None:
+            location = add(location, Value.of(point, location.shape, p.first), -1)
+        token = Value.of(tokens, location.shape, p.first)
         placed += reduce_sum(multiply(token, location), list(range(len(location.shape)))).terms
     check_coordinates([*terms, *placed], inside, elements, program.sites[parts[0].site].source)
     return Written(tuple(parts), moved, elements, tokens, tuple(beside), terms, tuple(placed), walk)
@@ -151,13 +155,6 @@ def follow(walk: Walk, equations: Iterable[Equation]) -> dict[int, Value]:
             walk.set(number, v)
         found.update(zip(own, locations(walk, equation), strict=True))
     return found
-
-
-def vector(variable: Variable, first: int, shape: tuple[int, ...]) -> Value:
-    """Elements of a variable, from number `first` on, as an array."""
-    number = first + np.arange(int(np.prod(shape))).reshape(shape)
-    one = np.ones((1,) * len(shape))
-    return Value(shape, (Term(len(shape), (), (one,), (Atom(variable, Fraction(1), number),)),))
 
 
 def variables_of(term: Term) -> set[Variable]:

@@ -1,0 +1,104 @@
+"""What a model subtracts from its data row by row, as one variable instead of its expansion.
+
+A density holds products of sums, such as the square of `y - m - z`, with `z` to be integrated out. Where `m`, made of kept
+sites, differs from row to row otherwise than in coefficients of one of them, nothing of `y**2 - 2 y m + m**2` adds up ahead,
+and with y and m far from 0 it has no digits left in single precision. The rows are as many either way, so `y - m` is computed
+as the model computes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.movement import numbered
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms, same_selection
+from conjugate_ppl.algebra.variables import Latent, Variable
+
+if TYPE_CHECKING:
+    from conjugate_ppl.algebra.runtime import Values
+    from conjugate_ppl.algebra.walk import Walk
+
+__all__ = ["Residual", "in_residuals"]
+
+_FEWER = 4  # times that rows must be more than different ones among them, to be added up
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Residual(Variable):
+    """The elements of a sum of kept sites and known numbers."""
+
+    whole: Value
+
+    def elements(self, values: Values) -> Any:
+        return values.value(self.whole).reshape(-1)
+
+
+def in_residuals(walk: Walk, number: int, x: Any) -> Any:
+    """The operand `x` of a product, a number of the graph: what its terms have besides the same candidates as one term."""
+    if not isinstance(x, Value) or len(x.terms) < 2:
+        return x
+    groups: list[tuple[tuple[Atom, ...], list[Term]]] = []
+    for term in x.terms:
+        factors = _of_candidates(walk, term)
+        if factors is None:
+            return x
+        terms = next((ts for own, ts in groups if _same(own, factors)), None)
+        if terms is None:
+            groups.append((factors, [term]))
+        else:
+            terms.append(term)
+    out: list[Term] = []
+    for k, (factors, terms) in enumerate(groups):
+        apart = tuple(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if not a.variable.roots & walk.candidates))
+                      for t in terms)
+        if len(apart) < 2 or not any(_row_by_row(t, x.shape) for t in apart):
+            out += terms
+            continue
+        if (number, k) not in walk.residuals:
+            whole = Value(x.shape, apart)
+            walk.residuals[number, k] = Residual(f"residual#{number}", math.prod(x.shape), False, whole.roots, whole)
+        own = Atom(walk.residuals[number, k], Fraction(1), numbered(x.shape))
+        if walk.expanding:
+            return x
+        out.append(Term(len(x.shape), (), (np.ones((1,) * len(x.shape)),), merge_atoms((*factors, own))))
+    return Value(x.shape, tuple(out)) if len(out) < len(x.terms) else x
+
+
+def _of_candidates(walk: Walk, term: Term) -> tuple[Atom, ...] | None:
+    """What the term holds of candidates, by own axes; None where that changes along axes that are summed."""
+    out = []
+    for a in term.atoms:
+        if a.variable.roots & walk.candidates:
+            shape = np.shape(a.selection)
+            if not is_known(a.selection) or any(n != 1 for n in shape[term.rank:]):
+                return None
+            out.append(a.map(lambda s, shape=shape, rank=term.rank: s.reshape(shape[:rank])))
+    return tuple(out)
+
+
+def _same(a: tuple[Atom, ...], b: tuple[Atom, ...]) -> bool:
+    return len(a) == len(b) and all(
+        x.variable is y.variable and x.power == y.power and same_selection(x.selection, y.selection)
+        for x, y in zip(a, b, strict=True))
+
+
+def _row_by_row(term: Term, shape: tuple[int, ...]) -> bool:
+    """Whether a term is no coefficient times a kept site, and different in so many rows that little adds up."""
+    if len(term.atoms) == 1 and term.atoms[0].power == 1:
+        v = term.atoms[0].variable
+        if isinstance(v, Latent) and v.support == "real":
+            return False
+    columns: list[np.ndarray] = []
+    for a in term.atoms:
+        if not is_known(a.selection):
+            return False
+        first = a.selection.reshape(*a.selection.shape[:term.rank], -1)[..., :1].reshape(a.selection.shape[:term.rank])
+        columns.append(np.broadcast_to(first, shape).reshape(-1))
+    rows = math.prod(shape)
+    return rows > 0 and bool(columns) and _FEWER * len(equal_rows(columns, rows)[1]) > rows
