@@ -17,10 +17,11 @@ import networkx as nx
 import numpy as np
 
 from conjugate_ppl.algebra.placement import LOOKED_UP
+from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.algebra.variables import Opaque
+from conjugate_ppl.algebra.variables import Latent, Opaque
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (
     Declined,
@@ -75,6 +76,18 @@ class Attempt:
     def numbers(self) -> int:
         """How many latent numbers are integrated out."""
         return sum(self.program.sites[n].size for n in self.collapsed)
+
+    def in_the_way(self) -> frozenset[str]:
+        """Sites that stay and go, with others that stay, through an operation that the algebra does not look into."""
+        opaque = {a.variable for v in self.values.values() for t in v.terms for a in t.atoms if isinstance(a.variable, Opaque)}
+        met = [v.roots & self.declined.keys() for v in opaque]
+        return frozenset().union(*(m for m in met if len(m) > 1))
+
+    def looked_into(self) -> bool:
+        """Whether what is left is written out in sites that stay, times what else is computed from sites that stay."""
+        return any(term.roots & self.declined.keys() and any(
+            not isinstance(a.variable, Latent | Residual) and a.variable.size > 1 for a in term.atoms)
+            for terms in self.pool.factors.values() for term in terms)
 
     def copy(self) -> Attempt:
         """Another attempt that goes on from here."""

@@ -8,7 +8,7 @@ sites first or last, the one that integrates out more numbers is taken (Gaussian
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import networkx as nx
 
@@ -21,6 +21,8 @@ from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
 from conjugate_ppl.program import Program
 
 __all__ = ["Chosen", "choose"]
+
+_TRIES = 3  # sites that are tried as no candidates
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,14 +94,14 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     candidates = [n for n in free if n in (*candidates, *fitting) and n not in declined]
     declined.update(others)
     wanted = frozenset((*wanted, *(only or ())))  # at any price
-    best = Attempt(program, deps, candidates, frozenset(forward), concrete, wanted, below)
-    best.start()
-    again = best.copy()
-    best.run(gaussian_first=True)
-    kinds = {program.sites[n].family in GAUSSIAN for n in again.left}
-    if len(kinds) == 2 and not frozenset(again.left) <= frozenset(best.collapsed):
-        again.run(gaussian_first=False)
-        best = again if again.numbers > best.numbers else best
+
+    def attempt(without: Collection[str] = ()) -> Attempt:
+        return _best_order(Attempt(program, deps, [n for n in candidates if n not in without], frozenset(forward), concrete,
+                                   wanted, [n for n in below if n not in without]))
+
+    best = attempt()
+    declined.update(best.declined)
+    best = _with_fewer_candidates(program, best, attempt)
     declined.update(best.declined)
     order = (*forward, *best.collapsed)
     decisions = {}
@@ -119,6 +121,36 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
                 _graph(program, deps, order))
     return Chosen(plan, deps, tuple(forward), tuple(best.eliminations), best.pool,
                   frozenset(best.consumed))
+
+
+def _best_order(attempt: Attempt) -> Attempt:
+    """The attempt with Gaussian sites first, or last if more numbers are integrated out so."""
+    attempt.start()
+    again = attempt.copy()
+    attempt.run(gaussian_first=True)
+    kinds = {attempt.program.sites[n].family in GAUSSIAN for n in again.left}
+    if len(kinds) == 2 and not frozenset(again.left) <= frozenset(attempt.collapsed):
+        again.run(gaussian_first=False)
+        return again if again.numbers > attempt.numbers else attempt
+    return attempt
+
+
+def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[Collection[str]], Attempt]) -> Attempt:
+    """The best attempt in which some sites that stay are no candidates from the start.
+
+    What is computed from these then counts as known. Other sites may be integrated out for it, where they went through the
+    same operation; and the algebra need not look into it.
+    """
+    out: set[str] = set()
+    for name in sorted(best.in_the_way(), key=lambda n: program.sites[n].size)[:_TRIES]:
+        other = attempt({*out, name})
+        if other.numbers > best.numbers:
+            best = other
+            out.add(name)
+    if best.looked_into():
+        other = attempt(best.declined.keys() | out)
+        best = other if other.numbers >= best.numbers else best
+    return best
 
 
 def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> nx.DiGraph:
