@@ -16,6 +16,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.movement import MOVES
+from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.term import (
     Atom,
     Term,
@@ -26,7 +27,7 @@ from conjugate_ppl.algebra.term import (
     same_selection,
 )
 from conjugate_ppl.algebra.value import collect, multiply, where
-from conjugate_ppl.algebra.variables import Complement, Condition, Latent, Log, Opaque
+from conjugate_ppl.algebra.variables import Complement, Condition, Latent, Log, Opaque, Point
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -177,7 +178,8 @@ def surely_finite(walk: Walk, value: Value) -> bool:
     """Whether no element can be infinite or NaN: a polynomial in latents and in elements looked up among them,
     with powers and logarithms of positive ones."""
     def finite(v: Any) -> bool:
-        return isinstance(v, Latent | Condition) or (
+        return isinstance(v, Latent | Condition | Point) or (
+            isinstance(v, Residual) and surely_finite(walk, v.whole)) or (
             isinstance(v, Log) and isinstance(v.base, Latent)) or (
             isinstance(v, Opaque) and v.equation.primitive in MOVES
             and surely_finite(walk, walk.value(v.equation.inputs[0])))

@@ -18,6 +18,7 @@ import numpy as np
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms, same_selection
+from conjugate_ppl.algebra.value import always_positive
 from conjugate_ppl.algebra.variables import Latent, Variable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
             continue
         if (number, k) not in walk.residuals:
             whole = Value(x.shape, apart)
-            walk.residuals[number, k] = Residual(f"residual#{number}", math.prod(x.shape), False, whole.roots, whole)
+            walk.residuals[number, k] = Residual(f"residual#{number}", math.prod(x.shape), always_positive(whole), whole.roots, whole)
         own = Atom(walk.residuals[number, k], Fraction(1), numbered(x.shape))
         if walk.expanding:
             return x

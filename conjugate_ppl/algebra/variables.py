@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
 
 __all__ = ["Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Indicator", "Latent", "Log",
-           "Opaque", "Variable"]
+           "Opaque", "Point", "Variable"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,6 +68,14 @@ class Latent(Variable):
     def elements(self, values: Values) -> Any:
         flat = values.site(self.name).reshape(-1)
         return flat if self.origin is None else flat - values.number(self.origin)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Point(Variable):
+    """Finite numbers that may be bound at run time, and are zero if they are not."""
+
+    def elements(self, values: Values) -> Any:
+        return values.xp.zeros(self.size, values.dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

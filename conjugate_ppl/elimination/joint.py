@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -210,10 +211,11 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
         about = functools.partial(about, {s: origin[s] for s in sites}, {**kept, **factors})
         written = about()
-    for w in (about(placed=True), written) if written.walk.residuals else (written,):
-        found = _eliminated(program, w, remnants, touched, visible, concrete, wanted)
-        if found is not None:
-            break
+    found = None
+    if written.walk.residuals:
+        with contextlib.suppress(Declined):  # measured from a known point it may still have a form
+            found = _eliminated(program, about(placed=True), remnants, touched, visible, concrete, wanted)
+    found = found or _eliminated(program, written, remnants, touched, visible, concrete, wanted)
     assert found is not None  # without a place nothing is in the way
     return found[0], pool.replaced(touched, {", ".join(sites) + MARGINAL: found[1]})
 

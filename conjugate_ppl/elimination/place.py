@@ -19,14 +19,14 @@ from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Term
-from conjugate_ppl.algebra.variables import Computed, Latent, Variable
+from conjugate_ppl.algebra.variables import Latent, Point, Variable
 
 __all__ = ["Place", "point_of"]
 
 
 def point_of(size: int) -> Variable:
     """The elements of a point, zero unless they are bound."""
-    return Computed("the block's place", size, False, frozenset(), lambda values: jnp.zeros(size, values.dtype))
+    return Point("the block's place", size, False, frozenset())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -231,12 +232,13 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     scaling, q = next(((n, p) for n, p in powers if p is not None), ("", Fraction(0)))
     free: Sequence[Term] = written.free
     if written.walk.residuals and not beside:
-        point = point_of(len(origin))
-        placed = rewritten(point)
-        place, others = Place.of(point, placed.free)
-        if not scaling or place.scaled_by(scaling, q):
-            free = others
-            elimination = dataclasses.replace(elimination, model=chain_of(program, sites, placed), place=place)
+        with contextlib.suppress(Declined):  # measured from a known point it may still have a form
+            point = point_of(len(origin))
+            placed = rewritten(point)
+            place, others = Place.of(point, placed.free)
+            if not scaling or place.scaled_by(scaling, q):
+                elimination = dataclasses.replace(elimination, model=chain_of(program, sites, placed), place=place)
+                free = others
     elimination = dataclasses.replace(elimination, scale=(scaling, q) if scaling else None)
     if not beside:
         left = Value.of(Computed(what, 1, False, roots, elimination.log_integral), ()).terms
