@@ -185,6 +185,11 @@ def constants_of(jaxpr: Any) -> Sequence[Any]:
     return tuple(getattr(jaxpr, "consts", ()))
 
 
+def is_call(equation: Any) -> bool:
+    """Whether an equation calls a compiled function."""
+    return equation.primitive.name in ("jit", "pjit")
+
+
 def body_of(equation: Any) -> tuple[Any, bool] | None:
     """The jaxpr an equation calls and whether its derivative is custom; None if it calls none.
 

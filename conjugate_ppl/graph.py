@@ -120,7 +120,7 @@ class Graph:
             inputs = tuple(self._read(v, env) for v in eqn.invars)
             solver = _compat.solver_of(eqn)
             found = (solver[0], True) if solver else _compat.body_of(eqn) or self._mapped(eqn, inputs)
-            if found is None:
+            if found is None or self._made_of_scalars(eqn, inputs):
                 outputs = self._results(eqn, inputs, env)
                 out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn))
                 self._write_steps(out)
@@ -141,6 +141,13 @@ class Graph:
             outputs = self._results(eqn, inputs, env)
             out.append(Equation(eqn.primitive.name, eqn.params, inputs, outputs, eqn,
                                 tuple(steps), results))
+
+    def _made_of_scalars(self, eqn: Any, inputs: Sequence[int]) -> bool:
+        """Whether an equation is a call that makes arrays from known scalars alone, as that of `linspace`. JAX compiles a call as
+        a whole, and rounds once where two operations would each by themselves."""
+        return (_compat.is_call(eqn) and len(inputs) > 0 and not self._from_inputs(inputs)
+                and not any(self.shapes[n] for n in inputs) and any(v.aval.shape for v in eqn.outvars)
+                and not any(map(_compat.is_random_primitive, _compat.primitives_of(eqn))))
 
     def _results(self, eqn: Any, inputs: Sequence[int], env: dict[Any, int]) -> tuple[int, ...]:
         outputs = tuple(self._number(v, env) for v in eqn.outvars)
