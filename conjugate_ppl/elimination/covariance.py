@@ -52,15 +52,16 @@ class Solved(Protocol):
 
 
 def what_is_left(program: Program, elimination: Solved, bound: Sequence[Term], priors: Callable[[], list[Term]],
-                 visible: frozenset[str], variables: Variables
+                 visible: frozenset[str], variables: Variables, more: frozenset[str] = frozenset()
                  ) -> tuple[tuple[Term, ...], tuple[str, Fraction] | None, tuple[str, Owned] | None]:
     """The block's log integral, as terms; what scales it (v, q), if numbers do; and the name of the site of scales, if
     each of them has its own part of the block, with what goes with which.
 
-    `bound` are the monomials that held the block, `priors` gives the log densities of its priors.
+    `bound` are the monomials that held the block, `priors` gives the log densities of its priors; `more` sites may enter the
+    integral.
     """
     sites = elimination.block.sites
-    roots = frozenset().union(*(t.roots for t in bound), *(
+    roots = more.union(*(t.roots for t in bound), *(
         s.mean.roots for s in sites if s.mean is not None), program.roots(*(s.scale for s in sites)))
     roots -= frozenset(elimination.sites)
     for name in program.latents:

@@ -44,7 +44,8 @@ from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
-from conjugate_ppl.gaussian.solve import Solution, log_integral, solve
+from conjugate_ppl.gaussian.solve import Solution, log_integral, prior_squares, solve
+from conjugate_ppl.gaussian.stationary import at_stationary
 from conjugate_ppl.program import Program, Site
 from conjugate_ppl.triangular import unless_failed
 
@@ -58,7 +59,7 @@ _LARGEST_REST = 4000  # elements solved densely
 class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
-    `place` is what its sites are measured from at run time, where there are residuals.
+    `place` holds the residuals, where there are any.
 
     `scale` is the latent v that scales it, to be integrated out next, and the power of v that the quadratic carries; or
     None. `by_part` names a site of scales (numbers or matrices) each of which has its part of the block; which,
@@ -80,25 +81,30 @@ class GaussianElimination:
 
     def log_integral(self, values: Values) -> Any:
         """The log of the block's integral."""
-        values = self._placed(values)
-        integral = log_integral(self.block, self.solution(values))
-        return integral if self.place is None else integral + self.place.left(values)
+        if self.place is None:
+            return log_integral(self.block, self.solution(values))
+        squares, volume = self.squares_and_volume(values)
+        return squares + volume
 
     def squares_and_volume(self, values: Values) -> tuple[Any, Any]:
         """The same as what is quadratic, and the rest."""
-        values = self._placed(values)
         solution = self.solution(values)
-        squares = -0.5 * unless_failed(solution.quadratic, jnp.inf)
+        squares = -0.5 * solution.quadratic if self.place is None else self._at_the_mean(values, solution, self.place)
         volume = log_integral(self.block, dataclasses.replace(solution, quadratic=jnp.zeros((), values.dtype)))
-        return squares if self.place is None else squares + self.place.left(values), volume
+        return unless_failed(squares, -jnp.inf), volume
 
-    def _placed(self, values: Values) -> Values:
-        """The values, with what the sites are measured from."""
-        def mean(values: Values) -> Any:
-            found = self.from_reference(values, centre(self.block, self.solution(values)))
-            return jnp.concatenate([jnp.reshape(found[s.name], -1) for s in self.block.sites])
+    def _at_the_mean(self, values: Values, solution: Solution, place: Place) -> Any:
+        """What holds residuals, less half of the priors' squares, where it is largest."""
+        s = self.block.structure
+        rest = solution.centre
+        inner = solution.components().centre(rest) if s.components.size else jnp.zeros(s.components.shape, rest.dtype)
 
-        return values if self.place is None else self.place.at(values, mean)
+        def squares(inner: Any, rest: Any) -> Any:
+            found = self.from_reference(values, self.block.join(inner, rest))
+            point = jnp.concatenate([jnp.reshape(found[t.name], -1) for t in self.block.sites])
+            return place.left(values, point) - 0.5 * prior_squares(self.block, values, solution, inner, rest)
+
+        return at_stationary(squares, inner, rest)
 
     @property
     def alone(self) -> bool:
@@ -114,7 +120,6 @@ class GaussianElimination:
         return not changing or (self._stretching and self.scale is not None and changing <= {self.scale[0]})
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
-        values = self._placed(values)
         if self.scale is None or not self._stretching:
             return self._to_sites(values, draw(self.block, self.solution(values), key))
         name, q = self.scale  # solved where the scale is one: once, however many draws follow
@@ -144,46 +149,36 @@ class GaussianElimination:
         return len(s.components) + (len(s.blocks) if s.blocks.size else 0)
 
     def centre(self, values: Values) -> dict[str, Any]:
-        values = self._placed(values)
         return self._to_sites(values, centre(self.block, self.solution(values)))
 
     def log_probs(self, values: Values) -> Any:
-        values = self._placed(values)
         return log_probs(self.block, self.solution(values), self._to_elements(values))
 
     def laws(self, values: Values) -> dict[str, Law]:
-        values = self._placed(values)
         return laws(self.block, self.solution(values), lambda e: self._to_sites(values, e))
 
     def conditionals(self, laws: dict[str, Law]) -> dict[str, Any]:
         return {n: law.distribution() for n, law in laws.items()}
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
-        """z_i = r_i + (c_i + A_i(e) + e_i), where c is what the sites are measured from at run time, if anything"""
+        """z_i = r_i + (A_i(e) + e_i)"""
         own = self.from_reference(values, elements)
         return {s.name: values.number(s.reference.reshape(s.shape)) + own[s.name] for s in self.block.sites}
 
     def from_reference(self, values: Values, elements: Any) -> dict[str, Any]:
-        """z_i - r_i = c_i + (A_i(e) + e_i)"""
+        """z_i - r_i = A_i(e) + e_i"""
         values = values.bound(self.elements, elements)
         out = {}
         for s in self.block.sites:
             own = elements[s.elements].reshape(s.shape)
-            own = own if s.slope is None else own + values.value(s.slope)
-            out[s.name] = own if self.place is None else own + self._point(values, s)
+            out[s.name] = own if s.slope is None else own + values.value(s.slope)
         return out
 
-    def _point(self, values: Values, site: GaussianSite) -> Any:
-        assert self.place is not None
-        return values.variable(self.place.point)[site.elements].reshape(site.shape)
-
     def _to_elements(self, values: Values) -> Any:
-        """e_i = (z_i - r_i) - c_i - A_i(e), site by site: a location holds earlier sites only."""
+        """e_i = (z_i - r_i) - A_i(e), site by site: a location holds earlier sites only."""
         elements = jnp.zeros(self.block.size, values.dtype)
         for s in self.block.sites:
             own = values.site(s.name) - values.number(s.reference.reshape(s.shape))
-            if self.place is not None:
-                own = own - self._point(values, s)
             if s.slope is not None:
                 own = own - values.bound(self.elements, elements).value(s.slope)
             elements = elements.at[s.elements].set(own.reshape(-1))
@@ -211,21 +206,7 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
         about = functools.partial(about, {s: origin[s] for s in sites}, {**kept, **factors})
         written = about()
-    found = None
-    if written.walk.residuals:
-        with contextlib.suppress(Declined):  # measured from a known point it may still have a form
-            found = _eliminated(program, about(placed=True), remnants, touched, visible, concrete, wanted)
-    found = found or _eliminated(program, written, remnants, touched, visible, concrete, wanted)
-    assert found is not None  # without a place nothing is in the way
-    return found[0], pool.replaced(touched, {", ".join(sites) + MARGINAL: found[1]})
-
-
-def _eliminated(program: Program, written: _Written, remnants: Sequence[Remnant], touched: Sequence[str],
-                visible: frozenset[str], concrete: bool, wanted: Collection[str]
-                ) -> tuple[GaussianElimination, tuple[Term, ...]] | None:
-    """The elimination of a block, and what it leaves; None where it should go on with a scale of the block that has not the
-    same part in what else holds residuals."""
-    sites = tuple(s.name for s in written.sites)
+    sites = tuple(sites)
     inside = frozenset(sites)
     free: Sequence[Term] = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
@@ -242,21 +223,22 @@ def _eliminated(program: Program, written: _Written, remnants: Sequence[Remnant]
         raise Declined(big.name, "its joint Gaussian block would need a dense matrix of "
                        f"{widest} rows", program.sites[big.name].source)
     elimination = GaussianElimination(sites, "jointly Gaussian", block, written.elements)
-    if written.point is not None:
-        place, free = Place.of(written.point, free)
-        elimination = dataclasses.replace(elimination, place=place)
     left, scale, parts = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
     by_part, owned = parts or ("", None)
-    if elimination.place is not None:
-        scaled = scale or (by_part, owned.power if owned else Fraction(0))
-        if scaled[0] and not elimination.place.scaled_by(*scaled):
-            return None
+    if written.walk.residuals and block.whitened:
+        with contextlib.suppress(Declined):  # elements a point apart may have no form
+            point = point_of(block.size)
+            place, others = Place.of(point, [t for t in about(point=point).terms if not t.roots & inside])
+            scaled = scale or (by_part, owned.power if owned else Fraction(0))
+            if not scaled[0] or place.scaled_by(*scaled):
+                free, elimination = others, dataclasses.replace(elimination, place=place)
+                left, *_ = what_is_left(program, elimination, bound, written.priors, visible, written.variables, place.roots)
     direct = block.plain if not remnants or not any(s.family == "Flat" for s in block.sites) else quadratic(
         reduce_terms(_direct(program, written, remnants), lambda v: 0 if v is written.elements else None))
     check_proper(program, block.sites, direct, concrete, by_part,
                  lambda: _densities(program, written, touched))
     elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part, owned=owned)
-    return elimination, (*free, *left)
+    return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -269,7 +251,6 @@ class _Written:
     left: list[Term]  # of what eliminations have left
     walk: Walk
     factors: tuple[int, ...]
-    point: Variable | None
 
     @property
     def terms(self) -> list[Term]:
@@ -288,24 +269,22 @@ class _Written:
 
 def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remnants: Sequence[Remnant],
            visible: frozenset[str], origin: Mapping[str, np.ndarray] | None = None,
-           kept_origin: Mapping[str, np.ndarray] | None = None, placed: bool = False) -> _Written:
-    """Walk the touched factors in the block's coordinates, about `origin` (default: zero) and, if it is `placed`, a point
-    that is given at run time."""
+           kept_origin: Mapping[str, np.ndarray] | None = None, point: Variable | None = None) -> _Written:
+    """Walk the touched factors in the block's coordinates, about `origin` (default: zero); with a `point` to be given at
+    run time about that too, and what the model subtracts is one variable (`algebra/residual.py`)."""
     inside = frozenset(sites)
     size = sum(program.sites[n].size for n in sites)
     elements = Latent(BLOCK, size, False, inside, "real")
-    point = point_of(size) if placed else None
-    walk = start_walk(program, inside | visible, kept_origin, expanding=not placed)
+    walk = start_walk(program, inside | visible, kept_origin, expanding=point is None)
     out: list[GaussianSite] = []
     first = 0
     for name in sites:
         record = program.sites[name]
         at = np.zeros(record.size) if origin is None else origin[name]
-        here = None if point is None else Value.of(point, record.shape, first)
-        out.append(_site(program, walk, record, first, at, here))
+        out.append(_site(program, walk, record, first, at))
         own = Value.of(elements, record.shape, first)
-        if here is not None:
-            own = add(own, here)
+        if point is not None:
+            own = add(own, Value.of(point, record.shape, first))
         if out[-1].slope is not None:
             own = collect(record.shape, (*out[-1].slope.terms, *own.terms))
         if at.any():
@@ -317,7 +296,7 @@ def _write(program: Program, sites: Sequence[str], touched: Sequence[str], remna
     left = [t for r in remnants for t in r.write(walk)]
     locations = [t for s in out for v in (s.slope, s.mean) if v is not None for t in v.terms]
     check_coordinates([*terms, *left, *locations], inside, elements, program.sites[sites[0]].source)
-    return _Written(tuple(out), elements, terms, left, walk, tuple(program.sites[n].factor for n in sites), point)
+    return _Written(tuple(out), elements, terms, left, walk, tuple(program.sites[n].factor for n in sites))
 
 
 def _direct(program: Program, written: _Written, remnants: Sequence[Remnant]) -> list[Term]:
@@ -342,14 +321,12 @@ def _densities(program: Program, written: _Written, touched: Collection[str]) ->
                                      lambda v: 0 if v is written.elements else None))
 
 
-def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray, here: Value | None) -> GaussianSite:
-    """The prior of a site about a known and perhaps another point, its location split into what is linear in the block,
-    kept and known."""
+def _site(program: Program, walk: Walk, record: Site, first: int, at: np.ndarray) -> GaussianSite:
+    """The prior of a site, its location split into what is linear in the block, kept and known."""
     slope = mean = None
     known, alike = np.zeros(record.shape), np.zeros(record.shape, np.int64)
     if "loc" in record.parameters:
         (location,) = walk.run([record.parameters["loc"]])
-        location = location if here is None else add(location, here, -1)
         parts: dict[str, list[Term]] = {"slope": [], "mean": []}
         known = known - at.reshape(record.shape)
         for term in location.terms:

@@ -80,7 +80,8 @@ def points_beside(program: Program, model: ChainModel, written: Written, zeros: 
         square = np.asarray(_compat.compiled_quickly(coefficients)(), np.float64)
     starts = np.cumsum([0, *(v.size for v in written.beside)])
     first: dict[Variable, int] = dict(zip(written.beside, map(int, starts), strict=False))
-    q = at_typical(program, reduce_terms([t for t in written.free if first.keys() & variables_of(t)], lambda v: first.get(v)))
+    free = [t for t in written.free if first.keys() & variables_of(t)]
+    q = at_typical(program, reduce_terms(free, lambda v: first.get(v)), evaluated=True)
     size = np.cumsum([0, *(z.size for z in zeros.values())])
     matrix = -square[1:, 1:]
     np.add.at(matrix, (q.rows, q.columns), q.numbers)

@@ -1,8 +1,7 @@
-"""Where a block is measured from at run time, should what it enters be residuals (`algebra/residual.py`).
+"""A point that a block is measured from at run time, should what it enters be residuals (`algebra/residual.py`).
 
-How large they are, and how much of them the block explains, depends on the kept sites. Measured from its posterior mean given
-these, the block explains nothing, and what is left of the residuals is as small as it can be: no digits are lost to
-differences of large numbers. The integral is the same for any point, so that the point has no derivative.
+How large they are, and how much of them the block explains, depends on the kept sites. At its posterior mean given these what
+is left of them is as small as it can be, and a sum of squares: no digits are lost to differences of large numbers.
 """
 
 from __future__ import annotations
@@ -43,13 +42,21 @@ class Place:
         own = tuple(t for t in terms if any(a.variable is point or isinstance(a.variable, Residual) for a in t.atoms))
         return Place(point, own, reduce_terms(own, lambda v: None)), tuple(t for t in terms if t not in own)
 
-    def at(self, values: Values, mean: Callable[[Values], Any]) -> Values:
-        """The values with the point bound to the posterior mean, which `mean` gives about any point."""
+    @property
+    def roots(self) -> frozenset[str]:
+        """The sites that it depends on."""
+        return frozenset().union(*(t.roots for t in self.terms))
+
+    def bound(self, values: Values, mean: Callable[[Values], Any]) -> Values:
+        """The values with the point bound to the posterior mean, which `mean` gives about any point. The integral is the same
+        for all, so that the point has no derivative."""
         found = mean(values.bound(self.point, jnp.zeros(self.point.size, values.dtype)))
         return values.bound(self.point, jax.lax.stop_gradient(jnp.where(jnp.isfinite(found), found, 0.0)))
 
-    def left(self, values: Values) -> Any:
-        """The sum, at values that hold the point."""
+    def left(self, values: Values, point: Any = None) -> Any:
+        """The sum at a point, or at values that hold it."""
+        if point is not None:
+            values = values.bound(self.point, point)
         return self.free.constant(values, self.free.weights.evaluate(values))
 
     def scaled_by(self, name: str, power: Fraction) -> bool:

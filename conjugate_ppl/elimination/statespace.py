@@ -100,7 +100,7 @@ class StateSpaceElimination:
         def mean(values: Values) -> Any:
             return self._from_origin(values, self.model.unpack(jax.vmap(smoothed)(forward(self._steps(values)))[0]))
 
-        return values if self.place is None else self.place.at(values, mean)
+        return values if self.place is None else self.place.bound(values, mean)
 
     def _from_origin(self, values: Values, elements: Any) -> Any:
         return elements if self.place is None else elements + values.variable(self.place.point)

@@ -41,17 +41,18 @@ def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variabl
     return quadratic(reduce_terms(own, place))
 
 
-def at_typical(program: Program, reduced: Reduced) -> Quadratic:
+def at_typical(program: Program, reduced: Reduced, evaluated: bool = False) -> Quadratic:
     """A quadratic in which all weights may be taken for 1.
 
     Those of positive variables are so of themselves. The elements of an inverse matrix only together make sense: where
-    there are any, all weights are evaluated at typical values. Left as it is where that is no number.
+    there are any, or if it is to be added to what is `evaluated` there, all weights are evaluated at typical values. Left as
+    it is where that is no number.
     """
     q = quadratic(reduced)
     late = {degree: reduced.late.get(degree, ()) for degree in (1, 2)}
     variables = [v for signature, _ in reduced.weights.groups for v, _ in signature]
     variables += [a.variable for terms in late.values() for t in terms for a in t.term.atoms]
-    if not any(isinstance(v, Computed) for v in variables):
+    if not evaluated and not any(isinstance(v, Computed) for v in variables):
         return q
 
     read = list(dict.fromkeys(a.variable for terms in late.values() for t in terms

@@ -228,6 +228,12 @@ class GaussianBlock:
                                    1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
 
     @property
+    def whitened(self) -> bool:
+        """Whether all that priors say of elements is in T: not where coefficients that nearly depend on each other are taken
+        apart (`collinear`)."""
+        return bool((self._at.units != NONE).all())
+
+    @property
     def components_rotated(self) -> bool:
         """Whether elements of components are not as they are written."""
         return self.rotation is not None and bool((self.structure.component[self.rotation.elements] >= 0).any())

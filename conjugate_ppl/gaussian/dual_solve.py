@@ -148,15 +148,17 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
         total = at_stationary(lambda v: jnp.sum(v * (2 * gap - times(precision, v))), solved(gap))
         return total + jnp.sum(e * (times(within, e) - 2 * within_linear)) - jnp.sum(seen**2) + failed
 
-    def centre(e: Any) -> Any:
+    def found(e: Any) -> tuple[Any, Any]:
         v = solved(b - moved(e))
-        x = m + law.covariance(v)
-        return x + law.covariance(times(inverse, seen - law.seen(x) - moved(e) - v))
+        first = law.covariance(v)
+        step = law.covariance(times(inverse, seen - law.seen(m + first) - moved(e) - v))
+        return m + first + step, first + step
 
     def slope() -> Any:
         return -law.by_columns(law.covariance, matmul(inverse, across))
 
-    return Shares(rest, linear, jnp.sum(logdet), quadratic, lambda: Components(centre, slope, law))
+    return Shares(rest, linear, jnp.sum(logdet), quadratic, lambda: Components(
+        lambda e: found(e)[0], slope, law, lambda e: found(e)[1]))
 
 
 @jax.custom_jvp

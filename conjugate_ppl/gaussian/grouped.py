@@ -165,7 +165,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     estimates = [values.number(x) for x in estimate.T]
 
-    def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> Any:
+    def given(matrices: list[Small], mean: list[Any], estimate: list[Any]) -> tuple[Any, Any]:
         back, seen, low, scale = matrices
 
         def solve(x: list[Any]) -> list[Any]:
@@ -176,7 +176,7 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
 
         return newton(mean, scale, solve, pull)
 
-    def centre(e: Any) -> Any:
+    def found(e: Any) -> tuple[Any, Any]:
         return given(own, mean, [a - b for a, b in zip(estimates, moved(e), strict=True)])
 
     def slope() -> Any:
@@ -184,11 +184,10 @@ def estimated(block: GaussianBlock, values: Values, root: Small, scale: Small, p
         k, row = columns()
         matrices = own if row is None else patterns
         zero = [jnp.zeros(k.shape[1], values.dtype)] * s.width
-        found = jax.vmap(lambda k: given(matrices, zero, list(-k.T)))(k)
-        found = jnp.moveaxis(found, 0, -1)
-        return found if row is None else found[row]
+        columns_of = jnp.moveaxis(jax.vmap(lambda k: given(matrices, zero, list(-k.T))[0])(k), 0, -1)
+        return columns_of if row is None else columns_of[row]
 
-    return Components(centre, slope, Pieces(own[3], own[2], len(s.components)))
+    return Components(lambda e: found(e)[0], slope, Pieces(own[3], own[2], len(s.components)), lambda e: found(e)[1])
 
 
 def added(many: Any, numbers: Any) -> Any:

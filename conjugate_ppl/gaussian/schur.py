@@ -114,10 +114,11 @@ def _shares(rest: Any, linear: Any, rows: _Rows, logdet: Any, components: Callab
 
 def _law(block: GaussianBlock, rows: _Rows, precision: Small) -> Components:
     """The components given the rest."""
-    def centre(e: Any) -> Any:
+    def found(e: Any) -> tuple[Any, Any]:
         return newton(rows.mean, rows.scale, rows.inverse.times, lambda x: rows.pull(x, e))
 
     def slope() -> Any:
         return -jnp.stack([x.T for x in rows.spread.rows], 1)
 
-    return Components(centre, slope, Pieces(rows.scale, precision.lower(), len(block.structure.components)))
+    law = Pieces(rows.scale, precision.lower(), len(block.structure.components))
+    return Components(lambda e: found(e)[0], slope, law, lambda e: found(e)[1])

@@ -81,11 +81,13 @@ class Components:
         slope: derivative of `centre` in the elements of the block that each belongs to, shape
             (count, width, rest).
         law: that of their deviations from the means.
+        deviation: from the elements of the rest to posterior means less prior means, which keeps the digits of small ones.
     """
 
     centre: Callable[[Any], Any]
     slope: Callable[[], Any]
     law: Law
+    deviation: Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,13 +103,16 @@ class Shares:
 
 
 def newton(mean: list[Any], scale: Small, solve: Callable[[list[Any]], list[Any]],
-           pull: Callable[[list[Any]], list[Any]]) -> Any:
-    """m + T u where u = pull(m + T u), by two Newton steps; vectors along the last axis.
+           pull: Callable[[list[Any]], list[Any]]) -> tuple[Any, Any]:
+    """m + T u and T u where u = pull(m + T u), by two Newton steps; vectors along the last axis.
 
     `solve` solves with the derivative of u - pull(m + T u). The second step starts from m + T u, which
     is small where prior means are far away and the data speak, and so mends what the first lost.
     """
     u = solve(pull(mean))
-    x = [a + b for a, b in zip(mean, scale.times(u), strict=True)]
+    first = scale.times(u)
+    x = [a + b for a, b in zip(mean, first, strict=True)]
     left = [a - b for a, b in zip(pull(x), u, strict=True)]
-    return jnp.stack([a + b for a, b in zip(x, scale.times(solve(left)), strict=True)], -1)
+    step = scale.times(solve(left))
+    centre, deviation = (jnp.stack([a + b for a, b in zip(y, step, strict=True)], -1) for y in (x, first))
+    return centre, deviation
