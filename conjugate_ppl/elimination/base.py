@@ -127,11 +127,13 @@ class Remnant:
         points: values of sites near which the terms have most digits.
         squares: minus squares that determine no direction of the sites that the terms do not determine at all values
             of what is kept, likewise; or None where that is not proved.
+        given: what was left altogether, where values of the sites are given, to the last digits; None where the terms have them.
     """
 
     write: Callable[[Walk], tuple[Term, ...]]
     points: Mapping[str, np.ndarray]
     squares: Callable[[Walk], tuple[Term, ...] | None]
+    given: Callable[[Values], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

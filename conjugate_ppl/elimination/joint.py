@@ -59,7 +59,8 @@ _LARGEST_REST = 4000  # elements solved densely
 class GaussianElimination:
     """Gaussian sites integrated out jointly; `elements` is the variable that holds the block.
 
-    `place` holds the residuals, where there are any.
+    `place` holds the residuals, where there are any; of what eliminations left before, `given` are functions of the block's
+    sites.
 
     `scale` is the latent v that scales it, to be integrated out next, and the power of v that the quadratic carries; or
     None. `by_part` names a site of scales (numbers or matrices) each of which has its part of the block; which,
@@ -74,6 +75,7 @@ class GaussianElimination:
     by_part: str = ""
     owned: Owned | None = None
     place: Place | None = None
+    given: tuple[Callable[[Values], Any], ...] = ()
 
     def solution(self, values: Values) -> Solution:
         """The block solved at the given values."""
@@ -100,9 +102,12 @@ class GaussianElimination:
         inner = solution.components().centre(rest) if s.components.size else jnp.zeros(s.components.shape, rest.dtype)
 
         def squares(inner: Any, rest: Any) -> Any:
-            found = self.from_reference(values, self.block.join(inner, rest))
+            elements = self.block.join(inner, rest)
+            found = self.from_reference(values, elements)
             point = jnp.concatenate([jnp.reshape(found[t.name], -1) for t in self.block.sites])
-            return place.left(values, point) - 0.5 * prior_squares(self.block, values, solution, inner, rest)
+            there = values.with_sites(self._to_sites(values, elements)) if self.given else values
+            return (place.left(values, point) + sum(f(there) for f in self.given)
+                    - 0.5 * prior_squares(self.block, values, solution, inner, rest))
 
         return at_stationary(squares, inner, rest)
 
@@ -225,14 +230,16 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     elimination = GaussianElimination(sites, "jointly Gaussian", block, written.elements)
     left, scale, parts = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
     by_part, owned = parts or ("", None)
-    if written.walk.residuals and block.whitened:
+    given = tuple(r.given for r in remnants if r.given is not None)
+    if written.walk.residuals and block.whitened and len(given) == len(remnants):
         with contextlib.suppress(Declined):  # elements a point apart may have no form
             point = point_of(block.size)
-            place, others = Place.of(point, [t for t in about(point=point).terms if not t.roots & inside])
+            place, others = Place.of(point, [t for t in about(point=point).own if not t.roots & inside])
             scaled = scale or (by_part, owned.power if owned else Fraction(0))
-            if not scaled[0] or place.scaled_by(*scaled):
-                free, elimination = others, dataclasses.replace(elimination, place=place)
-                left, *_ = what_is_left(program, elimination, bound, written.priors, visible, written.variables, place.roots)
+            if not scaled[0] or (place.scaled_by(*scaled) and not given):
+                free, elimination = others, dataclasses.replace(elimination, place=place, given=given)
+                more = place.roots.union(*(t.roots for t in written.left)) - inside
+                left, *_ = what_is_left(program, elimination, bound, written.priors, visible, written.variables, more)
     direct = block.plain if not remnants or not any(s.family == "Flat" for s in block.sites) else quadratic(
         reduce_terms(_direct(program, written, remnants), lambda v: 0 if v is written.elements else None))
     check_proper(program, block.sites, direct, concrete, by_part,

@@ -37,10 +37,15 @@ class Place:
     free: Reduced
 
     @staticmethod
+    def of_all(point: Variable, terms: Sequence[Term]) -> Place:
+        """With all of some terms."""
+        return Place(point, tuple(terms), reduce_terms(terms, lambda v: None))
+
+    @staticmethod
     def of(point: Variable, terms: Sequence[Term]) -> tuple[Place, tuple[Term, ...]]:
         """Of terms that do not hold the block those that belong to the place, and the others."""
         own = tuple(t for t in terms if any(a.variable is point or isinstance(a.variable, Residual) for a in t.atoms))
-        return Place(point, own, reduce_terms(own, lambda v: None)), tuple(t for t in terms if t not in own)
+        return Place.of_all(point, own), tuple(t for t in terms if t not in own)
 
     @property
     def roots(self) -> frozenset[str]:

@@ -272,6 +272,13 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
         found = precision()
         return None if found is None else squares_of(shared(walk), found).terms
 
+    given = None
+    if written.walk.residuals and sites and not moved and not scaling:
+        with contextlib.suppress(Declined):
+            point = point_of(len(origin))
+            placed = write(program, parts, equations, touched, visible - frozenset(beside), origin, {}, {}, variables, point)
+            given = StateSpaceElimination(tuple(sites), chain_of(program, sites, placed), parts, origin, {}, (),
+                                          place=Place.of_all(point, placed.free)).log_integral
     own = [Value.of(v, (v.size,)) for v in written.beside]
     left = *written.free, *quadratic_in(marginal, own, columns, scale(written.walk)).terms
-    return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points, squares)})
+    return elimination, pool.replaced(touched, {name: left}, {name: Remnant(remnant, points, squares, given)})

@@ -14,6 +14,7 @@ from models import (
     matrices,
     mixed,
     relations,
+    residuals,
     shaped,
     statespace,
     wide,
@@ -21,4 +22,4 @@ from models import (
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "alike", "collinear", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
-           "handlers", "matrices", "mixed", "relations", "shaped", "statespace", "wide"]
+           "handlers", "matrices", "mixed", "relations", "residuals", "shaped", "statespace", "wide"]

@@ -290,3 +290,33 @@ def test_mask_within_an_event():
     np.testing.assert_allclose(found.mean, [6 / 4, 0.0], atol=1e-12)
     with pytest.raises(DataError, match=r"`y` at \(2, 0\)"):
         cj.explain(model, np.where(y == 4.0, np.nan, y))
+
+
+def test_bins_that_a_call_makes():
+    """`linspace` is compiled as a whole, and rounds once where its operations would each by themselves: the data lie on edges."""
+    x = np.arange(11.0) / 10
+
+    def model(y):
+        a = sample("a", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal((x[:, None] >= jnp.linspace(0.0, 1.0, 11)).sum(1) * a, 1.0), obs=y)
+
+    y = np.arange(11.0)
+    found = np.asarray((x[:, None] >= jnp.linspace(0.0, 1.0, 11)).sum(1), float)
+    expected = -0.5 * y @ np.linalg.solve(np.outer(found, found) + np.eye(11), y) - 0.5 * np.linalg.slogdet(
+        2 * np.pi * (np.outer(found, found) + np.eye(11)))[1]
+    assert float(cj.collapse(model).log_evidence(y)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_points_of_what_is_beside_a_chain(x64):
+    """What all steps share was measured from far off, where the model subtracts a curve of a kept latent."""
+    t = np.linspace(0.0, 3.0, 100, dtype=np.float32)
+    y = (np.cumsum(np.sin(np.arange(100.0) ** 2)) * 0.3 + np.sin(2 * t)).astype(np.float32)
+
+    def model(y):
+        rate, s = sample("rate", dist.LogNormal(0.0, 0.5)), sample("s", dist.HalfNormal(2.0))
+        level = sample("level", dist.Normal(0.0, 1.0))
+        z = sample("z", dist.GaussianRandomWalk(0.3, num_steps=100))
+        sample("y", dist.Normal(jnp.sin(rate * t) + level + z, s), obs=y)
+
+    assert frozenset(cj.explain(model, jnp.asarray(y)).collapsed) == {"level", "z"}
+    assert cj.check(model, KEY, jnp.asarray(y)).worst < (1e-9 if x64 else 0.02)
