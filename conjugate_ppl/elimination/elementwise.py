@@ -165,7 +165,8 @@ def _by_statistic(program: Program, site: str, family: Family, tokens: Mapping[s
                     reason += f" in `{name}`"
                 forms = " or ".join(f"`{s}`" for s in family.statistics)
                 forms = re.sub(r"\bz\b", site, forms)
-                raise Declined(site, f"{reason}; {article(family.name)} latent may enter only as {forms}",
+                prior = family.name if family.name == record.family else record.distribution
+                raise Declined(site, f"{reason}; {article(prior)} latent may enter only as {forms}",
                                source or (owner.source if owner else ""))
             atoms = list(term.atoms)
             atoms[hits[0]] = Atom(tokens[statistic], Fraction(1), atom.selection)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 import networkx as nx
 
-from conjugate_ppl.elimination import Declined, Elimination, Pool, choose_family
+from conjugate_ppl.elimination import Declined, Elimination, Pool, choose_family, eliminate_elementwise
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.planning.attempt import Attempt
@@ -183,7 +183,8 @@ def _fitting(program: Program, deps: Dependencies, candidates: list[str], perhap
         if fits:
             fitting.append(name)
         else:
-            site = program.sites[name]
-            declined[name] = Declined(name, f"its prior, {site.distribution}, has no conjugate family here",
-                                      site.source)
+            try:
+                eliminate_elementwise(program, name, pool)
+            except Declined as problem:
+                declined[name] = problem
     return fitting, declined

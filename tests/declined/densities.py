@@ -135,10 +135,10 @@ def rate_of_rates(y):
         sample("y", dist.Poisson(rate), obs=y)
 
 
-@declines("p", "", BINARY)
+@declines("p", "`p` goes through `log1p` in `y`; a Uniform latent may enter only as", BINARY)
 def half_a_probability(y):
-    p = sample("p", dist.Uniform(0.0, 2.0))  # here
-    sample("y", dist.Bernoulli(p / 2), obs=y)
+    p = sample("p", dist.Uniform(0.0, 2.0))
+    sample("y", dist.Bernoulli(p / 2), obs=y)  # here
 
 
 @declines("a", "its square enters the factor statement", Y)

@@ -57,22 +57,22 @@ def truncated_prior_of_another_shape(y):
     sample("y", dist.Normal(a, 1.0), obs=y)
 
 
-@declines("a", "has no conjugate family", Y, X2, relation="exponential-normal")
+@declines("a", "products of its elements enter `y`", Y, X2, relation="exponential-normal")
 def truncated_slopes(y, x):
-    a = sample("a", dist.TruncatedNormal(jnp.zeros(2), 1.0, low=0.0))  # here
-    sample("y", dist.Normal(x @ a, 1.0), obs=y)
+    a = sample("a", dist.TruncatedNormal(jnp.zeros(2), 1.0, low=0.0))
+    sample("y", dist.Normal(x @ a, 1.0), obs=y)  # here
 
 
-@declines("s", "has no conjugate family", Y)
+@declines("s", "`s` enters to the power -2 in `y`; a HalfNormal latent may enter only as `log s` or `s^2`", Y)
 def half_normal_deviation(y):
-    s = sample("s", dist.HalfNormal(1.0))  # here
-    sample("y", dist.Normal(0.0, s), obs=y)
+    s = sample("s", dist.HalfNormal(1.0))
+    sample("y", dist.Normal(0.0, s), obs=y)  # here
 
 
-@declines("s", "has no conjugate family", Y, collapsed="mu", relation="uniform-scale")
+@declines("s", "a power of a sum in `mu`; a Uniform latent", Y, collapsed="mu", relation="uniform-scale")
 def uniform_deviation_of_a_mean(y):
-    s = sample("s", dist.Uniform(0.0, 5.0))  # here
-    mu = sample("mu", dist.Normal(0.0, 1.0 + s))
+    s = sample("s", dist.Uniform(0.0, 5.0))
+    mu = sample("mu", dist.Normal(0.0, 1.0 + s))  # here
     sample("y", dist.Normal(mu, s), obs=y)
 
 
