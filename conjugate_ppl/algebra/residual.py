@@ -95,11 +95,14 @@ def _row_by_row(term: Term, shape: tuple[int, ...]) -> bool:
         v = term.atoms[0].variable
         if isinstance(v, Latent) and v.support == "real":
             return False
+    rows = math.prod(shape)
+    if not rows or not all(is_known(a.selection) for a in term.atoms):
+        return False
+    if _FEWER * math.prod(a.variable.size for a in term.atoms) <= rows:
+        return False
     columns: list[np.ndarray] = []
     for a in term.atoms:
-        if not is_known(a.selection):
-            return False
         first = a.selection.reshape(*a.selection.shape[:term.rank], -1)[..., :1].reshape(a.selection.shape[:term.rank])
         columns.append(np.broadcast_to(first, shape).reshape(-1))
-    rows = math.prod(shape)
-    return rows > 0 and bool(columns) and _FEWER * len(equal_rows(columns, rows)[1]) > rows
+    in_order = any((c[1:] > c[:-1]).all() for c in columns)  # which need not be sorted to be seen
+    return in_order or (bool(columns) and _FEWER * len(equal_rows(columns, rows)[1]) > rows)
