@@ -57,6 +57,7 @@ class Attempt:
                  below: Collection[str] = ()) -> None:
         self.wanted = wanted
         self.below = list(below)
+        self.beneath: frozenset[str] = frozenset()  # those in the way of others given discrete sites
         self.given: dict[str, Declined] = {}  # why those left are not integrated out given discrete ones
         self.program, self.deps, self.concrete = program, deps, concrete
         self.forward = forward
@@ -77,11 +78,12 @@ class Attempt:
         """How many latent numbers are integrated out."""
         return sum(self.program.sites[n].size for n in self.collapsed)
 
+    @property
     def in_the_way(self) -> frozenset[str]:
         """Sites that stay and go, with others that stay, through an operation that the algebra does not look into."""
         opaque = {a.variable for v in self.values.values() for t in v.terms for a in t.atoms if isinstance(a.variable, Opaque)}
         met = [v.roots & self.declined.keys() for v in opaque]
-        return frozenset().union(*(m for m in met if len(m) > 1))
+        return self.beneath.union(*(m for m in met if len(m) > 1))
 
     def looked_into(self) -> bool:
         """Whether what is left is written out in sites that stay, times what else is computed from sites that stay."""
@@ -197,6 +199,7 @@ class Attempt:
                 given.start()
                 given.run(gaussian_first=True)
                 found = given.collapsed
+                self.beneath |= given.in_the_way
                 if len(self._independent([*block, *found])) > 1 or not found:  # what joined them stays
                     self._keep(block, given.declined)
                     return [n for n in below if n not in found] or below

@@ -22,7 +22,7 @@ from conjugate_ppl.program import Program
 
 __all__ = ["Chosen", "choose"]
 
-_TRIES = 3  # sites that are tried as no candidates
+_TRIES = 4  # times that some sites are tried as no candidates
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,11 +142,15 @@ def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[C
     same operation; and the algebra need not look into it.
     """
     out: set[str] = set()
-    for name in sorted(best.in_the_way(), key=lambda n: program.sites[n].size)[:_TRIES]:
-        other = attempt({*out, name})
+    met = sorted(best.in_the_way, key=lambda n: program.sites[n].size)
+    scales = {n for n in met if program.sites[n].family not in GAUSSIAN}  # several may stand in the way of one mean
+    for names in [n for n in (scales, *({n} for n in met)) if n][:_TRIES]:
+        if names <= out:
+            continue
+        other = attempt(out | names)
         if other.numbers > best.numbers:
             best = other
-            out.add(name)
+            out |= names
     if best.looked_into():
         other = attempt(best.declined.keys() | out)
         best = other if other.numbers >= best.numbers else best

@@ -141,3 +141,21 @@ def residual_of_a_system(y):
     a = sample("a", dist.Normal(0.0, 0.1))
     b = sample("b", dist.Normal(jnp.zeros(3), 30.0))
     sample("y", dist.Normal(jnp.linalg.solve(jnp.eye(3) + a * jnp.eye(3, k=1), b), 1.0), obs=y)
+
+
+@case("mu u w", GROWN, GROUP)
+def residual_floors(y, group):
+    """Scales that could go, if nothing were added to them, stand in the way of means together."""
+    mu = sample("mu", dist.Normal(20.0, 10.0))
+    scales = [sample(f"s{k}", dist.Exponential(1.0)) + 0.01 for k in range(3)]
+    u = sample("u", dist.Normal(mu, scales[0]).expand([GROUPS]).to_event(1))
+    w = sample("w", dist.Normal(0.0, scales[1]).expand([3]).to_event(1))
+    sample("y", dist.Normal(u[group] + w[jnp.arange(ROWS) % 3], scales[2]), obs=y)
+
+
+@case("b z", STEPS[:6])
+def residual_floor_below_states(y):
+    k = sample("k", dist.Gamma(2.0, 2.0))
+    with plate("rows", 6):
+        z, b = sample("z", dist.Bernoulli(0.4)), sample("b", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(b + jnp.where(z == 1, jnp.exp(k), 0.0), k + 0.1), obs=y)
