@@ -146,3 +146,29 @@ def test_rows_are_not_written_out():
     assert elimination.place.free.weights.count == 1 + len(y)
     assert not any(t.roots & {"size", "rate"} for n, ts in chosen.pool.factors.items() for t in ts
                    if not any(a.variable.name.startswith("the integral") for a in t.atoms))
+
+
+def test_some_effects_have_no_scale(x64):
+    """Nothing is divided by a scale that is 0, in slopes either."""
+    y = data(10.0)
+
+    def model(y):
+        mean, t = curve(10.0), sample("t", dist.HalfNormal(1.0))
+        effect = sample("effect", dist.Normal(0.0, jnp.where(np.arange(G) < 2, 0.0, t)).to_event(1))
+        sample("y", dist.Normal(mean + effect[GROUP], 1.0), obs=y)
+
+    kept = {n: AT[n] for n in ("size", "rate", "t")}
+    collapsed = cj.collapse(model)
+    found, slopes = jax.jit(jax.value_and_grad(lambda k: log_density(collapsed, (jnp.asarray(y),), {}, k)[0]))(kept)
+    covariance = np.eye(N) + AT["t"] ** 2 * (GROUP[:, None] == GROUP) * (GROUP[:, None] >= 2)
+
+    def exact(size, rate):
+        mean = 10.0 * size * (1 - np.exp(-rate * X.astype(float)))
+        return multivariate_normal(mean, covariance).logpdf(y) + float(sum(d.log_prob(x) for d, x in (
+            (dist.LogNormal(0.0, 0.1), size), (dist.LogNormal(0.0, 0.5), rate), (dist.HalfNormal(1.0), AT["t"]))))
+
+    at, step = (AT["size"], AT["rate"]), 1e-4
+    assert float(found) == pytest.approx(exact(*at), abs=1e-5 if x64 else 2e-3)
+    expected = (exact(at[0] + step, at[1]) - exact(at[0] - step, at[1])) / (2 * step)
+    assert float(slopes["size"]) == pytest.approx(expected, rel=0.01)
+    assert np.isfinite(float(slopes["t"]))

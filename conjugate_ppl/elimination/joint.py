@@ -44,8 +44,7 @@ from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
-from conjugate_ppl.gaussian.solve import Solution, log_integral, prior_squares, solve
-from conjugate_ppl.gaussian.stationary import at_stationary
+from conjugate_ppl.gaussian.solve import Solution, at_the_mean, log_integral, solve
 from conjugate_ppl.program import Program, Site
 from conjugate_ppl.triangular import unless_failed
 
@@ -97,19 +96,14 @@ class GaussianElimination:
 
     def _at_the_mean(self, values: Values, solution: Solution, place: Place) -> Any:
         """What holds residuals, less half of the priors' squares, where it is largest."""
-        s = self.block.structure
-        rest = solution.centre
-        inner = solution.components().centre(rest) if s.components.size else jnp.zeros(s.components.shape, rest.dtype)
-
-        def squares(inner: Any, rest: Any) -> Any:
+        def held(inner: Any, rest: Any) -> Any:
             elements = self.block.join(inner, rest)
             found = self.from_reference(values, elements)
-            point = jnp.concatenate([jnp.reshape(found[t.name], -1) for t in self.block.sites])
+            point = jnp.concatenate([jnp.reshape(found[s.name], -1) for s in self.block.sites])
             there = values.with_sites(self._to_sites(values, elements)) if self.given else values
-            return (place.left(values, point) + sum(f(there) for f in self.given)
-                    - 0.5 * prior_squares(self.block, values, solution, inner, rest))
+            return place.left(values, point) + sum(f(there) for f in self.given)
 
-        return at_stationary(squares, inner, rest)
+        return at_the_mean(self.block, values, solution, held)
 
     @property
     def alone(self) -> bool:

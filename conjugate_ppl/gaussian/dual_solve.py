@@ -62,9 +62,9 @@ class DualLaw:
         """
         count = len(self.dual.seen)
         own, seen = (x.reshape(count, -1) for x in jnp.split(noise, [count * self._width]))
-        u = own - self._push(times(self.inverse, self._pull(own) + seen))
-        left = (own - u) - self._push(seen + self._pull(u))
-        return self._scaled(u + left - self._push(times(self.inverse, self._pull(left))))
+        u = own - self.push(times(self.inverse, self._pull(own) + seen))
+        left = (own - u) - self.push(seen + self._pull(u))
+        return self._scaled(u + left - self.push(times(self.inverse, self._pull(left))))
 
     def log_density(self, gap: Any, real: np.ndarray) -> Any:
         """By T^-1 e and A'u; there is no padding."""
@@ -76,7 +76,7 @@ class DualLaw:
     def root(self) -> Any:
         """T times a root of the inverse of I + A A'."""
         count, seen = self.dual.seen.shape
-        a = self.by_columns(self._push, jnp.broadcast_to(jnp.eye(seen, dtype=self.inverse.dtype), (count, seen, seen)))
+        a = self.by_columns(self.push, jnp.broadcast_to(jnp.eye(seen, dtype=self.inverse.dtype), (count, seen, seen)))
         return self.by_columns(self._scaled, inverse_root(jnp.eye(self._width, dtype=a.dtype) + matmul(a, transposed(a))))
 
     def seen(self, e: Any) -> Any:
@@ -96,7 +96,7 @@ class DualLaw:
     def _each(self) -> list[tuple[DualPart, Covariances]]:
         return list(zip(self.dual.parts, self.priors, strict=True))
 
-    def _push(self, v: Any) -> Any:
+    def push(self, v: Any) -> Any:
         """A v"""
         return self._from_seen(v, lambda prior, x: prior.back(x))
 
@@ -150,9 +150,9 @@ def dual_shares(block: GaussianBlock, dual: Dual, values: Values, omega: Any, t:
 
     def found(e: Any) -> tuple[Any, Any]:
         v = solved(b - moved(e))
-        first = law.covariance(v)
-        step = law.covariance(times(inverse, seen - law.seen(m + first) - moved(e) - v))
-        return m + first + step, first + step
+        x = m + law.covariance(v)
+        step = times(inverse, seen - law.seen(x) - moved(e) - v)
+        return x + law.covariance(step), law.push(v + step)
 
     def slope() -> Any:
         return -law.by_columns(law.covariance, matmul(inverse, across))

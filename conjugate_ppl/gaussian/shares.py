@@ -81,13 +81,13 @@ class Components:
         slope: derivative of `centre` in the elements of the block that each belongs to, shape
             (count, width, rest).
         law: that of their deviations from the means.
-        deviation: from the elements of the rest to posterior means less prior means, which keeps the digits of small ones.
+        whitened: from the elements of the rest to u, where posterior means are m + T u.
     """
 
     centre: Callable[[Any], Any]
     slope: Callable[[], Any]
     law: Law
-    deviation: Callable[[Any], Any]
+    whitened: Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,15 +104,13 @@ class Shares:
 
 def newton(mean: list[Any], scale: Small, solve: Callable[[list[Any]], list[Any]],
            pull: Callable[[list[Any]], list[Any]]) -> tuple[Any, Any]:
-    """m + T u and T u where u = pull(m + T u), by two Newton steps; vectors along the last axis.
+    """m + T u and u where u = pull(m + T u), by two Newton steps; vectors along the last axis.
 
     `solve` solves with the derivative of u - pull(m + T u). The second step starts from m + T u, which
     is small where prior means are far away and the data speak, and so mends what the first lost.
     """
     u = solve(pull(mean))
-    first = scale.times(u)
-    x = [a + b for a, b in zip(mean, first, strict=True)]
-    left = [a - b for a, b in zip(pull(x), u, strict=True)]
-    step = scale.times(solve(left))
-    centre, deviation = (jnp.stack([a + b for a, b in zip(y, step, strict=True)], -1) for y in (x, first))
-    return centre, deviation
+    x = [a + b for a, b in zip(mean, scale.times(u), strict=True)]
+    step = solve([a - b for a, b in zip(pull(x), u, strict=True)])
+    centre, whole = (jnp.stack([a + b for a, b in zip(*pair, strict=True)], -1) for pair in ((x, scale.times(step)), (u, step)))
+    return centre, whole

@@ -30,7 +30,7 @@ from conjugate_ppl.gaussian.dual_solve import dual_shares
 from conjugate_ppl.gaussian.entries import diagonal, dot
 from conjugate_ppl.gaussian.grouped import grouped_shares
 from conjugate_ppl.gaussian.law import Law, Whitened
-from conjugate_ppl.gaussian.linear import solve_lower, whitened, whitened_inverse
+from conjugate_ppl.gaussian.linear import whitened, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
@@ -39,7 +39,7 @@ from conjugate_ppl.gaussian.shares import Components, Shares
 from conjugate_ppl.gaussian.stationary import at_stationary
 from conjugate_ppl.triangular import unless_failed
 
-__all__ = ["Solution", "log_integral", "prior_squares", "solve"]
+__all__ = ["Solution", "at_the_mean", "log_integral", "solve"]
 
 Map = Callable[[Any], Any]
 
@@ -50,15 +50,14 @@ class Solution:
 
     Attributes:
         components: makes the components, where they are asked for.
-        rest: the law of the rest's elements about their posterior mean, `centre` that, and `deviation` how far it is from
-            the prior mean.
+        rest: the law of the rest's elements about their posterior mean, `centre` that, and `whitened` u, where it is m + T u.
         quadratic, logdet: the two parts of the log integral.
     """
 
     components: Callable[[], Components]
     rest: Law
     centre: Any
-    deviation: Any
+    whitened: Any
     quadratic: Any
     logdet: Any
 
@@ -88,13 +87,13 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
     precision = whitened(shares.rest, scale, proper)
     inverse, logdet = whitened_inverse(shares.rest, scale, proper)
-    mean, step, centre, deviation = _refined(m.shape[1], m, shares.linear, proper, scale.apply, scale.transpose_apply,
+    mean, step, centre = _refined(m.shape[1], m, shares.linear, proper, scale.apply, scale.transpose_apply,
                                   partial(times, shares.rest), partial(times, inverse))
 
     def quadratic(mean: Any, step: Any) -> Any:
         return jnp.sum(proper * (mean + step) ** 2) + shares.quadratic(m + scale.apply(mean) + scale.apply(step))
 
-    return Solution(shares.components, Whitened(scale, precision), centre, deviation,
+    return Solution(shares.components, Whitened(scale, precision), centre, mean + step,
                     at_stationary(quadratic, mean, step), jnp.sum(logdet) + shares.logdet)
 
 
@@ -106,7 +105,7 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
     proper = [known_numbers(values, x) for x in np.where(block.flat, 0.0, 1.0).T]
     precision = scale.T.around(shares.rest) + diagonal(proper)
     inverse, logdet = small.inverse_logdet(precision)
-    mean, step, centre, deviation = _refined(len(m), m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times,
+    mean, step, centre = _refined(len(m), m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times,
                                   inverse.times)
 
     def quadratic(mean: Any, step: Any) -> Any:
@@ -117,12 +116,12 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
     smallest = at_stationary(quadratic, mean, step)
     precision = precision.stacked((blocks,), dtype)
     return Solution(shares.components, Whitened(block.rest_scale(values, t), precision), stacked(centre, blocks, dtype),
-                    stacked(deviation, blocks, dtype), smallest, jnp.sum(logdet) + shares.logdet)
+                    stacked([a + b for a, b in zip(mean, step, strict=True)], blocks, dtype), smallest, jnp.sum(logdet) + shares.logdet)
 
 
 def _refined(width: int, m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, inverse: Map
-             ) -> tuple[Any, Any, Any, Any]:
-    """The posterior mean of u, of so many elements a block, a last step from it, and m + T u and T u after the step.
+             ) -> tuple[Any, Any, Any]:
+    """The posterior mean of u, of so many elements a block, a last step from it, and m + T u after the step.
 
     Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `inverse` that of u's
     precision I + T'HT.
@@ -132,39 +131,38 @@ def _refined(width: int, m: Any, linear: Any, proper: Any, push: Map, back: Map,
     mean = inverse(target)
     if width > 1:  # one number is divided by another to its last digit
         mean = plus(mean, inverse(minus(target, plus(times_each(proper, mean), back(rest(push(mean)))))))
-    first = push(mean)
-    solution = plus(m, first)
+    solution = plus(m, push(mean))
     # A second Newton step in the elements themselves, which are small where prior means are far away: there m + T u
     # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
     step = inverse(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
-    last = push(step)
-    return mean, jax.lax.stop_gradient(step), plus(solution, last), plus(first, last)
+    return mean, jax.lax.stop_gradient(step), plus(solution, push(step))
 
 
-def prior_squares(block: GaussianBlock, values: Values, solution: Solution, inner: Any, rest: Any) -> Any:
-    """u'u of all elements with a prior of their own, at components and a rest that move about the solution's."""
+def at_the_mean(block: GaussianBlock, values: Values, solution: Solution, f: Callable[[Any, Any], Any]) -> Any:
+    """f(components, rest) - u'u / 2 at the posterior mean m + T u, where it is largest: u' u is of elements with a prior.
+
+    With u held the mean moves with m and T, so that nothing is divided by T.
+    """
     s, t, moving = block.structure, block.scale_numbers(values), block.moving_mean(values)
-    dtype, total = values.dtype, jnp.zeros((), values.dtype)
+    parts = solution.components() if s.components.size else None
+    proper = values.number(np.where(block.flat, 0.0, 1.0))
 
-    def gap(x: Any, deviation: Any, elements: np.ndarray) -> Any:
-        m = block.mean_at(values, moving, elements)
-        here, x0, m0 = jax.lax.stop_gradient((deviation, x, m))
-        return here + (x - x0) - (m - m0)
+    def moved(x: Any, change: Any) -> Any:
+        """x, which is as precise as it can be, with the derivatives of the change."""
+        return jax.lax.stop_gradient(x) + (change - jax.lax.stop_gradient(change))
 
-    if rest.size:
-        real = s.blocks < s.size
-        scale = block.rest_scale(values, t).matrix() + np.where(real, 0.0, 1.0)[..., None] * np.eye(real.shape[-1])
-        u = solve_lower(scale.astype(dtype), gap(rest, solution.deviation, s.blocks))
-        total = total + jnp.sum(jnp.where(real & ~block.flat, u, 0.0) ** 2)
-    if inner.size:
-        own, real = gap(inner, solution.components().deviation(solution.centre), s.components), s.components < s.size
-        if real.all():
-            total = total + sum(jnp.sum(u**2) for u in block.inner_scale(t).solve_lower(list(own.T)))
-        else:
-            padding = np.where(real, 0.0, 1.0)[..., None] * np.eye(s.width)
-            scale = block.inner_scale(t).stacked((len(own),), dtype) + padding
-            total = total + jnp.sum(jnp.where(real, solve_lower(scale.astype(dtype), own), 0.0) ** 2)
-    return total
+    def squares(inner: Any, rest: Any) -> Any:
+        at, total = jnp.zeros(s.components.shape, values.dtype), jnp.sum(proper * rest**2)
+        if parts is not None:
+            pushed = jnp.stack(block.inner_scale(t).times(list(inner.T)), -1)
+            at = moved(parts.centre(solution.centre), block.mean_at(values, moving, s.components) + pushed)
+            total = total + jnp.sum(inner**2)
+        pushed = block.rest_scale(values, t).apply(rest) if rest.size else rest
+        around = moved(solution.centre, block.mean_at(values, moving, s.blocks) + pushed)
+        return f(at, around) - 0.5 * total
+
+    inner = parts.whitened(solution.centre) if parts is not None else jnp.zeros(s.components.shape, values.dtype)
+    return at_stationary(squares, inner, solution.whitened)
 
 
 def log_integral(block: GaussianBlock, solution: Solution) -> Any:
