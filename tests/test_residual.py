@@ -44,6 +44,13 @@ def vague_level(y, level):
     sample("y", dist.Normal(mean + intercept, s), obs=y)
 
 
+def lines(y, level):
+    """What is integrated out comes by a product of matrices."""
+    mean, s = curve(level), sample("s", dist.HalfNormal(2.0))
+    b = sample("b", dist.Normal(0.0, 3.0).expand([2]).to_event(1))
+    sample("y", dist.Normal(mean + np.stack([np.ones_like(X), X], 1) @ b, s), obs=y)
+
+
 def variances(y, level):
     mean = curve(level)
     with plate("groups", G):
@@ -78,7 +85,7 @@ def found_in(x64, model, y, *args):
 
 
 @pytest.mark.parametrize("level", [1.0, 30.0, 1000.0])
-@pytest.mark.parametrize("model", [effects, vague_level, variances, walk])
+@pytest.mark.parametrize("model", [effects, vague_level, lines, variances, walk])
 def test_single_precision(model, level):
     (exact, slopes, changes), (found, single, _) = (found_in(x64, model, data(level), level) for x64 in (True, False))
     assert found == pytest.approx(exact, abs=3e-3)

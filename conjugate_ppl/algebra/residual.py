@@ -45,16 +45,17 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
     if not isinstance(x, Value) or len(x.terms) < 2:
         return x
     groups: list[tuple[tuple[Atom, ...], list[Term]]] = []
+    out: list[Term] = []
     for term in x.terms:
         factors = _of_candidates(walk, term)
         if factors is None:
-            return x
+            out.append(term)
+            continue
         terms = next((ts for own, ts in groups if _same(own, factors)), None)
         if terms is None:
             groups.append((factors, [term]))
         else:
             terms.append(term)
-    out: list[Term] = []
     for k, (factors, terms) in enumerate(groups):
         apart = tuple(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if not a.variable.roots & walk.candidates))
                       for t in terms)

@@ -199,9 +199,12 @@ def look_up(vector: Any, index: np.ndarray) -> Any:
 
     The gradient is read too, instead of added up where elements come from, if none is read many times.
     """
+    flat = index.reshape(-1)
+    there = int(np.count_nonzero(flat >= 0))
+    if there and np.array_equal(flat[:there], np.arange(flat[0], flat[0] + there)):  # one after the other, and then none
+        part = vector[flat[:there]] if isinstance(vector, Joined) else taken(vector, flat[:there])
+        return (jnp.pad(part, (0, flat.size - there)) if there < flat.size else part).reshape(index.shape)
     vector = vector.whole if isinstance(vector, Joined) else vector
-    if np.array_equal(index, np.arange(len(vector))):
-        return vector
     return _read(vector, index, _places(index, len(vector)))
 
 

@@ -24,9 +24,9 @@ _ONE_BY_ONE = _LENGTHS[:5]  # of a single feature sums are written out
 # about nanoseconds, forwards and backwards: of a number that is scattered, of one in a strip; of reading a weight, of adding up
 # a number of a strip; and of what there is to do for strips of one kind whatever their number
 _SCATTERED, _MULTIPLIED, _READ, _ADDED, _KIND = 14.0, 0.5, 4.0, 7.0, 5000.0
-_COMMON = 4  # a weight of one number in so many has an array of its own; a feature of one row in so many is taken together with
-# others as common, and what is rare is looked at by itself
-_KINDS = 32  # sets of features that are looked at, the most frequent first
+_COMMON = 4  # a weight of one number in so many has an array of its own
+_KINDS = 32  # sets of features that are looked at, the most frequent first; a feature of fewer rows than one in so many is
+# looked at by itself
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class _Strips:
         """Of each strip, shape (strips, f)."""
         numbers = values.number(self.numbers)
         if numbers.shape[1] == 1:
-            read = look_up(omega, self.weights.T)
+            read = look_up(omega, self.weights).T
             return sum(n * r for n, r in zip(numbers[:, 0].T, read, strict=True))[:, None]
         return jnp.einsum("sfl,sl->sf", numbers, look_up(omega, self.weights), precision="highest")
 
@@ -93,7 +93,7 @@ class SparseSums:
         left = np.ones(len(numbers), bool)
         span = int(weights.max(initial=0)) + 1
         rows, row = distinct(group * span + weights)
-        often = _COMMON * np.bincount(feature, minlength=shape[1]) >= len(rows)
+        often = _KINDS * np.bincount(feature, minlength=shape[1]) >= len(rows)
         some = np.flatnonzero(often[feature])
         for kind, features in _kinds(row[some], feature[some], len(rows)):
             own = some[kind[row[some]]]

@@ -80,14 +80,17 @@ class Attempt:
 
     @property
     def in_the_way(self) -> frozenset[str]:
-        """Sites that stay and go, with others that stay, through an operation that the algebra does not look into."""
-        opaque = {a.variable for v in self.values.values() for t in v.terms for a in t.atoms if isinstance(a.variable, Opaque)}
+        """Sites that stay and go, with others that stay, through an operation of several operands that the algebra does not look
+        into: of one, as `exp(a + b)`, none is linear in one of them when the other is known."""
+        opaque = {a.variable for v in self.values.values() for t in v.terms for a in t.atoms
+                  if isinstance(a.variable, Opaque) and a.variable.equation is not None
+                  and len(a.variable.equation.inputs) > 1}
         met = [v.roots & self.declined.keys() for v in opaque]
         return self.beneath.union(*(m for m in met if len(m) > 1))
 
     def looked_into(self) -> bool:
         """Whether what is left is written out in sites that stay, times what else is computed from sites that stay."""
-        return any(term.roots & self.declined.keys() and any(
+        return any(any(isinstance(v := a.variable, Latent) and v.site in self.declined for a in term.atoms) and any(
             not isinstance(a.variable, Latent | Residual) and a.variable.size > 1 for a in term.atoms)
             for terms in self.pool.factors.values() for term in terms)
 
