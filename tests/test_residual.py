@@ -90,7 +90,7 @@ def test_single_precision(model, level):
     (exact, slopes, changes), (found, single, _) = (found_in(x64, model, data(level), level) for x64 in (True, False))
     assert found == pytest.approx(exact, abs=3e-3)
     for n in slopes:
-        assert single[n] == pytest.approx(slopes[n], abs=0.01 * changes[n])
+        assert single[n] == pytest.approx(slopes[n], abs=0.02 * changes[n])
 
 
 @pytest.mark.parametrize("level", [1.0, 3000.0])
