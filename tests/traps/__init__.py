@@ -253,4 +253,8 @@ X23    data that are changed in place
        test_found::test_data_that_are_changed_in_place
 X24    masks within an event
        test_found::test_mask_within_an_event
+X25    what a compiled call rounds once
+       test_found::test_bins_that_a_call_makes
+X26    points by two measures of what is typical
+       test_found::test_points_of_what_is_beside_a_chain
 """
