@@ -179,3 +179,21 @@ def test_some_effects_have_no_scale(x64):
     expected = (exact(at[0] + step, at[1]) - exact(at[0] - step, at[1])) / (2 * step)
     assert float(slopes["size"]) == pytest.approx(expected, rel=0.01)
     assert np.isfinite(float(slopes["t"]))
+
+
+@pytest.mark.parametrize("curve_of", [
+    lambda a: a * X,  # a coefficient of a kept site: its rows add up
+    lambda a: jnp.exp(-a * np.arange(4.0))[np.arange(N) % 4],  # few doses: theirs do
+])
+def test_what_adds_up_is_no_residual(curve_of, x64):
+    def model(y):
+        a, s = sample("a", dist.Normal(0.0, 1.0)), sample("s", dist.HalfNormal(2.0))
+        level = sample("level", dist.Normal(0.0, 10.0))
+        sample("y", dist.Normal(curve_of(a) + level, s), obs=y)
+
+    collapsed, y = cj.collapse(model, keep=["a"]), jnp.asarray(data(1.0))
+    chosen = collapsed.execution((y,), {}).chosen
+    (elimination,) = chosen.eliminations
+    assert elimination.place is None
+    assert elimination.block.reduced.weights.count < 16
+    assert cj.check(collapsed, jax.random.key(0), y).points

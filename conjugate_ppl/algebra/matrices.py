@@ -16,7 +16,7 @@ import numpy as np
 from conjugate_ppl.algebra import definite
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.movement import numbered
-from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, same_selection
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.value import collect, move, multiply, spread
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def cholesky(walk: Walk, eqn: Equation, x: Value) -> Value:
     whole, rows, columns = _sorted(term)
     turned = [_turned(a) for a in columns]
     for a in rows:
-        same = [b for b in turned if b.variable is a.variable and b.power == a.power
-                and same_selection(a.selection, b.selection)]
+        same = [b for b in turned if a.same(b)]
         if not same:
             raise Unknown("a factor of a matrix that is not scaled alike by rows and by columns")
         turned.remove(same[0])

@@ -120,9 +120,7 @@ def _remainder(walk: Walk, whole: Term, part: Term) -> Term | None:
     """`a (1 - p)`, if the two terms are `a` and `-a p`."""
     if len(part.atoms) != len(whole.atoms) + 1:
         return None
-    extra = [a for a in part.atoms if not any(
-        a.variable is b.variable and a.power == b.power and same_selection(a.selection, b.selection)
-        for b in whole.atoms)]
+    extra = [a for a in part.atoms if not any(a.same(b) for b in whole.atoms)]
     if len(extra) != 1 or extra[0].power != 1 or not _has_complement(extra[0]):
         return None
     c, d = whole.coefficient(), part.coefficient()

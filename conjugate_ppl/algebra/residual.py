@@ -17,7 +17,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.movement import numbered
-from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms, same_selection
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms
 from conjugate_ppl.algebra.value import always_positive
 from conjugate_ppl.algebra.variables import Latent, Variable
 
@@ -85,9 +85,7 @@ def _of_candidates(walk: Walk, term: Term) -> tuple[Atom, ...] | None:
 
 
 def _same(a: tuple[Atom, ...], b: tuple[Atom, ...]) -> bool:
-    return len(a) == len(b) and all(
-        x.variable is y.variable and x.power == y.power and same_selection(x.selection, y.selection)
-        for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(x.same(y) for x, y in zip(a, b, strict=True))
 
 
 def _row_by_row(term: Term, shape: tuple[int, ...]) -> bool:

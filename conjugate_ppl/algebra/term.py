@@ -54,6 +54,11 @@ class Atom:
         """The same atom with `function` applied to its selection."""
         return Atom(self.variable, self.power, function(self.selection))
 
+    def same(self, other: Atom) -> bool:
+        """Whether another atom is proved to be the same everywhere."""
+        return (self.variable is other.variable and self.power == other.power
+                and same_selection(self.selection, other.selection))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Term:

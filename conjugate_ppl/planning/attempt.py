@@ -88,6 +88,7 @@ class Attempt:
         met = [v.roots & self.declined.keys() for v in opaque]
         return self.beneath.union(*(m for m in met if len(m) > 1))
 
+    @property
     def looked_into(self) -> bool:
         """Whether what is left is written out in sites that stay, times what else is computed from sites that stay."""
         return any(any(isinstance(v := a.variable, Latent) and v.site in self.declined for a in term.atoms) and any(

@@ -151,7 +151,7 @@ def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[C
         if other.numbers > best.numbers:
             best = other
             out |= names
-    if best.looked_into():
+    if best.looked_into:
         other = attempt(best.declined.keys() | out)
         best = other if other.numbers >= best.numbers else best
     return best
@@ -184,11 +184,10 @@ def _fitting(program: Program, deps: Dependencies, candidates: list[str], perhap
                 (value,) = walk.run([program.sites[factor].factor])
                 pool = pool.replaced((), {factor: value.terms})
                 fits = choose_family(program, name, pool)[1]
-        if fits:
+        try:
+            if not fits:
+                eliminate_elementwise(program, name, pool)  # says why
             fitting.append(name)
-        else:
-            try:
-                eliminate_elementwise(program, name, pool)
-            except Declined as problem:
-                declined[name] = problem
+        except Declined as problem:
+            declined[name] = problem
     return fitting, declined

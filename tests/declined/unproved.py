@@ -93,3 +93,11 @@ def masked_prior_of_a_scale(y):
     a = sample("a", dist.HalfNormal(1.0).mask(False))  # here
     b = sample("b", dist.Normal(a, 1.0))
     sample("y", dist.Normal(b, 1.0), obs=y)
+
+
+@declines("b", "a choice between cases that depends on a latent", Y, jnp.arange(6.0), collapsed="a")
+def step_that_comes_with_its_size(y, t):
+    """Where the step does not depend on its own size, that is integrated out."""
+    a, k = sample("a", dist.Normal(0.0, 1.0)), sample("k", dist.Normal(0.0, 1.0))
+    b = sample("b", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(a + jnp.where(t > k + b, b, 0.0), 1.0), obs=y)  # here
