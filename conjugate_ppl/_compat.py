@@ -43,6 +43,7 @@ __all__ = [
     "evaluate_equation",
     "given_by_function",
     "holds_tracer",
+    "is_compiled",
     "is_concrete",
     "is_random_primitive",
     "is_scan",
@@ -183,6 +184,11 @@ def open_jaxpr(jaxpr: Any) -> Any:
 def constants_of(jaxpr: Any) -> Sequence[Any]:
     """The values of the `constvars` of a closed jaxpr; none for an open one."""
     return tuple(getattr(jaxpr, "consts", ()))
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether something is a function that `jax.jit` made of another, its `__wrapped__`."""
+    return type(function).__module__.split(".")[0] in ("jax", "jaxlib") and callable(getattr(function, "__wrapped__", None))
 
 
 def is_call(equation: Any) -> bool:

@@ -190,7 +190,7 @@ class Collapsed(MCMCKernel):
         if not single:
             data = jnp.broadcast_to(data, (inner_key.shape[0],))
         field = None if self._exact else self._inner.sample_field
-        state = CollapsedState(inner._replace(rng_key=key), {}, data, field)
+        state = CollapsedState(inner._replace(rng_key=key), {}, data, field, hash(execution.outside))
         shapes = jax.eval_shape(lambda z: self._draw(z, draw_key, args, kwargs), state.kept) if self._recover else {}
         return state._replace(drawn={n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()})
 
@@ -299,7 +299,7 @@ class Collapsed(MCMCKernel):
                 return {n: v for n, v in values.items() if n not in noise}
             data = {**execution.params(args, kwargs), **values}
             with handlers.block(), numpyro.validation_enabled(False):
-                model = handlers.substitute(handlers.seed(execution.model, jax.random.PRNGKey(0)),
+                model = handlers.substitute(handlers.seed(execution.model, jax.random.key(0)),
                                             data=data)
                 trace = handlers.trace(model).get_trace(*args, **kwargs)
             found = {n: s["value"] for n, s in trace.items() if s["type"] == "deterministic"}

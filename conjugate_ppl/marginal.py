@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import numbers
 import warnings
@@ -28,6 +29,7 @@ from conjugate_ppl.given import (
     needed,
     values_of,
 )
+from conjugate_ppl.outside import read_by
 from conjugate_ppl.planning.decision import Plan
 from conjugate_ppl.planning.execute import Execution, prepare
 from conjugate_ppl.planning.noncentred import NOISE, noncentred, to_noncentre
@@ -70,14 +72,16 @@ class MarginalModel:
 
     @_compat.one_thread
     def execution(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], by_row: bool = False) -> Execution:
-        """The analysis for these arguments; kept by the content of the arguments.
+        """The analysis for these arguments; kept by the content of the arguments and of what else the model reads.
 
         Rows may be added up before it, and then its program has none, unless it is to be `by_row`.
         """
-        key = fingerprint(args, kwargs)
-        if key is not None and (key, by_row) in self._prepared:
-            return self._prepared[key, by_row]
-        concrete = key is not None or not has_tracer(args, kwargs)
+        mark = fingerprint(args, kwargs)
+        concrete = mark is not None or not has_tracer(args, kwargs)
+        outside = None if mark is None else read_by(self.model, args, kwargs)
+        key = None if outside is None else (mark, outside, by_row)
+        if key is not None and key in self._prepared:
+            return self._prepared[key]
         # JAX takes an array of NumPy that was changed in place for the one that it has seen before
         args, kwargs = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, (args, kwargs))
         model = self.model
@@ -109,7 +113,7 @@ class MarginalModel:
         if key is not None and out.concrete:
             if len(self._prepared) >= 8:
                 self._prepared.pop(next(iter(self._prepared)))
-            self._prepared[key, by_row] = out
+            self._prepared[key] = out = dataclasses.replace(out, outside=outside)
         return out
 
     def _before(self) -> frozenset[str] | None:

@@ -206,7 +206,7 @@ def _placeholder(site: dict[str, Any]) -> Any:
     shape = fn.shape(site["kwargs"].get("sample_shape", ()))
     if fn.support is not None and fn.support.is_discrete:
         struct = jax.eval_shape(lambda k: fn.sample(k, site["kwargs"].get("sample_shape", ())),
-                                jax.random.PRNGKey(0))
+                                jax.random.key(0))
         return jnp.zeros(struct.shape, struct.dtype)
     # a bound given as a whole number must not make the site one
     return jnp.asarray(fn.support.feasible_like(jnp.zeros(shape)), jnp.result_type(float))
@@ -214,7 +214,7 @@ def _placeholder(site: dict[str, Any]) -> Any:
 
 def trace_sites(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, Any]:
     with handlers.block(), numpyro.validation_enabled(False):
-        seeded = handlers.substitute(handlers.seed(model, jax.random.PRNGKey(0)), **how)
+        seeded = handlers.substitute(handlers.seed(model, jax.random.key(0)), **how)
         out: dict[str, Any] = handlers.trace(seeded).get_trace(*args, **kwargs)
     return out
 

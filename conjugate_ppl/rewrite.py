@@ -111,7 +111,7 @@ def _placeholder(msg: dict[str, Any], drawn: bool) -> Any:
         except NotImplementedError:
             pass
     if fn.support.is_discrete:
-        return fn.sample(jax.random.PRNGKey(0), shape)
+        return fn.sample(jax.random.key(0), shape)
     return fn.support.feasible_like(jnp.zeros(fn.shape(shape)))
 
 

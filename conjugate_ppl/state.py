@@ -11,7 +11,7 @@ import jax
 __all__ = ["Adaptation", "CollapsedState", "ExactState"]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("inner", "drawn", "data"), meta_fields=("field",))
+@partial(jax.tree_util.register_dataclass, data_fields=("inner", "drawn", "data"), meta_fields=("field", "outside"))
 @dataclasses.dataclass(frozen=True)
 class CollapsedState:
     """State of `Collapsed`; fields of the inner state (`diverging`, `num_steps`, `rng_key`, ...) can be read here too.
@@ -23,12 +23,15 @@ class CollapsedState:
         drawn: values of the collapsed sites.
         data: a number that stands for the model's arguments, to notice a restart with others.
         field: which field of `inner` has the kept sites; None where nothing is kept.
+        outside: a number that stands for what else the model reads. It is no array: what was compiled for another is
+            not used for this one.
     """
 
     inner: Any
     drawn: dict[str, Any]
     data: Any
     field: str | None
+    outside: int = 0
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -47,7 +50,7 @@ class CollapsedState:
 
     def _replace(self, **changes: Any) -> CollapsedState:
         """The same with other fields, as NumPyro changes states; those of the inner state can be given too, and `z`."""
-        own = {n: changes.pop(n) for n in ("inner", "drawn", "data", "field") if n in changes}
+        own = {n: changes.pop(n) for n in ("inner", "drawn", "data", "field", "outside") if n in changes}
         if "z" in changes:
             z = dict(changes.pop("z"))
             own["drawn"] = {n: z.pop(n) for n in self.drawn}

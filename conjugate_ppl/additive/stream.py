@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.additive.outside import outside_of
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.template import Template, computes_in_numpy, template
 from conjugate_ppl.elimination.joint import least_squares
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import DataError, ModelError, PlanError
+from conjugate_ppl.outside import outside_of
 from conjugate_ppl.planning.screen import Dependencies
 from conjugate_ppl.planning.statistics import as_written
 from conjugate_ppl.planning.validate import check_finite, check_observed

@@ -126,7 +126,7 @@ class FiniteElimination:
 
     def mode(self, values: Values) -> dict[str, Any]:
         """The most probable values of all sites together."""
-        return self._draw(jax.random.PRNGKey(0), values, LARGEST)
+        return self._draw(jax.random.key(0), values, LARGEST)
 
     def log_prob(self, values: Values) -> Any:
         _, done = self._run(values, SUM, {})

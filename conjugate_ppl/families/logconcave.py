@@ -88,7 +88,9 @@ def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any) -> tuple[Any, Any, A
     levels = jnp.asarray(_LEVELS, dtype).reshape(-1, *ones)
     sides = jnp.asarray([1.0, -1.0], dtype).reshape(2, 1, *ones)
     reached = lax.stop_gradient(_reached(curve, *lax.stop_gradient((a, b)), p, sides, levels))
-    room = jnp.maximum(jnp.stack([high - p, p - low]), 0.0)[:, None]
+    room = jnp.stack([high - p, p - low])
+    # no maximum, whose derivative is a half where the peak is at a bound, so that there is no room
+    room = jnp.where(room < 0, 0.0, room)[:, None]
     ends = jnp.minimum(reached, room)
     starts = jnp.concatenate([jnp.zeros_like(ends[:, :1]), ends[:, :-1]], 1)
     half = (ends - starts) / 2

@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -53,6 +53,7 @@ class Execution:
         replaced: other sites whose density is accounted for by the marginal.
         drawn: collapsed sites that the prior of a kept latent depends on, directly or through others.
         concrete: whether the arguments are known, not traced.
+        outside: what the model reads besides its arguments, by value; None if that is not known.
         compiled: functions for many draws, by the shape of their array.
     """
 
@@ -64,6 +65,7 @@ class Execution:
     replaced: frozenset[str]
     drawn: frozenset[str]
     concrete: bool
+    outside: Hashable = None
     compiled: dict[tuple[int, ...], Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -216,7 +218,7 @@ class Execution:
         """Normalised log density of the collapsed sites given the kept ones."""
         total = self._log_prob(self._checked(sites))
         if self.chosen.forward:
-            trace = self._forward(jax.random.PRNGKey(0), sites, args, kwargs)
+            trace = self._forward(jax.random.key(0), sites, args, kwargs)
             for name in self.chosen.forward:
                 site = trace[name]
                 total = total + jnp.sum(site["fn"].log_prob(site["value"]))
@@ -289,7 +291,7 @@ class Execution:
             return {}
         with handlers.block(), numpyro.validation_enabled(False), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = handlers.substitute(handlers.seed(self.model, jax.random.PRNGKey(0)),
+            model = handlers.substitute(handlers.seed(self.model, jax.random.key(0)),
                                         substitute_fn=init_to_feasible())
             trace = handlers.trace(model).get_trace(*args, **kwargs)
         return {n: trace[n]["value"] for n in self.program.params}

@@ -257,4 +257,6 @@ X25    what a compiled call rounds once
        test_found::test_bins_that_a_call_makes
 X26    points by two measures of what is typical
        test_found::test_points_of_what_is_beside_a_chain
+X27    data that are no arguments
+       test_found::test_data_that_are_no_arguments
 """
