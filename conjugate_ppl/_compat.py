@@ -30,10 +30,12 @@ import numpy as np
 import numpyro
 from jax.extend.core import Literal
 from numpyro import handlers, primitives
+from numpyro.util import is_prng_key
 
 __all__ = [
     "Literal",
     "Loop",
+    "a_key",
     "body_of",
     "calls",
     "compiled_once",
@@ -320,6 +322,12 @@ def evaluate_equation(equation: Any, args: Sequence[Any], jaxpr: Any) -> list[An
         constvars=[], invars=variables, outvars=list(equation.outvars), eqns=[equation]
     )
     return list(jax.core.eval_jaxpr(single, [], *[values[v] for v in variables]))
+
+
+def a_key() -> Any:
+    """A key for what is drawn and not used: an array of two numbers, which jaxprs write as such, where those are NumPyro's keys."""
+    key = jax.random.PRNGKey(0)
+    return key if is_prng_key(key) else jax.random.key(0)
 
 
 def is_random_primitive(name: str) -> bool:

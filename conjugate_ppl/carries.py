@@ -196,7 +196,7 @@ def _sources(graph: Graph, equation: Equation) -> list[np.ndarray] | None:
             if not _compat.is_concrete(known):
                 return None
             operands.append(known)
-        elif dtype.kind not in "fi" or dtype.itemsize < 4:
+        elif not isinstance(dtype, np.dtype) or dtype.kind not in "fi" or dtype.itemsize < 4:
             return None
         else:
             operands.append(np.arange(first, first + size).astype(dtype).reshape(graph.shapes[n]))

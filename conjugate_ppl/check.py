@@ -185,7 +185,7 @@ class _OneNoise(Messenger):
             msg["value"] = jnp.asarray(msg["value"])
         if msg["type"] in ("prng_key", "plate") and msg["value"] is None and (
                 msg["kwargs"].get("rng_key") is None):
-            msg["kwargs"]["rng_key"] = jax.random.key(0)
+            msg["kwargs"]["rng_key"] = _compat.a_key()
 
 
 def _with_one_beside(execution: Execution, draws: Mapping[str, Any]) -> dict[str, Any]:

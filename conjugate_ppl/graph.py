@@ -20,6 +20,7 @@ import numpy as np
 
 from conjugate_ppl import _compat
 from conjugate_ppl.loops import after_each, as_map
+from conjugate_ppl.primitives import SPREADING
 
 __all__ = ["Apply", "Equation", "Graph", "Recursion"]
 
@@ -272,6 +273,26 @@ class Graph:
     def has(self, primitives: Collection[str]) -> bool:
         """Whether some equation is one of these primitives, or runs one in a body or a branch."""
         return any(name in primitives for e in self.equations for name in _compat.primitives_of(e.raw))
+
+    @functools.cached_property
+    def _readers(self) -> dict[int, list[Equation]]:
+        found: dict[int, list[Equation]] = {}
+        for equation in self.equations:
+            for number in equation.inputs:
+                found.setdefault(number, []).append(equation)
+        return found
+
+    def spreads(self, number: int) -> bool:
+        """Whether all that is computed from a number is NaN where one of its elements is."""
+        seen, todo = {number}, [number]
+        while todo:
+            for equation in self._readers.get(todo.pop(), ()):
+                floats = all(np.issubdtype(self.dtypes[n], np.floating) for n in equation.outputs)
+                if equation.primitive not in SPREADING or not floats or equation.params.get("y") == 0:
+                    return False
+                todo += [n for n in equation.outputs if n not in seen]
+                seen.update(equation.outputs)
+        return True
 
     def producer(self, number: int) -> Equation:
         """The equation that a number is a result of."""

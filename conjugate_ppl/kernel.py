@@ -299,7 +299,7 @@ class Collapsed(MCMCKernel):
                 return {n: v for n, v in values.items() if n not in noise}
             data = {**execution.params(args, kwargs), **values}
             with handlers.block(), numpyro.validation_enabled(False):
-                model = handlers.substitute(handlers.seed(execution.model, jax.random.key(0)),
+                model = handlers.substitute(handlers.seed(execution.model, _compat.a_key()),
                                             data=data)
                 trace = handlers.trace(model).get_trace(*args, **kwargs)
             found = {n: s["value"] for n, s in trace.items() if s["type"] == "deterministic"}

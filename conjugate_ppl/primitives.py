@@ -1,6 +1,6 @@
 """Names of JAX's primitives that all parts of the analysis have to know."""
 
-__all__ = ["ELEMENTWISE"]
+__all__ = ["ELEMENTWISE", "SPREADING"]
 
 ELEMENTWISE: frozenset[str] = frozenset({
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh",
@@ -13,3 +13,9 @@ ELEMENTWISE: frozenset[str] = frozenset({
     "stop_gradient", "sub", "tan", "tanh", "xor", "zeta",
 })
 """Those that act element by element, on any number of operands."""
+
+SPREADING: frozenset[str] = frozenset({
+    "add", "add_any", "broadcast_in_dim", "convert_element_type", "copy", "cumsum", "div", "dot_general", "exp", "integer_pow",
+    "lgamma", "log", "log1p", "mul", "neg", "reduce_sum", "reshape", "rsqrt", "sqrt", "square", "squeeze", "sub", "transpose",
+})
+"""Those of whose operands every element that is NaN makes some element of the result NaN, whatever the others are (floats, and not to the power 0)."""

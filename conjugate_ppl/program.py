@@ -26,8 +26,8 @@ from conjugate_ppl.densities import (
     fills_the_reals,
     log_density,
     of_mass_one,
+    probabilities,
     registered_outside,
-    simplex_parameters,
     support_parameters,
     vanishes_outside,
 )
@@ -65,6 +65,7 @@ class Site:
             or made of distributions of NumPyro's own alone.
         support_numbers: parameters that its support depends on.
         simplex_numbers: parameters that must sum to one over their last axis.
+        unit_numbers: those that must lie between 0 and 1.
         mask: its mask, if any.
         mask_within: how many of the mask's rightmost axes lie within an event.
         scale: its scale, if any.
@@ -101,6 +102,7 @@ class Site:
     normalised: bool
     support_numbers: tuple[int, ...]
     simplex_numbers: tuple[int, ...]
+    unit_numbers: tuple[int, ...]
     mask: int | None
     mask_within: int
     scale: int | None
@@ -206,7 +208,7 @@ def _placeholder(site: dict[str, Any]) -> Any:
     shape = fn.shape(site["kwargs"].get("sample_shape", ()))
     if fn.support is not None and fn.support.is_discrete:
         struct = jax.eval_shape(lambda k: fn.sample(k, site["kwargs"].get("sample_shape", ())),
-                                jax.random.key(0))
+                                _compat.a_key())
         return jnp.zeros(struct.shape, struct.dtype)
     # a bound given as a whole number must not make the site one
     return jnp.asarray(fn.support.feasible_like(jnp.zeros(shape)), jnp.result_type(float))
@@ -214,7 +216,7 @@ def _placeholder(site: dict[str, Any]) -> Any:
 
 def trace_sites(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, Any]:
     with handlers.block(), numpyro.validation_enabled(False):
-        seeded = handlers.substitute(handlers.seed(model, jax.random.key(0)), **how)
+        seeded = handlers.substitute(handlers.seed(model, _compat.a_key()), **how)
         out: dict[str, Any] = handlers.trace(seeded).get_trace(*args, **kwargs)
     return out
 
@@ -433,9 +435,10 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
             map(family_from_outside, [family] if family else families)),
         "source": lines.lines.get(name, ""),
     }
+    simplexes, units = probabilities(fn)
     record: dict[str, Any] = {"factor": factor, "parameters": parameters, "alternatives": families,
                               "support_numbers": list(support_parameters(fn)),
-                              "simplex_numbers": list(simplex_parameters(fn))}
+                              "simplex_numbers": simplexes, "unit_numbers": units}
     if mask is not None and mask is not True:
         record["mask"] = jnp.asarray(mask)
     if site["scale"] is not None:
@@ -476,7 +479,8 @@ def _site(graph: Graph, name: str, numbers: dict[str, Any], note: dict[str, Any]
         name=name, factor=numbers["factor"], parameters=numbers["parameters"],
         alternatives=numbers["alternatives"],
         support_numbers=tuple(numbers["support_numbers"]),
-        simplex_numbers=tuple(numbers["simplex_numbers"]), mask=numbers.get("mask"),
+        simplex_numbers=tuple(numbers["simplex_numbers"]),
+        unit_numbers=tuple(numbers["unit_numbers"]), mask=numbers.get("mask"),
         scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"),
         looped=numbers.get("looped"), cells=numbers.get("cells"), states=states, possible=possible, **note,
     )

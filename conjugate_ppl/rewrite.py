@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -111,7 +110,7 @@ def _placeholder(msg: dict[str, Any], drawn: bool) -> Any:
         except NotImplementedError:
             pass
     if fn.support.is_discrete:
-        return fn.sample(jax.random.key(0), shape)
+        return fn.sample(_compat.a_key(), shape)
     return fn.support.feasible_like(jnp.zeros(fn.shape(shape)))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
-from conjugate_ppl.algebra.variables import Opaque
+from conjugate_ppl.algebra.variables import LOGARITHMS, Opaque
 from conjugate_ppl.primitives import ELEMENTWISE
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Distinct(Opaque):
     types: tuple[Any, ...] = ()
 
     def elements(self, values: Values) -> Any:
+        inner = self.parts[0]
+        if self.equation.primitive in LOGARITHMS and isinstance(inner, Value):
+            out = values.logarithm(self.equation.primitive, inner)
+            if out is not None:
+                return out
         return self.equation.raw.primitive.bind(*self._operands(values), **self.equation.params)
 
     def _operands(self, values: Values) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.definite import on_diagonals
-from conjugate_ppl.algebra.monomial import Unknown, by_pieces, by_rows, exact_power, known_log, power
+from conjugate_ppl.algebra.monomial import (
+    Unknown,
+    by_pieces,
+    by_rows,
+    exact_power,
+    known_log,
+    positive,
+    power,
+)
 from conjugate_ppl.algebra.operands import full
 from conjugate_ppl.algebra.term import Atom, Term, Value, array_module, is_known, merge_atoms
 from conjugate_ppl.algebra.value import add, collect, move, multiply
@@ -20,6 +29,7 @@ from conjugate_ppl.algebra.variables import (
     Elementwise,
     Exponential,
     Log,
+    LogSum,
     Opaque,
     Variable,
 )
@@ -36,10 +46,10 @@ _FEW = 64  # monomials of a scalar whose exponentials are multiplied
 
 
 def _log(walk: Walk, eqn: Equation, x: Value) -> Value:
-    return by_pieces(walk, x, "a logarithm", lambda term: _log_of(walk, x.shape, term))
+    return by_pieces(walk, x, "a logarithm", functools.partial(_log_of, walk, x.shape))
 
 
-def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
+def _log_of(walk: Walk, shape: tuple[int, ...], term: Term, everywhere: bool) -> Value:
     term = on_diagonals(walk, term)
     out = [Term(term.rank, (), (known_log(term.coefficient()),), ())]
     for atom in term.atoms:
@@ -54,7 +64,7 @@ def _log_of(walk: Walk, shape: tuple[int, ...], term: Term) -> Value:
             if base.power != 1:
                 raise Unknown("a logarithm of an exponential of a power")
             inner, factor = base.base, factor * base.coefficient
-        elif base.positive:
+        elif base.positive or positive(walk, term, everywhere):
             inner = walk.variables.log(base)
         else:
             raise Unknown("a logarithm of what is not proved positive")
@@ -219,7 +229,7 @@ def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value
 def _read(walk: Walk, atom: Atom) -> Atom:
     """An atom of a variable that is computed whole as one of only those elements that are read."""
     v, places = atom.variable, np.unique(atom.selection)
-    if type(v) not in (Opaque, Computed) or len(places) == v.size:
+    if type(v) not in (Opaque, LogSum, Computed) or len(places) == v.size:
         return atom
 
     def chosen() -> Variable:

@@ -16,7 +16,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.movement import MOVES
-from conjugate_ppl.algebra.residual import Residual
+from conjugate_ppl.algebra.residual import Residual, in_one
 from conjugate_ppl.algebra.term import (
     Atom,
     Term,
@@ -32,9 +32,10 @@ from conjugate_ppl.algebra.variables import Complement, Condition, Latent, Log, 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Unknown", "by_pieces", "by_rows", "exact_power", "power", "simplify",
+__all__ = ["Unknown", "by_pieces", "by_rows", "exact_power", "positive", "power", "simplify",
            "surely_finite"]
 
+_UNDEFINED = ("log", "sqrt", "rsqrt")  # of negative numbers
 PIECES = 64  # regions with a monomial each, elements that are multiplied
 _WRITTEN = 1 << 22  # numbers of a sum that are looked at one by one
 
@@ -134,18 +135,24 @@ def _is_constant(term: Term, number: float) -> bool:
     return is_known(c) and bool(np.all(c == number))
 
 
-def by_pieces(walk: Walk, x: Value, what: str, function: Callable[[Term], Value]) -> Value:
-    """`function` of the monomial at each position of `x`; `what` names it in the reason."""
+def by_pieces(walk: Walk, x: Value, what: str, function: Callable[[Term, bool], Value], everywhere: bool = True) -> Value:
+    """`function` of the monomial at each position of `x`, and whether `x` is it `everywhere`; `what` names it in the reason."""
     cases = _cases(x)
     if cases:
-        found = [(by_pieces(walk, case, what, function), condition) for case, condition in cases]
+        found = [(by_pieces(walk, case, what, function, False), condition) for case, condition in cases]
         if not all(surely_finite(walk, v) for v, _ in found):
             raise Unknown(f"{what} of a choice between cases")
         return collect(x.shape, [t for v, condition in found for t in multiply(v, condition).terms])
-    pieces = monomials(walk, x, what)
+    try:
+        pieces = monomials(walk, x, what)
+    except Unknown:
+        together = in_one(walk, x)
+        if together is None:
+            raise
+        return function(together, everywhere)
     if len(pieces) == 1:
-        return function(pieces[0][1])
-    return collect(x.shape, [t for mask, m in pieces for t in where(mask, function(m)).terms])
+        return function(pieces[0][1], everywhere)
+    return collect(x.shape, [t for mask, m in pieces for t in where(mask, function(m, False)).terms])
 
 
 def _cases(x: Value) -> list[tuple[Value, Value]]:
@@ -178,7 +185,7 @@ def surely_finite(walk: Walk, value: Value) -> bool:
     def finite(v: Any) -> bool:
         return isinstance(v, Latent | Condition | Point) or (
             isinstance(v, Residual) and surely_finite(walk, v.whole)) or (
-            isinstance(v, Log) and isinstance(v.base, Latent)) or (
+            isinstance(v, Log) and isinstance(v.base, Latent) and v.base.positive) or (
             isinstance(v, Opaque) and v.equation.primitive in MOVES
             and surely_finite(walk, walk.value(v.equation.inputs[0])))
 
@@ -246,15 +253,34 @@ def exact_power(p: Fraction) -> Fraction:
 
 
 def power(walk: Walk, x: Value, p: Fraction) -> Value:
-    """`x ** p` of a monomial; other than whole powers need a proof that it is positive."""
+    """`x ** p` of a monomial; other than whole powers need a proof that it is positive, or see `positive`."""
     if p in (0, 1):
         return x if p else Value.known(np.ones(x.shape))
-    return by_pieces(walk, x, "a power", lambda term: _power(x.shape, term, p))
+    return by_pieces(walk, x, "a power", lambda term, everywhere: _power(walk, x.shape, term, p, everywhere))
 
 
-def _power(shape: tuple[int, ...], term: Term, p: Fraction) -> Value:
+def positive(walk: Walk, term: Term, everywhere: bool) -> bool:
+    """Whether all factors of a term, of which the equation takes a logarithm or a root, are positive; or all but one that depends
+    on no candidate, and if that is not, what the equation makes of it is NaN, and with it all that comes of it. It is assumed then,
+    and looked at when there are numbers."""
+    doubtful = [a for a in term.atoms if not a.variable.positive and a.variable not in walk.assumed]
+    if not doubtful:
+        return True
+    (atom,), c, equation = doubtful[:1], term.coefficient(), walk.equation
+    seen = [bool(a.variable.roots & walk.candidates) for a in term.atoms]
+    if (len(doubtful) > 1 or not everywhere or atom.variable.roots & walk.candidates or not any(seen)
+            or atom.power.denominator != 1 or atom.power.numerator % 2 == 0 or not is_known(c) or not (c > 0).all()
+            or not is_known(atom.selection) or len(np.unique(atom.selection)) < atom.variable.size
+            or equation is None or equation.primitive not in _UNDEFINED or walk.graph.within(equation)
+            or not walk.graph.spreads(equation.outputs[0])):
+        return False
+    walk.assumed[atom.variable] = None
+    return True
+
+
+def _power(walk: Walk, shape: tuple[int, ...], term: Term, p: Fraction, everywhere: bool) -> Value:
     c = term.coefficient()
-    if p.denominator != 1 and not all(a.variable.positive for a in term.atoms):
+    if p.denominator != 1 and not positive(walk, term, everywhere):
         raise Unknown("a root of what is not proved positive")
     # of traced data nothing is known, and nothing need be: (c v)**p = c**p v**p for positive v,
     # NaN for NaN

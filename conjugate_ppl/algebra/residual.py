@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Residual", "in_residuals"]
+__all__ = ["Residual", "in_one", "in_residuals"]
 
 _FEWER = 4  # times that rows must be more than different ones among them, to be added up
 
@@ -70,6 +70,21 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
             return x
         out.append(Term(len(x.shape), (), (np.ones((1,) * len(x.shape)),), merge_atoms((*factors, own))))
     return Value(x.shape, tuple(out)) if len(out) < len(x.terms) else x
+
+
+def in_one(walk: Walk, x: Value) -> Term | None:
+    """A sum as one monomial, if all of its terms hold the same candidates: these, times the sum of what else they have."""
+    factors = [_of_candidates(walk, t) for t in x.terms]
+    own, equation = factors[0] if factors else None, walk.equation
+    if not own or equation is None or not all(f is not None and _same(own, f) for f in factors):
+        return None
+    rest = Value(x.shape, tuple(dataclasses.replace(t, atoms=tuple(
+        a for a in t.atoms if not a.variable.roots & walk.candidates)) for t in x.terms))
+    key = (equation.outputs[0], -1)
+    if key not in walk.residuals:
+        walk.residuals[key] = Residual(f"sum#{key[0]}", math.prod(x.shape), always_positive(rest), rest.roots, rest)
+    atom = Atom(walk.residuals[key], Fraction(1), numbered(x.shape))
+    return Term(len(x.shape), (), (np.ones((1,) * len(x.shape)),), merge_atoms((*own, atom)))
 
 
 def _of_candidates(walk: Walk, term: Term) -> tuple[Atom, ...] | None:

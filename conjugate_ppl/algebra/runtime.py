@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.slopes import each
-from conjugate_ppl.algebra.term import Term, Value, array_module, combine, thin_einsum
+from conjugate_ppl.algebra.term import Term, Value, array_module, combine, is_known, thin_einsum
 from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.graph import Graph
 
@@ -106,6 +106,31 @@ class Values:
             sizes = dict(enumerate(term.hidden, term.rank))
             total = total + thin_einsum(self.factors(term), own, sizes)
         return total
+
+    def logarithm(self, primitive: str, value: Value) -> Any:
+        """`log` or `log1p` of a sum of positive terms with exponentials in them, by what these are of; None if it is none."""
+        logs = [self._logarithm(t, value.shape) for t in value.terms]
+        if any(x is None for x in logs) or not any(a.variable.exponents(self) is not None for t in value.terms
+                                                   for a in t.atoms):
+            return None
+        if primitive == "log1p":
+            logs.append(self.xp.zeros((), self.dtype))
+        return functools.reduce(self.xp.logaddexp, logs)
+
+    def _logarithm(self, term: Term, shape: tuple[int, ...]) -> Any:
+        """The logarithm of a term, from that of each factor."""
+        c = term.coefficient()
+        if not is_known(c) or not (c > 0).all():
+            return None
+        total = self.number(np.log(c))
+        for atom in term.atoms:
+            logs = atom.variable.exponents(self)
+            if logs is None and not atom.variable.positive:
+                return None
+            logs = each(self.xp.log, self.variable(atom.variable)) if logs is None else logs
+            total = total + float(atom.power) * taken(logs, atom.selection)
+        hidden = tuple(range(term.rank, term.rank + len(term.hidden)))
+        return jax.nn.logsumexp(self.xp.broadcast_to(total, (*shape, *term.hidden)), hidden) if hidden else total
 
 
 class OnHost(Values):

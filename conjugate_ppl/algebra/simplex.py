@@ -1,4 +1,4 @@
-"""Probabilities that sum to one by proof: the cells of a simplex, and products of `v` and `1 - v`."""
+"""Probabilities by proof: single ones, and those that sum to one (the cells of a simplex, products of `v` and `1 - v`)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,38 @@ import numpy as np
 from conjugate_ppl.algebra.monomial import PIECES, Unknown, monomials
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Term, Value, is_known
-from conjugate_ppl.algebra.value import move, reduce_sum
-from conjugate_ppl.algebra.variables import Complement, Latent, Variable
+from conjugate_ppl.algebra.value import add, move, never_negative, reduce_sum
+from conjugate_ppl.algebra.variables import Complement, Condition, Elementwise, Latent, Opaque, Variable
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["sum_of_events", "sum_of_sticks", "sums_to_one"]
+__all__ = ["is_probability", "sum_of_events", "sum_of_sticks", "sums_to_one"]
 
 Key = frozenset[tuple[Variable, bytes]]
+
+
+def is_probability(walk: Walk, value: Value) -> bool:
+    """Whether every element lies between 0 and 1: it, or one less it, is a product of what does."""
+    return any(_is_product(walk, x) for x in (value, add(Value.known(np.ones(value.shape)), value, -1)))
+
+
+def _is_product(walk: Walk, value: Value) -> bool:
+    try:
+        pieces = [m for _, m in monomials(walk, value, "a probability")]
+    except Unknown:
+        return False
+    return all(is_known(c) and bool(((c >= 0) & (c <= 1)).all()) for m in pieces for c in (m.coefficient(),)) and all(
+        a.power > 0 and _at_most_one(walk, a.variable) for m in pieces for a in m.atoms)
+
+
+def _at_most_one(walk: Walk, v: Variable) -> bool:
+    if isinstance(v, Complement) or (isinstance(v, Latent) and v.support in ("unit", "simplex")):
+        return True
+    if isinstance(v, Condition) or (isinstance(v, Elementwise | Opaque) and v.equation.primitive == "logistic"):
+        return True
+    exponent = v.exponent(walk)
+    return exponent is not None and never_negative(Value(exponent.shape, tuple(t.scaled(-1.0) for t in exponent.terms)))
 
 
 def sums_to_one(walk: Walk, value: Value) -> bool:

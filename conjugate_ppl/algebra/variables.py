@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.term import Value
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Indicator", "Latent", "Log",
-           "Opaque", "Point", "Variable"]
+__all__ = ["LOGARITHMS", "Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Indicator",
+           "Latent", "Log", "LogSum", "Opaque", "Point", "Variable"]
+
+LOGARITHMS = ("log", "log1p")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,6 +131,17 @@ class Chosen(Opaque):
         return values.variable(self.of)[self.places]
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class LogSum(Opaque):
+    """A logarithm (or `log1p`) of a sum with exponentials in it, which may be larger than any float."""
+
+    inner: Value
+
+    def elements(self, values: Values) -> Any:
+        out = values.logarithm(self.equation.primitive, self.inner)
+        return super().elements(values) if out is None else out.reshape(-1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Condition(Variable):
     """Truth values computed from sites, as numbers 1 and 0; or 0 and 1 if it is `negated`.
@@ -167,7 +180,18 @@ class Elementwise(Variable):
     power: float
     equation: Any
 
+    def exponents(self, values: Values) -> Any:
+        if self.primitive != "exp":
+            return None
+        x = values.variable(self.base)
+        return self.coefficient * (x if self.power == 1 else x**self.power)
+
     def elements(self, values: Values) -> Any:
+        if self.primitive == "log1p" and self.coefficient > 0:
+            exponents = self.base.exponents(values)
+            if exponents is not None:
+                return values.xp.logaddexp(np.log(self.coefficient) + self.power * exponents, 0.0)
+
         def function(x: Any) -> Any:
             x = self.coefficient * (x if self.power == 1 else x**self.power)
             if self.primitive != self.equation.primitive:

@@ -29,7 +29,15 @@ from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.value import always_positive, move
-from conjugate_ppl.algebra.variables import Computed, Latent, Opaque, Variable, Variables
+from conjugate_ppl.algebra.variables import (
+    LOGARITHMS,
+    Computed,
+    Latent,
+    LogSum,
+    Opaque,
+    Variable,
+    Variables,
+)
 from conjugate_ppl.errors import InternalError
 from conjugate_ppl.graph import Equation, Graph
 from conjugate_ppl.triangular import inverse_triangular
@@ -57,6 +65,8 @@ class Walk:
         self.graph = graph
         self.residuals: dict[tuple[int, int], Residual] = {}
         self.expanding = expanding
+        self.equation: Equation | None = None  # where the pass is
+        self.assumed: dict[Variable, None] = {}  # not negative, or else the model's own density is NaN
         self.in_steps, self.folding = in_steps, folding
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
@@ -157,9 +167,9 @@ class Walk:
                 self._step(inner)
             return [self._read(n) for n in equation.body_outputs]
         if equation.primitive not in COMPLEX and any(
-                self.graph.dtypes[n].kind == "c" for n in (*equation.inputs, *equation.outputs)):
+                jax.numpy.issubdtype(self.graph.dtypes[n], np.complexfloating) for n in (*equation.inputs, *equation.outputs)):
             return self._opaque(equation, f"`{equation.primitive}` of complex numbers")
-        rule = RULES.get(equation.primitive)
+        rule, self.equation = RULES.get(equation.primitive), equation
         reason = f"`{equation.primitive}`, for which there is no rule"
         if self.in_steps and not hidden and equation.primitive in RECURSIONS:
             try:
@@ -198,6 +208,8 @@ class Walk:
             positive = equation.primitive == "exp" or _chosen_among_positive(equation, operands)
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
+            if equation.primitive in LOGARITHMS and isinstance(operands[0], Value) and not extra:
+                opaque = LogSum(**vars(opaque), inner=operands[0])
             repeated = None if extra else distinct(self, equation, operands, opaque)
             out.append(repeated or Value.of(self.variables.keep(("opaque", number), opaque), shape))
         return out

@@ -24,7 +24,7 @@ def _real(x: Any) -> Any:
     return jnp.asarray(x).astype(jnp.result_type(float))
 
 
-@register_density(dist.BernoulliProbs)
+@register_density(dist.BernoulliProbs, unit=("probs",))
 def bernoulli_probs(d: Any, x: Any) -> Any:
     x = _real(x)
     return x * jnp.log(d.probs) + (1 - x) * jnp.log1p(-d.probs)
@@ -35,7 +35,7 @@ def bernoulli_logits(d: Any, x: Any) -> Any:
     return _real(x) * d.logits - _log_one_plus_exp(d.logits)
 
 
-@register_density(dist.BinomialProbs, vanishes=True)
+@register_density(dist.BinomialProbs, unit=("probs",), vanishes=True)
 def binomial_probs(d: Any, x: Any) -> Any:
     x, n = _real(x), _real(d.total_count)
     return _log_choose(n, x) + x * jnp.log(d.probs) + (n - x) * jnp.log1p(-d.probs)
@@ -47,7 +47,7 @@ def binomial_logits(d: Any, x: Any) -> Any:
     return _log_choose(n, x) + x * d.logits - n * _log_one_plus_exp(d.logits)
 
 
-@register_density(dist.GeometricProbs)
+@register_density(dist.GeometricProbs, unit=("probs",))
 def geometric_probs(d: Any, x: Any) -> Any:
     return _real(x) * jnp.log1p(-d.probs) + jnp.log(d.probs)
 
@@ -67,7 +67,7 @@ def _log_rising_by_beta(r: Any, x: Any) -> Any:
     return -betaln(r, x + 1.0) - jnp.log(r + x)
 
 
-@register_density(dist.NegativeBinomialProbs)
+@register_density(dist.NegativeBinomialProbs, unit=("probs",))
 def negative_binomial_probs(d: Any, x: Any) -> Any:
     x, r = _real(x), d.concentration
     return _log_rising_by_beta(r, x) + x * jnp.log(d.probs) + r * jnp.log1p(-d.probs)

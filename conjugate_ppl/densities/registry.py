@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
 __all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "fills_the_reals", "log_density",
-           "register_density", "registered_outside", "simplex_parameters", "support_parameters",
+           "probabilities", "register_density", "registered_outside", "support_parameters",
            "vanishes_outside"]
 
 LogDensity = Callable[[Any, Any], Any]
@@ -33,7 +33,8 @@ class Density:
     """One entry: the log density, and what must be known of its parameters.
 
     A latent that a parameter in `support` depends on is never collapsed: the support would hide a
-    factor. A latent that a parameter in `simplex` depends on must be proved to sum to one there.
+    factor. A latent that a parameter in `simplex` depends on must be proved to sum to one there, one that a parameter in `unit`
+    depends on to be a probability.
     `vanishes` says that outside the support the density is 0, here and in NumPyro: a discrete latent may
     then move it.
     """
@@ -41,6 +42,7 @@ class Density:
     function: LogDensity
     support: tuple[str, ...] = ()
     simplex: tuple[str, ...] = ()
+    unit: tuple[str, ...] = ()
     vanishes: bool = False
 
 
@@ -49,7 +51,7 @@ DENSITIES: dict[type, Density] = {}
 
 
 def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple[str, ...] = (),
-                     vanishes: bool = False) -> Callable[[F], F]:
+                     unit: tuple[str, ...] = (), vanishes: bool = False) -> Callable[[F], F]:
     """Register the log density of one or more distribution types, for use in the analysis.
 
     The decorated function gets the distribution (its own parameters, no wrapper around it) and a value
@@ -62,6 +64,7 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
         *types: the distribution classes, matched exactly.
         support: names of the parameters that the support depends on.
         simplex: names of the parameters that must sum to one over their last axis.
+        unit: names of the parameters that must lie between 0 and 1.
         vanishes: whether both this density and the type's `log_prob` are -inf outside the support.
 
     Raises:
@@ -89,7 +92,7 @@ def register_density(*types: type, support: tuple[str, ...] = (), simplex: tuple
 
     def register(function: F) -> F:
         for t in types:
-            DENSITIES[t] = Density(function, support, simplex, vanishes)
+            DENSITIES[t] = Density(function, support, simplex, unit, vanishes)
         return function
 
     return register
@@ -191,13 +194,13 @@ def support_parameters(d: Any) -> list[Any]:
     return list({id(x): x for x in [*registered, *_arrays(d.support)]}.values())
 
 
-def simplex_parameters(d: Any) -> list[Any]:
-    """The parameters of `d`, wrappers looked through, that must sum to one."""
+def probabilities(d: Any) -> tuple[list[Any], list[Any]]:
+    """The parameters of `d`, wrappers looked through, that must sum to one, and those that must lie between 0 and 1."""
     d = _inside(d)
     if type(d) in (dist.TransformedDistribution, dist.LogNormal):
-        return simplex_parameters(d.base_dist)
-    entry = DENSITIES.get(type(d))
-    return [getattr(d, name) for name in entry.simplex] if entry else []
+        return probabilities(d.base_dist)
+    entry = DENSITIES.get(type(d)) or Density(lambda d, x: x)
+    return [getattr(d, name) for name in entry.simplex], [getattr(d, name) for name in entry.unit]
 
 
 def _arrays(tree: Any) -> list[Any]:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.variables import Computed
@@ -126,7 +127,7 @@ class FiniteElimination:
 
     def mode(self, values: Values) -> dict[str, Any]:
         """The most probable values of all sites together."""
-        return self._draw(jax.random.key(0), values, LARGEST)
+        return self._draw(_compat.a_key(), values, LARGEST)
 
     def log_prob(self, values: Values) -> Any:
         _, done = self._run(values, SUM, {})

@@ -19,7 +19,7 @@ import numpy as np
 from conjugate_ppl.algebra.placement import LOOKED_UP
 from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.running import Running
-from conjugate_ppl.algebra.simplex import sums_to_one
+from conjugate_ppl.algebra.simplex import is_probability, sums_to_one
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.algebra.variables import Latent, Opaque
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
@@ -46,6 +46,7 @@ from conjugate_ppl.program import Program
 
 __all__ = ["Attempt"]
 
+_OF_PRODUCTS = ("log", "sqrt", "rsqrt", "integer_pow", "pow", "square")  # each is a product, or a sum, of those of the factors
 _LONG = 8  # sites that each depend on the one before, and may be steps of a loop
 
 
@@ -80,11 +81,12 @@ class Attempt:
 
     @property
     def in_the_way(self) -> frozenset[str]:
-        """Sites that stay and go, with others that stay, through an operation of several operands that the algebra does not look
-        into: of one, as `exp(a + b)`, none is linear in one of them when the other is known."""
+        """Sites that stay and go, with others that stay, through an operation that the algebra does not look into: one of several
+        operands, or of a product of functions of them. Of others, as `exp(a + b)`, none is linear in one of them when the
+        other is known."""
         opaque = {a.variable for v in self.values.values() for t in v.terms for a in t.atoms
-                  if isinstance(a.variable, Opaque) and a.variable.equation is not None
-                  and len(a.variable.equation.inputs) > 1}
+                  if isinstance(a.variable, Opaque) and (e := a.variable.equation) is not None
+                  and (len(e.inputs) > 1 or e.primitive in _OF_PRODUCTS)}
         met = [v.roots & self.declined.keys() for v in opaque]
         return self.beneath.union(*(m for m in met if len(m) > 1))
 
@@ -108,7 +110,7 @@ class Attempt:
         self._finite()
         self.values = self._walk()
         self._reject_noise()
-        self._reject_unproved_simplexes()
+        self._reject_unproved_probabilities()
         self._reject_reordered()
         self.pool = Pool({**{n: v.terms for n, v in self.values.items() if n not in self.consumed},
                           **self.pool.factors})
@@ -137,8 +139,8 @@ class Attempt:
                                            self.program.sites[factor].source))
                     break
 
-    def _reject_unproved_simplexes(self) -> None:
-        for factor in self.values:
+    def _reject_unproved_probabilities(self) -> None:
+        for factor, density in self.values.items():
             site = self.program.sites[factor]
             for number in site.simplex_numbers:
                 (value,) = self.walk.run([number])
@@ -151,6 +153,14 @@ class Attempt:
                             continue
                         self._decline(Declined(name, f"the probabilities of `{factor}` depend on it and "
                                                "are not proved to sum to one", site.source))
+            for number in site.unit_numbers:
+                (value,) = self.walk.run([number])
+                if not is_probability(self.walk, value):
+                    opaque = frozenset().union(*(a.variable.roots for t in density.terms for a in t.atoms if isinstance(
+                        a.variable, Opaque)))  # is in the way of its own, and says more
+                    for name in sorted(value.roots & frozenset(self.left) - opaque):
+                        self._decline(Declined(name, f"the probability of `{factor}` depends on it and is not proved to lie "
+                                               "between 0 and 1, where NumPyro moves it", site.source))
 
     def _reject_reordered(self) -> None:
         """NumPyro hands the values of a loop that runs backwards over in reverse order."""

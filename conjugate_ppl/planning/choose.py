@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 
 import networkx as nx
 
+from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.elimination import Declined, Elimination, Pool, choose_family, eliminate_elementwise
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
@@ -30,7 +31,8 @@ class Chosen:
     """The outcome of the search: eliminations in order, what they leave, and the plan to show.
 
     `forward` are the sites drawn from their own distribution, `consumed` the sites whose factor is
-    accounted for by the eliminations and their `pool`; `dependencies` are the program's.
+    accounted for by the eliminations and their `pool`; `dependencies` are the program's. Where one of the `assumed` variables is
+    negative the model's density is NaN.
     """
 
     plan: Plan
@@ -39,6 +41,7 @@ class Chosen:
     eliminations: tuple[Elimination, ...]
     pool: Pool
     consumed: frozenset[str]
+    assumed: tuple[Variable, ...]
 
 
 def choose(program: Program, keep: Collection[str], only: Collection[str] | None,
@@ -120,7 +123,7 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     plan = Plan(decisions, order, tuple(n for n in program.latents if n not in order),
                 _graph(program, deps, order))
     return Chosen(plan, deps, tuple(forward), tuple(best.eliminations), best.pool,
-                  frozenset(best.consumed))
+                  frozenset(best.consumed), tuple(best.walk.assumed))
 
 
 def _best_order(attempt: Attempt) -> Attempt:

@@ -148,7 +148,24 @@ class Execution:
     def _compute_log_marginal(self, sites: Mapping[str, Any]) -> Any:
         values = self.values(sites)
         omega = self.leftover.weights.evaluate(values)
-        return self.leftover.constant(values, omega)
+        total = self.leftover.constant(values, omega)
+        for valid, mask in self._confined:
+            inside = values.evaluate(valid)
+            if mask is not None:
+                inside = inside | (values.evaluate(mask) == 0)
+            total = jnp.where(jnp.all(inside), total, -jnp.inf)
+        for variable in self.chosen.assumed:
+            total = jnp.where(jnp.all(values.variable(variable) >= 0), total, jnp.nan)
+        return total
+
+    @functools.cached_property
+    def _confined(self) -> list[tuple[int, int | None]]:
+        """Whether data are inside, and where that is masked, of the sites whose support kept sites move: NumPyro, which would
+        look, is not asked again."""
+        sites = [self.program.sites[n] for n in sorted(self.replaced)]
+        gone = frozenset(self.plan.collapsed)
+        return [(s.valid, s.mask) for s in sites if s.valid is not None and not s.vanishes
+                and self.chosen.dependencies.support[s.name] and not self.chosen.dependencies.support[s.name] & gone]
 
     def draw(self, key: Any, kept: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
         """One exact joint draw of the collapsed sites given the kept ones."""
@@ -218,7 +235,7 @@ class Execution:
         """Normalised log density of the collapsed sites given the kept ones."""
         total = self._log_prob(self._checked(sites))
         if self.chosen.forward:
-            trace = self._forward(jax.random.key(0), sites, args, kwargs)
+            trace = self._forward(_compat.a_key(), sites, args, kwargs)
             for name in self.chosen.forward:
                 site = trace[name]
                 total = total + jnp.sum(site["fn"].log_prob(site["value"]))
@@ -291,7 +308,7 @@ class Execution:
             return {}
         with handlers.block(), numpyro.validation_enabled(False), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = handlers.substitute(handlers.seed(self.model, jax.random.key(0)),
+            model = handlers.substitute(handlers.seed(self.model, _compat.a_key()),
                                         substitute_fn=init_to_feasible())
             trace = handlers.trace(model).get_trace(*args, **kwargs)
         return {n: trace[n]["value"] for n in self.program.params}

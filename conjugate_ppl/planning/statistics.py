@@ -17,7 +17,15 @@ from conjugate_ppl.algebra.distinct import Distinct
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.simplex import sums_to_one
 from conjugate_ppl.algebra.term import Term, Value
-from conjugate_ppl.algebra.variables import Complement, Elementwise, Latent, Log, Opaque, Variable
+from conjugate_ppl.algebra.variables import (
+    LOGARITHMS,
+    Complement,
+    Elementwise,
+    Latent,
+    Log,
+    Opaque,
+    Variable,
+)
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination.joint import least_squares
 from conjugate_ppl.elimination.symbols import start_walk
@@ -133,7 +141,7 @@ def _variables(reduced: Reduced) -> set[Variable]:
 
 def _unproved_log(v: Variable) -> bool:
     """Whether a variable is a logarithm of what is not proved positive."""
-    return isinstance(v, (Elementwise, Opaque)) and v.equation.primitive in ("log", "log1p")
+    return isinstance(v, (Elementwise, Opaque)) and v.equation.primitive in LOGARITHMS
 
 
 def _cost(program: Program, numbers: Collection[int]) -> int:
