@@ -58,7 +58,9 @@ __all__ = [
     "part_of",
     "primitives_of",
     "source_line",
+    "stands_for_another",
     "without_line",
+    "written_here",
 ]
 
 P = ParamSpec("P")
@@ -186,6 +188,22 @@ def open_jaxpr(jaxpr: Any) -> Any:
 def constants_of(jaxpr: Any) -> Sequence[Any]:
     """The values of the `constvars` of a closed jaxpr; none for an open one."""
     return tuple(getattr(jaxpr, "consts", ()))
+
+
+_HERE = "density", "density, NaN out of range"
+
+
+def written_here(same: bool) -> contextlib.AbstractContextManager[Any]:
+    """In this context equations are none of the user's: they stand for NumPyro's, and are NaN where these are, if that is known
+    to be the `same`."""
+    found: contextlib.AbstractContextManager[Any] = jax.named_scope(_HERE[same])
+    return found
+
+
+def stands_for_another(equation: Any) -> bool:
+    """Whether an equation was written in such a context, and may be NaN where what it stands for is a number."""
+    stack = str(getattr(equation.source_info, "name_stack", "")).split("/")
+    return _HERE[False] in stack
 
 
 def is_compiled(function: Any) -> bool:

@@ -25,6 +25,7 @@ from conjugate_ppl.densities import (
     UnknownDensity,
     fills_the_reals,
     log_density,
+    nan_out_of_range,
     of_mass_one,
     probabilities,
     registered_outside,
@@ -252,7 +253,7 @@ def _support(fn: Any) -> str:
 def _summed(fn: Any, value: Any, scale: Any) -> tuple[Any, bool]:
     """The site's total log density, and whether the table knows it."""
     try:
-        with jax.named_scope("density"):
+        with _compat.written_here(nan_out_of_range(fn)):
             out, known = log_density(fn, value), True
     except UnknownDensity:
         out, known = fn.log_prob(value), False

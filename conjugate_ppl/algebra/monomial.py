@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.movement import MOVES
 from conjugate_ppl.algebra.residual import Residual, in_one
@@ -261,9 +262,9 @@ def power(walk: Walk, x: Value, p: Fraction) -> Value:
 
 def positive(walk: Walk, term: Term, everywhere: bool) -> bool:
     """Whether all factors of a term, of which the equation takes a logarithm or a root, are positive; or all but one that depends
-    on no candidate, and if that is not, what the equation makes of it is NaN, and with it all that comes of it. It is assumed then,
-    and looked at when there are numbers."""
-    doubtful = [a for a in term.atoms if not a.variable.positive and a.variable not in walk.assumed]
+    on no candidate, and if that is not, what the equation makes of it is NaN, and with it all that comes of it, in NumPyro's
+    densities too. It is assumed then, and looked at when there are numbers."""
+    doubtful = [a for a in term.atoms if not walk.positive(a.variable) and a.variable not in walk.assumed]
     if not doubtful:
         return True
     (atom,), c, equation = doubtful[:1], term.coefficient(), walk.equation
@@ -272,7 +273,7 @@ def positive(walk: Walk, term: Term, everywhere: bool) -> bool:
             or atom.power.denominator != 1 or atom.power.numerator % 2 == 0 or not is_known(c) or not (c > 0).all()
             or not is_known(atom.selection) or len(np.unique(atom.selection)) < atom.variable.size
             or equation is None or equation.primitive not in _UNDEFINED or walk.graph.within(equation)
-            or not walk.graph.spreads(equation.outputs[0])):
+            or _compat.stands_for_another(equation.raw) or not walk.graph.spreads(equation.outputs[0])):
         return False
     walk.assumed[atom.variable] = None
     return True

@@ -347,21 +347,20 @@ def where(mask: np.ndarray, value: Value) -> Value:
 
 def never_negative(value: Value) -> bool:
     """Whether no element of a value can be negative, by proof."""
-    return _of_one_sign(value, np.greater_equal, np.less_equal)
+    return all(_of_one_sign(t, np.greater_equal, np.less_equal) for t in value.terms)
 
 
 def always_positive(value: Value) -> bool:
     """Whether every element of a value is positive, by proof."""
-    return bool(value.terms) and _of_one_sign(value, np.greater, np.less)
+    return never_negative(value) and any(_of_one_sign(t, np.greater, np.less) and all(
+        a.variable.positive for a in t.atoms) for t in value.terms)
 
 
-def _of_one_sign(value: Value, above: Callable[..., Any], below: Callable[..., Any]) -> bool:
-    """Whether each term is: an even number of its coefficients is below 0 everywhere, the others are above."""
-    for t in value.terms:
-        if not all(map(is_known, t.coefficients)) or not all(a.variable.positive for a in t.atoms):
-            return False
-        under = [bool(c.size) and bool(below(c, 0).all()) for c in t.coefficients if not above(c, 0).all()]
-        if not all(under) or len(under) % 2:
-            return False
-    return True
+def _of_one_sign(term: Term, above: Callable[..., Any], below: Callable[..., Any]) -> bool:
+    """Whether an even number of a term's coefficients is below 0 everywhere, the others above; variables are positive or squared."""
+    if not all(map(is_known, term.coefficients)) or not all(
+            a.variable.positive or a.power % 2 == 0 for a in term.atoms):
+        return False
+    under = [bool(c.size) and bool(below(c, 0).all()) for c in term.coefficients if not above(c, 0).all()]
+    return all(under) and len(under) % 2 == 0
 

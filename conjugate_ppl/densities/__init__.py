@@ -5,7 +5,7 @@
 """
 
 from conjugate_ppl.densities import censored, continuous, counts, matrices, vectors
-from conjugate_ppl.densities.mass import of_mass_one
+from conjugate_ppl.densities.mass import nan_out_of_range, of_mass_one
 from conjugate_ppl.densities.registry import (
     DENSITIES,
     Density,
@@ -31,6 +31,7 @@ __all__ = [
     "fills_the_reals",
     "log_density",
     "matrices",
+    "nan_out_of_range",
     "of_mass_one",
     "probabilities",
     "register_density",

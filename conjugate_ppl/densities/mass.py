@@ -1,4 +1,5 @@
-"""Which distributions are known to have a mass of one, whatever their parameters: what nothing depends on goes without them."""
+"""What is known of NumPyro's own densities as they are computed: which have a mass of one whatever their parameters, so that what
+nothing depends on goes without them, and which are no number where a parameter is out of range."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
-__all__ = ["of_mass_one"]
+__all__ = ["nan_out_of_range", "of_mass_one"]
 
 # what is censored is a density beside a probability; of the last two a series is cut off
 _NOT_NORMALISED = (dist.ImproperUniform, dist.Unit, dist.Delta, dist.MaskedDistribution, dist.SineBivariateVonMises,
@@ -16,6 +17,17 @@ _NOT_NORMALISED = (dist.ImproperUniform, dist.Unit, dist.Delta, dist.MaskedDistr
 _CENSORED = "LeftCensoredDistribution", "RightCensoredDistribution", "IntervalCensoredDistribution"
 _ONE_TO_ONE = (transforms.AffineTransform, transforms.ExpTransform, transforms.IdentityTransform, transforms.SigmoidTransform,
                transforms.SoftplusTransform)  # of all reals
+
+# those of counts leave a logarithm out where its factor is 0, and move a probability into its range
+_PLAIN = (dist.Normal, dist.LogNormal, dist.HalfNormal, dist.Cauchy, dist.HalfCauchy, dist.StudentT, dist.Laplace, dist.Gamma,
+          dist.InverseGamma, dist.Exponential, dist.Weibull, dist.Gumbel)
+
+
+def nan_out_of_range(fn: Any) -> bool:
+    """Whether the log density, as NumPyro computes it, is NaN where what it takes a logarithm or a root of is negative."""
+    while type(fn) in (dist.Independent, dist.ExpandedDistribution):
+        fn = fn.base_dist
+    return type(fn) in _PLAIN
 
 
 def of_mass_one(fn: Any, known: bool) -> bool:
