@@ -449,7 +449,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     if not latent and not notes[name]["auxiliary"] and np.size(value):
         record["value"] = jnp.asarray(value)
         with contextlib.suppress(NotImplementedError, TypeError):
-            record["valid"] = jnp.asarray(fn.support(value))
+            record["valid"] = jnp.asarray(fn.support(record["value"]))  # NumPy would not compare it with a latent
     return record
 
 

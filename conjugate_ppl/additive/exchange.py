@@ -84,6 +84,8 @@ def digest_of(array: Any) -> bytes:
 
 
 def _digest(array: Any) -> bytes:
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
     content = np.ascontiguousarray(array)
     # read as it is, not copied; objects have no content, only places
     read = content.tobytes() if content.dtype.hasobject else content.reshape(-1).view(np.uint8).data

@@ -80,7 +80,9 @@ class Values:
     def variable(self, variable: Variable) -> Any:
         """The elements of a variable, shape (size,)."""
         if variable not in self._variables:
-            self._variables[variable] = variable.elements(self)
+            found = variable.elements(self)
+            half = jnp.issubdtype(found.dtype, jnp.floating) and found.dtype.itemsize < 4
+            self._variables[variable] = found.astype(self.dtype) if half else found
         return self._variables[variable]
 
     def power(self, variable: Variable, power: Any) -> Any:

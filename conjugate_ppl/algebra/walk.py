@@ -116,7 +116,8 @@ class Walk:
     def _read(self, number: int) -> Any:
         if number not in self._env:
             constant = self.graph.constants[number]
-            self._env[number] = known(constant) if _compat.is_concrete(constant) else constant
+            numeric = _compat.is_concrete(constant) and not jax.numpy.issubdtype(constant.dtype, jax.dtypes.prng_key)
+            self._env[number] = known(constant) if numeric else constant
         return self._env[number]
 
     def _step(self, equation: Equation) -> None:
@@ -211,7 +212,10 @@ class Walk:
             raise InternalError(f"`{equation.primitive}` was taken for conjugate, and then could not be written about "
                                 "a known point.")
         operands = [self._read(i) for i in equation.inputs]
-        roots = frozenset(extra).union(*(x.roots for x in operands if isinstance(x, Value)))
+        seen = frozenset(extra).union(*(x.roots for x in operands if isinstance(x, Value)))
+        # what was multiplied by 0 on the way is no part of the operands, but is needed to compute them
+        inputs = [self._read(self.graph.inputs[k]) for k in self.graph.dependencies.get(equation.outputs[0], ())]
+        roots = seen.union(*(x.roots for x in inputs if isinstance(x, Value)))
         out = []
         for number in equation.outputs:
             shape = self.graph.shapes[number]

@@ -141,7 +141,8 @@ def _draw(key: Any, curve: str, a: Any, b: Any, low: Any, high: Any, shape: tupl
         good = inside & (level + jnp.minimum(0.0, 1 - y) <= -_fall(curve, a, b, p, found))
         return key, jnp.where(done, w, p + found), done | good
 
-    start = (key, jnp.broadcast_to(p, shape), jnp.zeros(shape, bool))
+    # where there is nothing between the bounds, or these are no numbers, no draw would ever be one
+    start = (key, jnp.where(jnp.isfinite(c), p, jnp.nan), ~jnp.isfinite(c))
     return lax.while_loop(lambda s: ~jnp.all(s[2]), again, start)[1]
 
 

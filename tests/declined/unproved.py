@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro import sample
@@ -101,3 +102,17 @@ def step_that_comes_with_its_size(y, t):
     a, k = sample("a", dist.Normal(0.0, 1.0)), sample("k", dist.Normal(0.0, 1.0))
     b = sample("b", dist.Normal(0.0, 1.0))
     sample("y", dist.Normal(a + jnp.where(t > k + b, b, 0.0), 1.0), obs=y)  # here
+
+
+@declines("rate", "a logarithm of a sum", COUNT)
+def rate_of_either_sign(y):
+    """NumPyro's density of a count of 0 is a number where the rate is negative."""
+    k, rate = sample("k", dist.Normal(0.0, 1.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * (2 + jnp.sin(k * jnp.arange(6.0)))), obs=y)  # here
+
+
+@declines("p", "is not proved to lie between 0 and 1", np.ones(6))
+def probability_that_may_be_more_than_one(y):
+    """Of successes alone nothing is left of one less it, but NumPyro takes 1 for what is more."""
+    k, p = sample("k", dist.Normal(0.0, 1.0)), sample("p", dist.Beta(2.0, 1.0))
+    sample("y", dist.Bernoulli(p * jnp.exp(k)), obs=y)  # here

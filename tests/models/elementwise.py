@@ -353,3 +353,46 @@ def gamma_of_each_residual(y, x):
 @case("w", SUMS, MANY)
 def gamma_of_each_residual_and_candidates(y, x):
     of_each_residual(dist.Normal(0.0, 1.0), y, x)
+
+
+# -- times what is computed from kept latents -----------------------------------------------------
+
+DOSE = np.linspace(0.0, 3.0, N)
+
+
+def of_groups(y, g, form, of):
+    """Rates of groups times a function of a latent that stays."""
+    k, rate = sample("k", dist.HalfNormal(1.0)), sample("rate", dist.Gamma(2.0, 1.0).expand([G]))
+    sample("y", of(rate[g] * form(k)), obs=y)
+
+
+@case("rate", COUNT, GROUP)
+def gamma_times_a_saturation(y, g):
+    of_groups(y, g, lambda k: 1 + 4 * DOSE / (k + DOSE), dist.Poisson)
+
+
+@case("rate", COUNT, GROUP)
+def gamma_times_a_sigmoid(y, g):
+    of_groups(y, g, lambda k: jax.nn.sigmoid(k * (DOSE - 1)), dist.Poisson)
+
+
+@case("rate", COUNT, GROUP)
+def gamma_times_a_softplus(y, g):
+    of_groups(y, g, lambda k: jnp.logaddexp(0.0, k * (DOSE - 1)), dist.Poisson)
+
+
+@case("rate", COUNT, GROUP)
+def gamma_times_what_is_caught(y, g):
+    of_groups(y, g, lambda k: 1 - jnp.exp(-k * (DOSE + 0.1)), dist.Poisson)
+
+
+@case("rate", POSITIVE, GROUP)
+def gamma_times_a_square_and_one(y, g):
+    of_groups(y, g, lambda k: 1 + k**2 * DOSE, dist.Exponential)
+
+
+@case("rate", Y, GROUP)
+def gamma_precision_times_a_wave(y, g):
+    """Not proved positive: the density is NaN where it is not, here and in the model."""
+    k, rate = sample("k", dist.Normal(0.0, 1.0)), sample("rate", dist.Gamma(2.0, 1.0).expand([G]))
+    sample("y", dist.Normal(0.0, 1 / jnp.sqrt(rate[g] * (2 + jnp.sin(k * DOSE)))), obs=y)

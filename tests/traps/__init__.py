@@ -259,4 +259,20 @@ X26    points by two measures of what is typical
        test_found::test_points_of_what_is_beside_a_chain
 X27    data that are no arguments
        test_found::test_data_that_are_no_arguments
+X28    supports that a kept latent moves
+       test_found::test_support_that_a_kept_latent_moves
+X29    bounds of a truncated latent
+       test_found::test_gradient_in_a_bound_that_the_peak_lies_at
+       test_found::test_nothing_between_the_bounds
+X30    logits that are far from 0
+       test_found::test_logits_beyond_the_range_of_exponentials
+X31    latents that data multiply by 0
+       test_found::test_covariate_that_is_zero_in_all_rows
+X32    half precision in front of a coefficient
+       test_found::test_half_precision
+X33    random keys of other kinds
+       test_found::test_keys_of_other_kinds
+       test_found::test_a_typed_key_that_a_model_holds
+X34    parameters that kept latents move out of range
+       test_found::test_rate_that_a_kept_latent_makes_negative
 """

@@ -359,3 +359,126 @@ def test_points_of_what_is_beside_a_chain(x64):
 
     assert frozenset(cj.explain(model, jnp.asarray(y)).collapsed) == {"level", "z"}
     assert cj.check(model, KEY, jnp.asarray(y)).worst < (1e-9 if x64 else 0.02)
+
+
+def pareto(y):
+    edge, a = sample("edge", dist.LogNormal(0.0, 1.0)), sample("a", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Pareto(edge, a), obs=y)
+
+
+def shifted(y):
+    edge, a = sample("edge", dist.LogNormal(0.0, 1.0)), sample("a", dist.Gamma(2.0, 1.0))
+    moves = transforms.AffineTransform(edge, 1.0, domain=constraints.positive)
+    sample("y", dist.TransformedDistribution(dist.Exponential(a), moves).mask(np.array([True, True, False])), obs=y)
+
+
+@pytest.mark.parametrize("model, inside, outside", [(pareto, 1.4, 1.6), (shifted, 1.6, 1.8)])
+def test_support_that_a_kept_latent_moves(model, inside, outside):
+    """The observed site is hidden from NumPyro, which would have looked whether the data are in it; what is masked may be out."""
+    y = np.array([3.0, 1.7, 1.5])
+    collapsed = cj.collapse(model)
+    assert cj.explain(collapsed, y).collapsed == ("a",)
+    assert cj.check(collapsed, KEY, y)
+    at = [float(jax.jit(lambda e: log_density(collapsed, (y,), {}, {"edge": e})[0])(e)) for e in (inside, outside)]
+    assert np.isfinite(at[0]) and at[1] == -np.inf
+
+
+def test_gradient_in_a_bound_that_the_peak_lies_at():
+    """The derivative of a maximum is a half where both are the same."""
+    def model(y):
+        high = sample("high", dist.HalfNormal(3.0))
+        t = sample("t", dist.Uniform(0.0, high))
+        sample("y", dist.Normal(t, 1.0), obs=y)
+
+    y = np.array([9.0, 10.0])
+    density = jax.grad(lambda high: log_density(cj.collapse(model), (y,), {}, {"high": high})[0])
+    for high in (2.0, 5.0, 12.0):
+        t = np.linspace(0.0, high, 200001)
+        log = -0.5 * ((y[:, None] - t) ** 2).sum(0)
+        edge = np.exp(log[-1] - log.max()) / np.trapezoid(np.exp(log - log.max()), t)
+        assert float(density(high)) == pytest.approx(edge - 1 / high - high / 9, rel=1e-6)
+
+
+@pytest.mark.parametrize("high", [np.nan, -1.0])
+def test_nothing_between_the_bounds(high):
+    """There is no draw, and the loop that looks for one ends."""
+    def model(y):
+        t = sample("t", dist.Uniform(0.0, sample("high", dist.Normal(3.0, 1.0))))
+        sample("y", dist.Normal(t, 1.0), obs=y)
+
+    drawn = cj.collapse(model).recover(KEY, {"high": np.array([2.0, high])}, 1.0)["t"]
+    assert 0 < drawn[0] < 2 and np.isnan(drawn[1])
+
+
+@pytest.mark.parametrize("likelihood", [
+    lambda x: dist.Bernoulli(logits=x), lambda x: dist.Binomial(1, logits=x), lambda x: dist.GeometricLogits(x),
+    lambda x: dist.NegativeBinomialLogits(2.0, x), lambda x: dist.Categorical(logits=jnp.stack([x, 0 * x, -x], -1)),
+], ids=["bernoulli", "binomial", "geometric", "negative_binomial", "categorical"])
+def test_logits_beyond_the_range_of_exponentials(likelihood):
+    """Nothing is integrated out, and rows are added up."""
+    def model(y, g):
+        a = sample("a", dist.Cauchy(0.0, 5.0).expand([3]))
+        sample("y", likelihood(sample("m", dist.Cauchy(0.0, 5.0)) + a[g]), obs=y)
+
+    with jax.enable_x64(False):
+        y, g = np.arange(60) % 2, np.arange(60) % 3
+        collapsed = cj.collapse(model)
+        values = {"a": jnp.array([130.0, 0.1, -130.0]), "m": jnp.array(0.3)}
+        expected, found = (jax.jit(jax.value_and_grad(lambda v, m=m: log_density(m, (y, g), {}, v)[0]))(values)
+                           for m in (model, collapsed))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), found, expected)
+
+
+def test_covariate_that_is_zero_in_all_rows():
+    """It leaves nothing of its coefficient in front of a function that is not looked into, and the model reads it all the same."""
+    def model(y, x):
+        b, s = sample("b", dist.Normal(0.0, 1.0)), sample("s", dist.HalfNormal(1.0))
+        sample("y", dist.StudentT(3.0, sample("a", dist.Normal(0.0, 1.0)) + b * x, s), obs=y)
+
+    assert not cj.explain(model, Y, 0 * Y).collapsed
+    assert cj.check(model, KEY, Y, 0 * Y)
+
+
+def test_half_precision():
+    """Beyond what its range squares."""
+    def model(y):
+        a, b = sample("a", dist.Normal(0.0, 1.0)), sample("b", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(a.astype(jnp.float16).astype(float) * b, 1.0), obs=y)
+
+    y = np.array([600.0, 601.0])
+    found = float(log_density(cj.collapse(model), (y,), {}, {"a": jnp.array(300.25)})[0])
+    expected = dense(y, np.full((2, 2), 300.25**2) + np.eye(2)) + dist.Normal().log_prob(300.25)
+    assert found == pytest.approx(float(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("of", ["rbg", "threefry2x32"])
+def test_keys_of_other_kinds(of):
+    with jax.default_prng_impl(of):
+        mcmc = MCMC(cj.Collapsed(schools), num_warmup=3, num_samples=3, progress_bar=False)
+        mcmc.run(jax.random.key(0), Y)
+        assert cj.check(schools, jax.random.key(0), Y)
+
+
+def test_a_typed_key_that_a_model_holds():
+    def model(y, key):
+        z = sample("z", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(z + jax.random.normal(key), 1.0), obs=y)
+
+    assert "noise" in cj.explain(model, Y, KEY)["z"].reason
+
+
+def test_rate_that_a_kept_latent_makes_negative():
+    """The density is NaN there, as the model's own is, though nothing is NaN in what is left of it."""
+    def model(y):
+        k, rate = sample("k", dist.Normal(0.0, 1.0)), sample("rate", dist.Gamma(2.0, 1.0).expand([2]))
+        sample("y", dist.Exponential(rate * (1 + k * np.array([1.0, 2.0]))), obs=y)
+
+    y = np.array([1.0, 2.0])
+    collapsed = cj.collapse(model)
+    assert cj.explain(collapsed, y).collapsed == ("rate",)
+    for k in (-2.0, -0.7, 0.5):
+        values = {"k": jnp.asarray(k)}, {"rate": jnp.ones(2)}
+        joint = float(jax.jit(lambda k, r: log_density(model, (y,), {}, {**k, **r})[0])(*values))
+        found = float(jax.jit(lambda k: log_density(collapsed, (y,), {}, k)[0])(values[0]))
+        expected = joint - float(collapsed.conditional_log_prob(values[1], values[0], y)) if k > -0.5 else np.nan
+        assert found == pytest.approx(expected, rel=1e-9, nan_ok=True)
