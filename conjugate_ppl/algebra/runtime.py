@@ -185,7 +185,23 @@ def raised(x: Any, power: Any) -> Any:
     """x ** power for a rational power, by the cheapest exact form; some elements may not be read."""
     if power == 1:
         return x
-    return each(lambda x: _root_or_power(x, power), x)
+    if power >= 0 or isinstance(x, np.ndarray):
+        return each(lambda x: _root_or_power(x, power), x)
+    return each(lambda x: _inverse_power(x, power), x)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _inverse_power(x: Any, power: Any) -> Any:
+    """A power below 0; of the derivative what is small meets what is large first: of scales of 1e13 the third power is beyond
+    the range of single precision, and one over it."""
+    return _root_or_power(x, power)
+
+
+@_inverse_power.defjvp
+def _(power: Any, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    (x,), (t,) = primals, tangents
+    out = _inverse_power(x, power)
+    return out, out * (float(power) * (t / x))
 
 
 def _root_or_power(x: Any, power: Any) -> Any:

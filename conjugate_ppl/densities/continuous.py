@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln, i0e
 
+from conjugate_ppl import _compat
 from conjugate_ppl.densities.registry import register_density
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -78,7 +81,15 @@ def pareto(d: Any, x: Any) -> Any:
 def beta(d: Any, x: Any) -> Any:
     a, b = d.concentration1, d.concentration0
     constant = gammaln(a + b) - gammaln(a) - gammaln(b)
-    return (a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) + constant
+    return _times(a - 1, jnp.log, x, 0.0) + _times(b - 1, lambda x: jnp.log1p(-x), x, 1.0) + constant
+
+
+def _times(c: Any, log: Callable[[Any], Any], x: Any, edge: float) -> Any:
+    """c log(x), of which the logarithm is infinite at an edge of the support: data may lie there where c is 0."""
+    if not _compat.is_concrete(x) or not _compat.is_concrete(c) or not (np.asarray(x) == edge).any():
+        return c * log(x)
+    none = (x == edge) & (c == 0)
+    return c * log(jnp.where(none, 0.5, x))
 
 
 @register_density(dist.Uniform, support=("low", "high"))

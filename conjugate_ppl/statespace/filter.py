@@ -233,7 +233,8 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
 
     change = gram(g, df @ (_later(at.mean) + before @ g)) + 0.5 * gram(g, dnoise @ g) + gram(g, dm) \
         + gram(mean, dh) - 0.5 * gram(mean, dd @ mean)
-    spread = at.covariance + at.covariance.around(onward.around(sooner(n))).scaled(-1)
+    # not `around`, which begins with a square of the covariance: data of 1e10 have one beyond the range of single precision
+    spread = at.covariance + (at.covariance @ onward.around(sooner(n)) @ at.covariance).scaled(-1)
     volume = -_sum((n @ before.T).inner(df), many) - 0.5 * (
         _sum(n.inner(dnoise), many) + _sum(spread.inner(dd), many))
     square = change + change.T

@@ -275,4 +275,8 @@ X33    random keys of other kinds
        test_found::test_a_typed_key_that_a_model_holds
 X34    parameters that kept latents move out of range
        test_found::test_rate_that_a_kept_latent_makes_negative
+X35    data in large and small units
+       test_found::test_data_in_large_and_small_units
+X36    data on the edge of a support
+       test_found::test_proportion_on_the_edge
 """

@@ -10,7 +10,7 @@ from numpyro import handlers, sample
 from numpyro.contrib.control_flow import scan
 from numpyro.distributions import constraints, transforms
 from numpyro.infer import MCMC
-from numpyro.infer.util import log_density
+from numpyro.infer.util import log_density, potential_energy
 
 import conjugate_ppl as cj
 from conjugate_ppl.errors import DataError
@@ -482,3 +482,36 @@ def test_rate_that_a_kept_latent_makes_negative():
         found = float(jax.jit(lambda k: log_density(collapsed, (y,), {}, k)[0])(values[0]))
         expected = joint - float(collapsed.conditional_log_prob(values[1], values[0], y)) if k > -0.5 else np.nan
         assert found == pytest.approx(expected, rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("chain", [False, True])
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_data_in_large_and_small_units(chain, unit):
+    """The derivative of a weight 1 / s**2 is beyond the range of single precision, and so is the square of a variance."""
+    def model(y, unit):
+        s = sample("s", dist.HalfNormal(unit))
+        z = sample("z", dist.GaussianRandomWalk(s, 4) if chain else dist.Normal(0.0, 10 * unit))
+        sample("y", dist.Normal(z, s), obs=y)
+
+    def slope(unit):
+        y = np.float32(unit) * Y.astype(np.float32)
+        collapsed = cj.collapse(model)
+        return float(jax.grad(lambda u: potential_energy(collapsed, (y, unit), {}, {"s": u}))(jnp.log(unit)))
+
+    with jax.enable_x64(False):
+        assert slope(unit) == pytest.approx(slope(1.0), rel=1e-4)
+
+
+def test_proportion_on_the_edge():
+    """Of Beta(p, 1), whose density is finite at 1: `0 * log 0` is 0 there."""
+    def model(y):
+        p = sample("p", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Beta(p, 1.0), obs=y)
+
+    y = np.array([0.2, 1.0, 0.7])
+    assert cj.explain(model, y).collapsed == ("p",)
+    density = dist.Gamma(2.0 + 3, 1.0 - np.log(y).sum())
+    found = cj.collapse(model).conditional_log_prob({"p": jnp.array(1.3)}, {}, y)
+    assert float(found) == pytest.approx(float(density.log_prob(1.3)), rel=1e-10)
+    with pytest.raises(DataError, match="NaN or infinite"):
+        cj.explain(model, np.array([0.0, 0.5]))
