@@ -44,6 +44,7 @@ __all__ = [
     "eagerly",
     "evaluate_equation",
     "given_by_function",
+    "hoisted",
     "holds_tracer",
     "is_compiled",
     "is_concrete",
@@ -101,6 +102,25 @@ def double_precision(on: bool = True) -> contextlib.AbstractContextManager[Any]:
 def make_jaxpr(function: Callable[..., Any], *args: Any) -> Any:
     """The jaxpr of `function`, with everything it closes over as constants."""
     return jax.make_jaxpr(function)(*args)
+
+
+def hoisted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """`function`, for arguments like these, with what is traced of all that it closes over as further arguments, and that.
+
+    `jax.closure_convert` leaves whole numbers where they are, and they are of no use to a later trace.
+    """
+    closed, out = jax.make_jaxpr(function, return_shape=True)(*args)
+    constants = constants_of(closed)
+    traced = [k for k, c in enumerate(constants) if not is_concrete(c)]
+
+    def plain(*given: Any) -> Any:
+        count = len(given) - len(traced)
+        moved = dict(zip(traced, given[count:], strict=True))
+        values = [moved.get(k, c) for k, c in enumerate(constants)]
+        results = jax.core.eval_jaxpr(open_jaxpr(closed), values, *jax.tree.leaves(given[:count]))
+        return jax.tree.unflatten(jax.tree.structure(out), results)
+
+    return plain, [constants[k] for k in traced]
 
 
 # Of a program that runs a few times, compiling is all that is felt. On a CPU it takes a third of the time without
@@ -461,6 +481,8 @@ def outer_scales(inside: Any) -> list[str]:
     """Names of enclosing handlers that would change weights or shapes of the collapsed density."""
     out = []
     for handler in _handlers_outside(inside):
+        if isinstance(handler, handlers.scale) and is_concrete(handler.scale) and np.all(np.asarray(handler.scale) == 1):
+            continue
         if isinstance(handler, (handlers.scale, primitives.plate)):
             out.append(type(handler).__name__)
         elif isinstance(handler, handlers.mask) and not isinstance(handler.mask, bool):

@@ -191,6 +191,8 @@ def test_as_a_model():
     assert abs(float(draws["m"].mean()) - Y.mean()) < 0.2
     with pytest.raises(cj.PlanError, match="`scale` around the collapsed model"):
         handlers.seed(handlers.scale(cj.collapse(model), 2.0), 0)(Y)
+    # which some of NumPyro's algorithms put around every model
+    handlers.seed(handlers.scale(cj.collapse(model), 1.0), 0)(Y)
     traced = jax.jit(lambda y: log_density(cj.collapse(model), (y,), {}, {"m": 0.1, "s": 1.0})[0])(Y)
     np.testing.assert_allclose(traced, log_density(model, (Y,), {}, {"m": 0.1, "s": 1.0})[0], rtol=1e-10)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 
+from conjugate_ppl import _compat
+
 __all__ = ["at_stationary"]
 
 
@@ -16,7 +18,7 @@ def at_stationary(f: Callable[..., Any], *point: Any) -> Any:
     The first derivative is so that of f with the point held, and asks for none of the point, which takes as long as
     the rest of a gradient. The second derivative is that of the first, in which the point moves.
     """
-    g, read = jax.closure_convert(f, *point)
+    g, read = _compat.hoisted(f, *point)
 
     @jax.custom_jvp
     def value(point: Any, read: Any) -> Any:

@@ -279,4 +279,6 @@ X35    data in large and small units
        test_found::test_data_in_large_and_small_units
 X36    data on the edge of a support
        test_found::test_proportion_on_the_edge
+X37    whole numbers that are traced
+       test_found::test_whole_numbers_that_are_traced
 """

@@ -515,3 +515,16 @@ def test_proportion_on_the_edge():
     assert float(found) == pytest.approx(float(density.log_prob(1.3)), rel=1e-10)
     with pytest.raises(DataError, match="NaN or infinite"):
         cj.explain(model, np.array([0.0, 0.5]))
+
+
+def test_whole_numbers_that_are_traced():
+    """Groups and times are arguments of a compiled gradient, and the mean is a curve of what is kept."""
+    def model(t, g, y):
+        k, u = sample("k", dist.LogNormal(0.0, 0.5)), sample("u", dist.Normal(0.0, 1.0).expand([2]))
+        sample("y", dist.Normal(jnp.sin(k * t) + u[g], 1.0), obs=y)
+
+    def density(t, g, y, k):
+        return log_density(cj.collapse(model), (t, g, y), {}, {"k": k})[0]
+
+    data = jnp.arange(4.0), jnp.array([0, 1, 0, 1]), jnp.asarray(Y)
+    assert float(jax.jit(jax.grad(density, 3))(*data, 0.7)) == pytest.approx(float(jax.grad(density, 3)(*data, 0.7)), rel=1e-9)
