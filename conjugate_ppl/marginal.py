@@ -78,7 +78,8 @@ class MarginalModel:
         """
         mark = fingerprint(args, kwargs)
         concrete = mark is not None or not has_tracer(args, kwargs)
-        outside = None if mark is None else read_by(self.model, args, kwargs)
+        spread = any(map(is_spread, jax.tree.leaves((args, kwargs))))
+        outside = None if mark is None else read_by(self.model, args, kwargs, can_run=not spread)
         key = None if outside is None else (mark, outside, by_row)
         if key is not None and key in self._prepared:
             return self._prepared[key]
@@ -87,7 +88,7 @@ class MarginalModel:
         model = self.model
         if by_row:
             args, kwargs = _in_one_place(args, kwargs)
-        elif any(map(is_spread, jax.tree.leaves((args, kwargs)))):
+        elif spread:
             model, args, kwargs = _added_up(model, args, kwargs)
         elif concrete:
             model = of_blocks(model, args, kwargs) or model

@@ -39,14 +39,14 @@ def outside_of(*things: Any) -> Hashable | None:
     return tuple(found)
 
 
-def read_by(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Hashable | None:
+def read_by(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], can_run: bool = True) -> Hashable | None:
     """The same, of a model and of those of its arguments that are told apart by name alone (objects of a class of the
-    user's); where that is not seen, what the model is with it: its equations. None if these are traced.
+    user's); where that is not seen, what the model is with it: its equations. None if these are traced, or it cannot be run here
+    with such arguments.
     """
-    plain = (np.ndarray, jax.Array, np.generic)
-    objects = [x for x in jax.tree.leaves((args, kwargs)) if not isinstance(x, plain)]
-    found = outside_of(model, *objects)
-    if found is None:
+    leaves = jax.tree.leaves((args, kwargs))
+    found = outside_of(model, *(x for x in leaves if not isinstance(x, (np.ndarray, jax.Array, np.generic))))
+    if found is None and can_run:
         program = trace_program(model, args, kwargs)
         found = _told(program) if program.concrete else None
     return found

@@ -101,7 +101,7 @@ def _looked_up(term: Term, shape: tuple[int, ...]) -> Term:
     def pick(x: np.ndarray) -> np.ndarray:
         return np.asarray(np.take_along_axis(np.broadcast_to(x, full).reshape(*shape, count), at, -1)[..., 0])
 
-    return Term(term.rank, (), (pick(c),), tuple(a.map(pick) for a in term.atoms))
+    return Term(term.rank, (), (np.take_along_axis(c, at, -1)[..., 0],), tuple(a.map(pick) for a in term.atoms))
 
 
 def _has_complement(atom: Atom) -> bool:

@@ -126,8 +126,10 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
         return f"the weight (`scale`) of `{child.name}` depends on a latent"
     if name in deps.mask[child.name]:
         return f"the mask of `{child.name}` depends on it"
-    if name in deps.support[child.name] or _unseen(deps, child):
-        return f"the support of `{child.name}` depends on {'it' if name in deps.support[child.name] else 'a latent'}"
+    if name in deps.support[child.name]:
+        return f"the support of `{child.name}` depends on it"
+    if _unseen(deps, child):
+        return f"the support of `{child.name}` depends on a latent"
     if deps.support[child.name] & given:
         return f"the support of `{child.name}` depends on a discrete latent"
     discrete = [d for d in sorted(deps.factor[child.name])
@@ -142,7 +144,8 @@ def _child_obstacle(program: Program, deps: Dependencies, name: str, child: Site
 
 def _unseen(deps: Dependencies, child: Site) -> bool:
     """Whether it cannot be told if observed values lie in a support that latents move."""
-    return not child.latent and bool(deps.support[child.name]) and (child.valid is None or child.mask_within > 0)
+    return not (child.latent or child.vanishes) and bool(deps.support[child.name]) and (
+        child.valid is None or child.mask_within > 0)
 
 
 def _obstacle_to_sum(program: Program, deps: Dependencies, name: str, child: Site) -> str:
@@ -151,8 +154,10 @@ def _obstacle_to_sum(program: Program, deps: Dependencies, name: str, child: Sit
         return f"`{child.name}` is in a subsampled plate"
     if deps.scale[child.name]:
         return f"the weight (`scale`) of `{child.name}` depends on a latent"
-    if not child.vanishes and (name in deps.support[child.name] or _unseen(deps, child)):
-        return f"the support of `{child.name}` depends on {'it' if name in deps.support[child.name] else 'a latent'}"
+    if name in deps.support[child.name] and not child.vanishes:
+        return f"the support of `{child.name}` depends on it"
+    if _unseen(deps, child):
+        return f"the support of `{child.name}` depends on a latent"
     if _draws_noise(program, child):
         return f"`{child.name}` depends on noise that the model draws outside any sample site"
     return ""

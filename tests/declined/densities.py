@@ -1,6 +1,7 @@
 """What the density does with the latent."""
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro import plate, sample
@@ -153,3 +154,17 @@ def factor_on_a_rate(y):
     rate = sample("rate", dist.Gamma(2.0, 1.0))
     sample("y", dist.Poisson(rate), obs=y)
     numpyro.factor("tilt", -0.1 * rate)  # here
+
+
+@declines("a", "the support of `y` depends on a latent", np.array([[1.5, 3.0], [2.0, 0.5]]))
+def edge_that_moves_behind_a_mask_within_an_event(y):
+    edge, a = sample("edge", dist.HalfNormal(1.0)), sample("a", dist.Gamma(2.0, 1.0))
+    rows = dist.Pareto(edge, jnp.broadcast_to(a, (2,))).mask(np.array([True, False])).to_event(1)
+    sample("y", rows, obs=y)  # here
+
+
+@declines("b", "abs", Y)
+def indicators_in_front_of_a_size(y):
+    """A sum of indicators times coefficients is a look-up."""
+    b = sample("b", dist.Normal(0.0, 1.0).expand([2, 3]))
+    sample("y", dist.Normal(jnp.abs(jnp.einsum("nij,ij->n", np.eye(6).reshape(6, 2, 3), b)), 1.0), obs=y)  # here
