@@ -149,3 +149,31 @@ def test_what_multiplies_and_is_subtracted(model, level):
     np.testing.assert_allclose(other, value, rtol=1e-5, atol=1e-3)
     for n in slope:
         np.testing.assert_allclose(other_slope[n], slope[n], rtol=1e-3, atol=2e-2)
+
+
+@pytest.mark.parametrize("prior", [
+    dist.HalfNormal(1.0), dist.Uniform(-1.0, 1.0), dist.LogNormal(-5.0, 1.0), dist.Gamma(2.0, 2.0), dist.InverseGamma(2.0, 1.0),
+], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("composed", [False, True])
+def test_slope_that_stays_and_is_not_real(prior, composed):
+    """A dose of 0 to 1000 beside an intercept and effects, at likely values: about a slope of 1 nothing is left of the squares."""
+    def model(dose, y):
+        a, b = sample("a", dist.Normal(0.0, 10.0)), sample("b", prior)
+        v = sample("v", dist.InverseGamma(2.0, 0.1) if composed else dist.HalfNormal(0.1))
+        u = sample("u", dist.Normal(0.0, 0.5 * (jnp.sqrt(v) if composed else 1.0)).expand([4]))
+        scale = jnp.sqrt(v)
+        sample("y", dist.Normal((a if not composed else 0.0) + b * dose + u[np.arange(40) % 4], scale), obs=y)
+
+    def found(double):
+        with double_precision(double):
+            dose = np.linspace(0.0, 1000.0, 40).astype(np.float32).astype(float)
+            y = (5.0 * (not composed) + 0.003 * dose + 0.3 * np.random.default_rng(0).normal(size=40)).astype(np.float32).astype(float)
+            collapsed = cj.collapse(model)
+            kept = {n: jnp.asarray({"b": 0.003, "v": 0.09}[n]) for n in cj.explain(collapsed, dose, y).kept}
+            assert "b" in kept
+            value, slopes = jax.value_and_grad(lambda k: log_density(collapsed, (dose, y), {}, k)[0])(kept)
+            return float(value), float(slopes["b"])
+
+    single, double = found(False), found(True)
+    assert single[0] == pytest.approx(double[0], abs=2e-3)
+    assert single[1] == pytest.approx(double[1], rel=1e-3, abs=1.0)

@@ -299,9 +299,10 @@ def latent_value(site: str, shape: tuple[int, ...], support: str, variables: Var
                  origin: np.ndarray | None = None) -> Value:
     """A site as a value: its elements, each less an origin where one is given."""
     key = ("latent", site) if origin is None else ("latent", site, origin.tobytes())
+    at = support if origin is None else "real"  # less a number it may be anywhere
     variable = variables.once(key, lambda: Latent(
-        site, int(np.prod(shape)), support in ("positive", "unit", "simplex"), frozenset({site}),
-        support, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
+        site, int(np.prod(shape)), at in ("positive", "unit", "simplex"), frozenset({site}),
+        at, None if origin is None else origin.reshape(-1), shape[-1] if shape else 1))
     value = Value.of(variable, shape)
     if support == "positive definite":
         value = move(Value.of(variable, (variable.size,)), symmetric(shape))

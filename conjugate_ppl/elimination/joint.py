@@ -258,6 +258,24 @@ class _Written:
         """All that touches the sites."""
         return [*self.own, *self.left]
 
+    @functools.cached_property
+    def linear(self) -> frozenset[Latent]:
+        """Kept sites that are not real (a slope that is positive) and enter residuals as real ones do: nothing but squares of them,
+        and products with elements. A scale does not, nor what multiplies elements."""
+        found: set[Latent] = set()
+        other = set(self.walk.candidates)
+        for t in self.terms:
+            kept = {v: a.power for a in t.atoms if isinstance(v := a.variable, Latent) and v is not self.elements}
+            real = sum((p for v, p in kept.items() if v.support == "real"), Fraction(0))
+            elements = sum((a.power for a in t.atoms if a.variable is self.elements), Fraction(0))
+            for v, p in kept.items():
+                if v.support != "real":
+                    found.add(v)
+                    if p.denominator != 1 or p < 1 or elements + real + p > 2:
+                        other.add(v.site)
+            other.update(*(a.variable.roots for a in t.atoms if not isinstance(a.variable, Latent)))
+        return frozenset(v for v in found if v.site not in other)
+
     @property
     def variables(self) -> Variables:
         """What the terms are made of."""
@@ -441,9 +459,9 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
 
 
 def _real(term: Term, written: _Written) -> dict[Latent, Fraction]:
-    """The kept real sites in a term, with their powers."""
-    return {v: a.power for a in term.atoms if isinstance(v := a.variable, Latent) and v.support == "real"
-            and v is not written.elements}
+    """The kept sites in a term that may be measured from a point, with their powers: real ones, and those that enter like them."""
+    return {v: a.power for a in term.atoms if isinstance(v := a.variable, Latent) and v is not written.elements
+            and (v.support == "real" or v in written.linear)}
 
 
 def _degree(term: Term, written: _Written) -> Fraction:

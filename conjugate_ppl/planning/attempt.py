@@ -20,7 +20,7 @@ from conjugate_ppl.algebra.placement import LOOKED_UP
 from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.running import Running
 from conjugate_ppl.algebra.simplex import is_probability, sums_to_one
-from conjugate_ppl.algebra.term import Value
+from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Latent, Opaque
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
 from conjugate_ppl.elimination import (
@@ -92,10 +92,15 @@ class Attempt:
 
     @property
     def looked_into(self) -> bool:
-        """Whether what is left is written out in sites that stay, times what else is computed from sites that stay."""
-        return any(any(isinstance(v := a.variable, Latent) and v.site in self.declined for a in term.atoms) and any(
-            not isinstance(a.variable, Latent | Residual) and a.variable.size > 1 for a in term.atoms)
-            for terms in self.pool.factors.values() for term in terms)
+        """Whether what is left is written out in sites that stay, times what else is computed from sites that stay; or in such as
+        are not real, which are measured from a point only if they are no candidates (`joint._Written.linear`)."""
+        def stay(term: Term) -> list[Atom]:
+            return [a for a in term.atoms if isinstance(v := a.variable, Latent) and v.site in self.declined]
+
+        return any(stay(term) and any(not isinstance(a.variable, Latent | Residual) and a.variable.size > 1 for a in term.atoms)
+                   for terms in self.pool.factors.values() for term in terms) or any(
+            a.power > 0 and self.program.sites[a.variable.name].support != "real"
+            for value in self.values.values() for term in value.terms for a in stay(term))
 
     def copy(self) -> Attempt:
         """Another attempt that goes on from here."""
