@@ -222,8 +222,8 @@ def written_here(same: bool) -> contextlib.AbstractContextManager[Any]:
 
 def stands_for_another(equation: Any) -> bool:
     """Whether an equation was written in such a context, and may be NaN where what it stands for is a number."""
-    stack = str(getattr(equation.source_info, "name_stack", "")).split("/")
-    return _HERE[False] in stack
+    scopes = str(getattr(equation.source_info, "name_stack", ""))
+    return _HERE[False] in scopes and _HERE[True] not in scopes
 
 
 def is_compiled(function: Any) -> bool:

@@ -78,8 +78,8 @@ def distinct(walk: Walk, equation: Equation, operands: list[Any], opaque: Opaque
 
     parts = tuple(Value((len(first),), tuple(t.map(rows, 1) for t in x.terms))
                   if isinstance(x, Value) else rows(x) for x in operands)
+    roots = frozenset().union(*(p.roots for p in parts if isinstance(p, Value)))
     made = walk.variables.keep(("distinct", opaque.number), Distinct(
-        opaque.name, len(first), opaque.positive, frozenset().union(*(p.roots for p in parts if isinstance(p, Value))), opaque.number, opaque.reason,
-        equation, parts, types))
+        opaque.name, len(first), opaque.positive, roots, opaque.number, opaque.reason, equation, parts, types))
     return Value(shape, (Term(len(shape), (), (np.ones((1,) * len(shape)),),
                               (Atom(made, Fraction(1), classes.reshape(shape)),)),))

@@ -28,6 +28,7 @@ from conjugate_ppl.algebra.variables import (
     Computed,
     Elementwise,
     Exponential,
+    Latent,
     Log,
     LogSum,
     Opaque,
@@ -219,7 +220,7 @@ def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value
     key = (own, tuple(sorted((k, repr(v)) for k, v in eqn.params.items())), atom.variable, number, p)
     name = f"{own}({atom.variable.name})"
     variable = walk.variables.once(key, lambda: Elementwise(
-        name, atom.variable.size, own in ("exp", "logistic", "abs"), atom.variable.roots,
+        name, atom.variable.size, own in ("exp", "logistic") or (own == "abs" and isinstance(atom.variable, Latent)), atom.variable.roots,
         own, atom.variable, number, p, eqn))
     one = np.ones((1,) * term.rank)
     return Value(x.shape, (Term(term.rank, (), (one,), (Atom(variable, Fraction(1),

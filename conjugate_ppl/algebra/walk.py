@@ -29,7 +29,7 @@ from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.running import RECURSIONS, running
 from conjugate_ppl.algebra.simplex import is_probability
 from conjugate_ppl.algebra.term import Value
-from conjugate_ppl.algebra.value import move, never_negative
+from conjugate_ppl.algebra.value import always_positive, move, never_negative
 from conjugate_ppl.algebra.variables import (
     LOGARITHMS,
     Computed,
@@ -45,10 +45,10 @@ from conjugate_ppl.triangular import inverse_triangular
 
 __all__ = ["HIDDEN_NOISE", "Walk"]
 
-# of operands that are not negative, neither is the result
-_OF_ONE_SIGN = frozenset({"add", "add_any", "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "cumsum", "div",
-                          "dot_general", "dynamic_slice", "gather", "integer_pow", "min", "mul", "pow", "reduce_max",
-                          "reduce_sum", "reshape", "rsqrt", "select_n", "slice", "sqrt", "square", "squeeze", "transpose"})
+# of positive operands the result is positive
+_OF_POSITIVE = frozenset({"add", "add_any", "broadcast_in_dim", "concatenate", "copy", "cumsum", "div", "dot_general",
+                          "dynamic_slice", "gather", "integer_pow", "min", "mul", "pow", "reduce_max", "reduce_sum", "reshape",
+                          "rsqrt", "select_n", "slice", "sqrt", "square", "squeeze", "transpose"})
 _SINGLE = 4  # bytes of a float of single precision
 
 HIDDEN_NOISE = "<hidden noise>"
@@ -219,7 +219,7 @@ class Walk:
         out = []
         for number in equation.outputs:
             shape = self.graph.shapes[number]
-            positive = _never_negative(equation, operands)
+            positive = _positive(equation, operands)
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
             if equation.primitive in LOGARITHMS and isinstance(operands[0], Value) and not extra:
@@ -275,18 +275,18 @@ class Walk:
         return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
 
 
-def _never_negative(equation: Equation, operands: list[Any]) -> bool:
-    """Whether the result of an equation cannot be negative, by what its operands are."""
+def _positive(equation: Equation, operands: list[Any]) -> bool:
+    """Whether the result of an equation is positive, by what its operands are."""
     name = equation.primitive
     if name in ("exp", "logistic"):
         return True
     if name == "gather" and equation.params.get("fill_value") is not None:
         return False
     chosen = operands[1:] if name == "select_n" else operands[:1] if name in ("gather", "dynamic_slice") else operands
-    found = (never_negative(x if isinstance(x, Value) else Value.known(x)) for x in chosen)
-    if name == "max" or _compat.calls(equation.raw, jax.numpy.logaddexp):
-        return any(found)
-    return name in _OF_ONE_SIGN and all(found)
+    values = [x if isinstance(x, Value) else Value.known(x) for x in chosen]
+    if _compat.calls(equation.raw, jax.numpy.logaddexp):  # more than the larger of both
+        return any(map(never_negative, values))
+    return any(map(always_positive, values)) if name == "max" else name in _OF_POSITIVE and all(map(always_positive, values))
 
 
 def _is_tangled(value: Value) -> bool:
