@@ -177,3 +177,22 @@ def test_slope_that_stays_and_is_not_real(prior, composed):
     single, double = found(False), found(True)
     assert single[0] == pytest.approx(double[0], abs=2e-3)
     assert single[1] == pytest.approx(double[1], rel=1e-3, abs=1.0)
+
+
+def test_chain_beside_a_slope_that_stays():
+    """A random walk, and a dose of 0 to 1000 times a slope that is positive: the path is not one about a slope of 1."""
+    def model(dose, y):
+        b, s = sample("b", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
+        walk = sample("walk", dist.GaussianRandomWalk(0.1, 40))
+        sample("y", dist.Normal(walk + b * dose, s), obs=y)
+
+    def found(double):
+        with double_precision(double):
+            dose = np.linspace(0.0, 1000.0, 40).astype(np.float32).astype(float)
+            y = (0.003 * dose + 0.3 * np.random.default_rng(0).normal(size=40)).astype(np.float32).astype(float)
+            kept = {"b": jnp.asarray(0.003), "s": jnp.asarray(0.3)}
+            return jax.value_and_grad(lambda k: log_density(cj.collapse(model), (dose, y), {}, k)[0])(kept)
+
+    single, double = found(False), found(True)
+    assert float(single[0]) == pytest.approx(float(double[0]), abs=2e-3)
+    assert float(single[1]["s"]) == pytest.approx(float(double[1]["s"]), rel=1e-3, abs=0.01)

@@ -11,8 +11,8 @@ from scipy.sparse.linalg import lsqr, spsolve
 
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import reduce_terms
-from conjugate_ppl.algebra.term import is_known
-from conjugate_ppl.algebra.variables import Computed, Variable
+from conjugate_ppl.algebra.term import Term, is_known
+from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.elimination.coordinates import without_rounding
 from conjugate_ppl.elimination.typical import at_typical, typical
 from conjugate_ppl.elimination.written import Written, variables_of
@@ -28,10 +28,14 @@ def path(program: Program, written: Written) -> np.ndarray:
     """A point where the likelihood's quadratic is small, in single precision.
 
     Elements that the likelihood does not reach follow their locations, and those that read them, as far as
-    these are known ahead; least squares again.
+    these are known ahead; least squares again. What is positive counts as 1 where it is a weight, as it is of squares of
+    elements; coefficients beside the chain count as 0.
     """
     terms = [t for t in written.bound if all(v is written.elements or v.positive or isinstance(v, Computed)
                                              for v in variables_of(t)) and all(map(is_known, t.arrays))]
+    weights = frozenset().union(*(_multiplying(t) for t in terms if sum(
+        a.power for a in t.atoms if a.variable is written.elements) == 2))
+    terms = [t for t in terms if _multiplying(t) <= weights]
     size = written.elements.size
     q = at_typical(program, without_rounding(
         reduce_terms(terms, lambda v: 0 if v is written.elements else None), written))
@@ -67,6 +71,11 @@ def path(program: Program, written: Written) -> np.ndarray:
     better = spsolve(csc_array(normal), right)
     point = np.where(np.isfinite(better), better, point).astype(np.float32).astype(np.float64)
     return np.where(np.isfinite(point), point, 0.0)
+
+
+def _multiplying(term: Term) -> frozenset[Variable]:
+    """The kept sites that a term is multiplied by."""
+    return frozenset(a.variable for a in term.atoms if isinstance(v := a.variable, Latent) and v.positive and a.power > 0)
 
 
 def points_beside(program: Program, model: ChainModel, written: Written, zeros: Mapping[str, np.ndarray]
