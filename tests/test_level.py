@@ -196,3 +196,26 @@ def test_chain_beside_a_slope_that_stays():
     single, double = found(False), found(True)
     assert float(single[0]) == pytest.approx(float(double[0]), abs=2e-3)
     assert float(single[1]["s"]) == pytest.approx(float(double[1]["s"]), rel=1e-3, abs=0.01)
+
+
+@pytest.mark.parametrize("slope", [0.003, 1.0])
+def test_rows_of_kept_sites_that_are_not_real(slope):
+    """Nothing is integrated out, and rows are added up about what they say of an intercept and a positive slope."""
+    def model(dose, y):
+        a, b = sample("a", dist.Laplace(0.0, 10.0)), sample("b", dist.HalfCauchy(1.0))
+        sample("y", dist.Normal(a + b * dose, sample("s", dist.HalfCauchy(1.0))), obs=y)
+
+    dose = np.linspace(0.0, 1000.0, 2000).astype(np.float32)
+    y = (5.0 + slope * dose + 0.3 * np.random.default_rng(0).normal(size=2000)).astype(np.float32)
+    kept = {"a": 5.0, "b": slope, "s": 0.3}
+
+    def found(double):
+        with double_precision(double):
+            collapsed = cj.collapse(model)
+            assert cj.explain(collapsed, dose, y).statistics
+            return jax.value_and_grad(lambda k: log_density(collapsed, (dose, y), {}, k)[0])(
+                {n: jnp.asarray(x) for n, x in kept.items()})
+
+    single, double = found(False), found(True)
+    assert float(single[0]) == pytest.approx(float(double[0]), abs=2e-3)
+    assert float(single[1]["s"]) == pytest.approx(float(double[1]["s"]), rel=1e-3)

@@ -48,7 +48,7 @@ from conjugate_ppl.gaussian.solve import Solution, at_the_mean, log_integral, so
 from conjugate_ppl.program import Program, Site
 from conjugate_ppl.triangular import unless_failed
 
-__all__ = ["GaussianElimination", "eliminate_gaussian", "least_squares"]
+__all__ = ["GaussianElimination", "eliminate_gaussian", "entering_like_real", "least_squares"]
 
 _OFTEN = 1 << 20  # monomials that are written out more often than needed, for a better point
 _LARGEST_REST = 4000  # elements solved densely
@@ -260,21 +260,8 @@ class _Written:
 
     @functools.cached_property
     def linear(self) -> frozenset[Latent]:
-        """Kept sites that are not real (a slope that is positive) and enter residuals as real ones do: nothing but squares of them,
-        and products with elements. A scale does not, nor what multiplies elements."""
-        found: set[Latent] = set()
-        other = set(self.walk.candidates)
-        for t in self.terms:
-            kept = {v: a.power for a in t.atoms if isinstance(v := a.variable, Latent) and v is not self.elements}
-            real = sum((p for v, p in kept.items() if v.support == "real"), Fraction(0))
-            elements = sum((a.power for a in t.atoms if a.variable is self.elements), Fraction(0))
-            for v, p in kept.items():
-                if v.support != "real":
-                    found.add(v)
-                    if p.denominator != 1 or p < 1 or elements + real + p > 2:
-                        other.add(v.site)
-            other.update(*(a.variable.roots for a in t.atoms if not isinstance(a.variable, Latent)))
-        return frozenset(v for v in found if v.site not in other)
+        """Kept sites that are not real and enter like real ones."""
+        return entering_like_real(self.terms, self.walk.candidates, self.elements)
 
     @property
     def variables(self) -> Variables:
@@ -468,6 +455,24 @@ def _degree(term: Term, written: _Written) -> Fraction:
     """The degree of a term in elements and kept real sites."""
     return sum((a.power for a in term.atoms if a.variable is written.elements), sum(
         _real(term, written).values(), Fraction(0)))
+
+
+def entering_like_real(terms: Iterable[Term], others: Iterable[str] = (), elements: Latent | None = None) -> frozenset[Latent]:
+    """Sites that are not real (a slope that is positive), but for some `others`, and enter as the real ones of residuals do: in
+    nothing but squares, and products with `elements`. A scale does not, nor what multiplies elements."""
+    found: set[Latent] = set()
+    out = set(others)
+    for t in terms:
+        sites = {v: a.power for a in t.atoms if isinstance(v := a.variable, Latent) and v is not elements}
+        degree = sum((p for v, p in sites.items() if v.support == "real"), sum(
+            (a.power for a in t.atoms if a.variable is elements), Fraction(0)))
+        for v, p in sites.items():
+            if v.support != "real":
+                found.add(v)
+                if p.denominator != 1 or p < 1 or degree + p > 2:
+                    out.add(v.site)
+        out.update(*(a.variable.roots for a in t.atoms if not isinstance(a.variable, Latent)))
+    return frozenset(v for v in found if v.site not in out)
 
 
 def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:
