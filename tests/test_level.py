@@ -198,8 +198,9 @@ def test_chain_beside_a_slope_that_stays():
     assert float(single[1]["s"]) == pytest.approx(float(double[1]["s"]), rel=1e-3, abs=0.01)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("slope", [0.003, 1.0])
-def test_rows_of_kept_sites_that_are_not_real(slope):
+def test_rows_of_kept_sites_that_are_not_real(slope, streamed):
     """Nothing is integrated out, and rows are added up about what they say of an intercept and a positive slope."""
     def model(dose, y):
         a, b = sample("a", dist.Laplace(0.0, 10.0)), sample("b", dist.HalfCauchy(1.0))
@@ -213,7 +214,10 @@ def test_rows_of_kept_sites_that_are_not_real(slope):
         with double_precision(double):
             collapsed = cj.collapse(model)
             assert cj.explain(collapsed, dose, y).statistics
-            return jax.value_and_grad(lambda k: log_density(collapsed, (dose, y), {}, k)[0])(
+            args = () if streamed else (dose, y)
+            if streamed:
+                collapsed = collapsed.stream([(dose[k::4], y[k::4]) for k in range(4)])
+            return jax.value_and_grad(lambda k: log_density(collapsed, args, {}, k)[0])(
                 {n: jnp.asarray(x) for n, x in kept.items()})
 
     single, double = found(False), found(True)

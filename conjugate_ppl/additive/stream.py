@@ -17,7 +17,7 @@ import numpy as np
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.template import Template, computes_in_numpy, template
-from conjugate_ppl.elimination.joint import least_squares
+from conjugate_ppl.elimination.joint import entering_like_real, least_squares
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.outside import outside_of
@@ -60,7 +60,7 @@ def batch_added(total: Polynomial | None, program: Program, observed: tuple[str,
     before = {} if total is None else {n: x for n, x in total.origins.items() if x.any()}
     found = _likelihood(program, observed, before)  # what cannot be added up is found here
     if total is None or any((found.touched(n, program.sites[n].size) & ~total.touched(n, program.sites[n].size)).any()
-                            for n in program.latents if program.sites[n].support == "real"):
+                            for n in program.latents if program.sites[n].support == "real" or n in total.origins):
         # elements that no batch before was about are measured from where this one says they are
         own = _origins(program, observed)
         if total is None:
@@ -167,6 +167,7 @@ def _origins(program: Program, observed: tuple[str, ...]) -> dict[str, np.ndarra
     """The point that quadratics are written about, from the first batch."""
     walk = start_walk(program, program.latents)
     terms = [t for v in walk.run([program.sites[n].factor for n in observed]) for t in v.terms]
-    real = {n: program.sites[n].size for n in program.latents if program.sites[n].support == "real"}
-    found = least_squares(terms, real)
+    measured = {v.site for v in entering_like_real(terms)}
+    sizes = {n: program.sites[n].size for n in program.latents if program.sites[n].support == "real" or n in measured}
+    found = least_squares(terms, sizes)
     return {n: x for n, x in found.items() if x.any()}
