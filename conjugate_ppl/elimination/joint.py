@@ -260,8 +260,10 @@ class _Written:
 
     @functools.cached_property
     def linear(self) -> frozenset[Latent]:
-        """Kept sites that are not real and enter like real ones."""
-        return entering_like_real(self.terms, self.walk.candidates, self.elements)
+        """Kept sites that are not real and enter like real ones, the block's priors too: what scales one of these is not measured
+        from a point, about which it is no single factor."""
+        found = entering_like_real(self.terms, self.walk.candidates, self.elements)
+        return found and found & entering_like_real([*self.terms, *self.priors()], self.walk.candidates, self.elements)
 
     @property
     def variables(self) -> Variables:
