@@ -110,15 +110,15 @@ def hoisted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any
     `jax.closure_convert` leaves whole numbers where they are, and they are of no use to a later trace.
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(*args)
-    constants = constants_of(closed)
-    traced = [k for k, c in enumerate(constants) if not is_concrete(c)]
+    jaxpr, constants, structure = open_jaxpr(closed), constants_of(closed), jax.tree.structure(out)
+    known = {k: c for k, c in enumerate(constants) if is_concrete(c)}
+    traced = [k for k in range(len(constants)) if k not in known]  # which `plain` does not hold: it lives longer
 
     def plain(*given: Any) -> Any:
         count = len(given) - len(traced)
-        moved = dict(zip(traced, given[count:], strict=True))
-        values = [moved.get(k, c) for k, c in enumerate(constants)]
-        results = jax.core.eval_jaxpr(open_jaxpr(closed), values, *jax.tree.leaves(given[:count]))
-        return jax.tree.unflatten(jax.tree.structure(out), results)
+        values = {**known, **dict(zip(traced, given[count:], strict=True))}
+        results = jax.core.eval_jaxpr(jaxpr, [values[k] for k in range(len(values))], *jax.tree.leaves(given[:count]))
+        return jax.tree.unflatten(structure, results)
 
     return plain, [constants[k] for k in traced]
 
