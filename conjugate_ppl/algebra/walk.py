@@ -45,6 +45,7 @@ from conjugate_ppl.triangular import inverse_triangular
 
 __all__ = ["HIDDEN_NOISE", "Walk"]
 
+_CHOOSE = ("gather", "dynamic_slice", "select_n")
 # of positive operands the result is positive
 _OF_POSITIVE = frozenset({"add", "add_any", "broadcast_in_dim", "concatenate", "copy", "cumsum", "div", "dot_general",
                           "dynamic_slice", "gather", "integer_pow", "min", "mul", "pow", "reduce_max", "reduce_sum", "reshape",
@@ -94,9 +95,14 @@ class Walk:
         return out
 
     def positive(self, variable: Variable) -> bool:
-        """Whether no element of a variable can be negative, by proof."""
-        return variable.positive or (isinstance(variable, Residual) and (
-            never_negative(variable.whole) or is_probability(self, variable.whole)))
+        """Whether no element of a variable can be negative, by proof: also of what is no weight, and may be 0."""
+        if isinstance(variable, Residual):
+            return never_negative(variable.whole) or is_probability(self, variable.whole)
+        if variable.positive or not isinstance(variable, Opaque) or variable.equation is None:
+            return variable.positive
+        numbers = variable.equation.inputs
+        return all(self.reached(n) or n in self.graph.constants for n in numbers) and _positive(
+            variable.equation, [self._read(n) for n in numbers])
 
     def reached(self, number: int) -> bool:
         """Whether a number has a value."""
@@ -219,7 +225,7 @@ class Walk:
         out = []
         for number in equation.outputs:
             shape = self.graph.shapes[number]
-            positive = _positive(equation, operands)
+            positive = equation.primitive in ("exp", *_CHOOSE) and _positive(equation, operands)
             opaque = Opaque(f"{equation.primitive}#{number}", int(np.prod(shape)), positive, roots,
                             number, reason, equation)
             if equation.primitive in LOGARITHMS and isinstance(operands[0], Value) and not extra:
