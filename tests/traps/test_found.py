@@ -13,6 +13,7 @@ from numpyro.infer import MCMC
 from numpyro.infer.util import log_density, potential_energy
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 from conjugate_ppl.errors import DataError
 from traps.oracles import dense, marginal, schools
 
@@ -270,7 +271,7 @@ def test_data_that_are_changed_in_place():
         z = sample("z", dist.Normal(0.0, 1.0))
         sample("y", dist.Normal(z, 1.0), obs=y)
 
-    with jax.enable_x64(False):
+    with double_precision(False):
         y = np.arange(3.0)
         collapsed = cj.collapse(model)
         before = float(collapsed.log_evidence(y))
@@ -420,7 +421,7 @@ def test_logits_beyond_the_range_of_exponentials(likelihood):
         a = sample("a", dist.Cauchy(0.0, 5.0).expand([3]))
         sample("y", likelihood(sample("m", dist.Cauchy(0.0, 5.0)) + a[g]), obs=y)
 
-    with jax.enable_x64(False):
+    with double_precision(False):
         y, g = np.arange(60) % 2, np.arange(60) % 3
         collapsed = cj.collapse(model)
         values = {"a": jnp.array([130.0, 0.1, -130.0]), "m": jnp.array(0.3)}
@@ -498,7 +499,7 @@ def test_data_in_large_and_small_units(chain, unit):
         collapsed = cj.collapse(model)
         return float(jax.grad(lambda u: potential_energy(collapsed, (y, unit), {}, {"s": u}))(jnp.log(unit)))
 
-    with jax.enable_x64(False):
+    with double_precision(False):
         assert slope(unit) == pytest.approx(slope(1.0), rel=1e-4)
 
 
