@@ -17,7 +17,7 @@ import numpy as np
 from conjugate_ppl.additive.polynomial import NoStatistic, Polynomial
 from conjugate_ppl.additive.prior import Prior
 from conjugate_ppl.additive.template import Template, computes_in_numpy, template
-from conjugate_ppl.elimination.joint import entering_like_real, least_squares
+from conjugate_ppl.elimination.points import point_of_rows
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.errors import DataError, ModelError, PlanError
 from conjugate_ppl.outside import outside_of
@@ -167,7 +167,4 @@ def _origins(program: Program, observed: tuple[str, ...]) -> dict[str, np.ndarra
     """The point that quadratics are written about, from the first batch."""
     walk = start_walk(program, program.latents)
     terms = [t for v in walk.run([program.sites[n].factor for n in observed]) for t in v.terms]
-    measured = {v.site for v in entering_like_real(terms)}
-    sizes = {n: program.sites[n].size for n in program.latents if program.sites[n].support == "real" or n in measured}
-    found = least_squares(terms, sizes)
-    return {n: x for n, x in found.items() if x.any()}
+    return point_of_rows(program, terms, program.latents)

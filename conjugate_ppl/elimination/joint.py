@@ -18,7 +18,7 @@ from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values, raised
 from conjugate_ppl.algebra.term import Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
-from conjugate_ppl.algebra.variables import Computed, Latent, Variable, Variables
+from conjugate_ppl.algebra.variables import Latent, Variable, Variables
 from conjugate_ppl.algebra.walk import Walk
 from conjugate_ppl.elimination.base import (
     MARGINAL,
@@ -34,6 +34,7 @@ from conjugate_ppl.elimination.covariance import what_is_left
 from conjugate_ppl.elimination.factored import factored
 from conjugate_ppl.elimination.owners import Owned
 from conjugate_ppl.elimination.place import Place, point_of
+from conjugate_ppl.elimination.points import entering_like_real, is_quadratic, least_squares, single
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
 from conjugate_ppl.elimination.typical import unweighted
@@ -48,7 +49,7 @@ from conjugate_ppl.gaussian.solve import Solution, at_the_mean, log_integral, so
 from conjugate_ppl.program import Program, Site
 from conjugate_ppl.triangular import unless_failed
 
-__all__ = ["GaussianElimination", "eliminate_gaussian", "entering_like_real", "least_squares"]
+__all__ = ["GaussianElimination", "eliminate_gaussian"]
 
 _OFTEN = 1 << 20  # monomials that are written out more often than needed, for a better point
 _LARGEST_REST = 4000  # elements solved densely
@@ -385,7 +386,7 @@ def _origins(program: Program, written: _Written) -> dict[str, np.ndarray]:
     point, numbers = _reference(program, written)
     origin = {s: point[first : first + program.sites[s].size] for s, first in numbers.items()}
     for s in written.sites:  # a site follows those that its location is linear in
-        origin[s.name] = _single(origin[s.name] + _level(s, point))
+        origin[s.name] = single(origin[s.name] + _level(s, point))
     return origin
 
 
@@ -401,10 +402,10 @@ def _factors(program: Program, written: _Written, visible: frozenset[str],
         return {n: x for n, x in factors.items() if x.any()}
     means = np.concatenate([s.known for s in written.sites])
     if multiply and (means.any() or any(x.any() for x in factors.values())):
-        written = about({s.name: _single(s.known + _level(s, means)) for s in written.sites}, factors)
+        written = about({s.name: single(s.known + _level(s, means)) for s in written.sites}, factors)
     for again in (True, False) if multiply else ():
         found = least_squares([t for t in written.terms if all(a.variable is not written.elements for a in t.atoms)], sizes)
-        factors = {n: _single(x + found[n]) for n, x in factors.items()}
+        factors = {n: single(x + found[n]) for n, x in factors.items()}
         if again:
             origins = _origins(program, about(None, factors))
             written = about({s.name: origins[s.name] for s in written.sites}, factors)
@@ -419,7 +420,7 @@ def _prior_mean(program: Program, walk: Walk, name: str) -> np.ndarray:
         for term in value.terms:
             if not term.atoms and not term.hidden and is_known(term.coefficient()):
                 total = total + term.coefficient()
-    return _single(total.reshape(-1))
+    return single(total.reshape(-1))
 
 
 def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[str, int]]:
@@ -436,7 +437,7 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
             numbers[v.site] = size
             size += v.size
     places = {**numbers, BLOCK: 0}
-    good = [t for t in written.terms if _is_quadratic(t, frozenset(places)) and multiplies.isdisjoint(_real(t, written))]
+    good = [t for t in written.terms if is_quadratic(t, frozenset(places)) and multiplies.isdisjoint(_real(t, written))]
     q = unweighted(program, good, lambda v: places.get(v.name) if isinstance(v, Latent) else None)
     # what is kept may be as far from 0 as what the block's priors are widest for: what both explain they share
     known = np.concatenate([s.spread for s in written.sites])
@@ -444,7 +445,7 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
     mean, spread = np.zeros(size), np.full(size, known.max(initial=0.0) or np.inf)
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
-    return _single(reference(q, mean, spread)), numbers
+    return single(reference(q, mean, spread)), numbers
 
 
 def _real(term: Term, written: _Written) -> dict[Latent, Fraction]:
@@ -459,45 +460,6 @@ def _degree(term: Term, written: _Written) -> Fraction:
         _real(term, written).values(), Fraction(0)))
 
 
-def entering_like_real(terms: Iterable[Term], others: Iterable[str] = (), elements: Latent | None = None) -> frozenset[Latent]:
-    """Sites that are not real (a slope that is positive), but for some `others`, and enter as the real ones of residuals do: in
-    nothing but squares, and products with `elements`. A scale does not, nor what multiplies elements."""
-    found: set[Latent] = set()
-    out = set(others)
-    for t in terms:
-        sites = {v: a.power for a in t.atoms if isinstance(v := a.variable, Latent) and v is not elements}
-        degree = sum((p for v, p in sites.items() if v.support == "real"), sum(
-            (a.power for a in t.atoms if a.variable is elements), Fraction(0)))
-        for v, p in sites.items():
-            if v.support != "real":
-                found.add(v)
-                if p.denominator != 1 or p < 1 or degree + p > 2:
-                    out.add(v.site)
-        out.update(*(a.variable.roots for a in t.atoms if not isinstance(a.variable, Latent)))
-    return frozenset(v for v in found if v.site not in out)
-
-
-def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """A point where what is quadratic in real `sites` (name to size) is small, rounded to single
-    precision; zero where nothing is quadratic."""
-    numbers, size = {}, 0
-    for name, many in sites.items():
-        numbers[name] = size
-        size += many
-    good = [t for t in terms if _is_quadratic(t, frozenset(numbers))
-            and not any(isinstance(a.variable, Computed) for a in t.atoms)]
-    q = quadratic(reduce_terms(good, lambda v: numbers.get(v.name) if isinstance(v, Latent) else None))
-    point = _single(reference(q, np.zeros(size), np.full(size, np.inf)))
-    return {n: point[k : k + sites[n]] for n, k in numbers.items()}
-
-
-def _single(point: np.ndarray) -> np.ndarray:
-    """Rounded to single precision; 0 where that is not finite."""
-    with np.errstate(over="ignore"):
-        rounded = point.astype(np.float32).astype(np.float64)
-    return np.where(np.isfinite(rounded), rounded, 0.0)
-
-
 def _level(site: GaussianSite, point: np.ndarray) -> np.ndarray:
     """What a site's location is at the point, as far as that is known ahead."""
     total = np.zeros(site.shape)
@@ -506,16 +468,3 @@ def _level(site: GaussianSite, point: np.ndarray) -> np.ndarray:
             factors = [*t.coefficients, *(point[a.selection] for a in t.atoms)]
             total = total + thin_einsum(factors, range(t.rank), dict(enumerate(t.hidden, t.rank)))
     return total.reshape(-1)
-
-
-def _is_quadratic(term: Term, real: frozenset[str]) -> bool:
-    degree = 0
-    for atom in term.atoms:
-        v = atom.variable
-        if isinstance(v, Latent) and v.site in real:
-            if atom.power.denominator != 1 or atom.power < 1:
-                return False
-            degree += int(atom.power)
-        elif not isinstance(v, Computed) and v.roots & real and not v.positive:
-            return False
-    return 1 <= degree <= 2 and all(is_known(a) for a in term.arrays)

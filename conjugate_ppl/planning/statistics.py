@@ -27,7 +27,7 @@ from conjugate_ppl.algebra.variables import (
     Variable,
 )
 from conjugate_ppl.algebra.walk import HIDDEN_NOISE
-from conjugate_ppl.elimination.joint import entering_like_real, least_squares
+from conjugate_ppl.elimination.points import point_of_rows
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.planning.screen import Dependencies, confined
 from conjugate_ppl.planning.validate import check_finite
@@ -87,10 +87,7 @@ def _reduced(program: Program, site: Site, roots: frozenset[str]) -> Statistics 
         return None
     if site.distribution.endswith("Probs") and any(map(_unproved_log, _variables(_sum(value)))):
         return None  # NumPyro moves a probability that is none into the unit interval
-    measured = {v.site for v in entering_like_real(value.terms)}
-    real = {n: program.sites[n].size for n in program.latents
-            if n in roots and (program.sites[n].support == "real" or n in measured)}
-    origin = {n: x for n, x in least_squares(value.terms, real).items() if x.any()}
+    origin = point_of_rows(program, value.terms, roots)
     if origin:
         value = _walk(program, site, roots, {
             n: x.reshape(program.sites[n].shape) for n, x in origin.items()})

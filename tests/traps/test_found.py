@@ -374,7 +374,7 @@ def shifted(y):
 
 
 @pytest.mark.parametrize("model, inside, outside", [(pareto, 1.4, 1.6), (shifted, 1.6, 1.8)])
-def test_support_that_a_kept_latent_moves(model, inside, outside):
+def test_support_that_a_kept_latent_moves(model, inside, outside, x64):
     """The observed site is hidden from NumPyro, which would have looked whether the data are in it; what is masked may be out."""
     y = np.array([3.0, 1.7, 1.5])
     collapsed = cj.collapse(model)
