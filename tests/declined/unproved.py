@@ -116,3 +116,18 @@ def probability_that_may_be_more_than_one(y):
     """Of successes alone nothing is left of one less it, but NumPyro takes 1 for what is more."""
     k, p = sample("k", dist.Normal(0.0, 1.0)), sample("p", dist.Beta(2.0, 1.0))
     sample("y", dist.Bernoulli(p * jnp.exp(k)), obs=y)  # here
+
+
+@declines("r", "a logarithm of a sum", COUNT)
+def rate_of_two_latents_and_a_function(y):
+    """What is in front of each is no factor of both."""
+    k, r = sample("k", dist.LogNormal(0.0, 1.0)), sample("r", dist.Gamma(2.0, 1.0).expand([2]))
+    sample("y", dist.Poisson(r[0] + r[1] * k * jnp.arange(1.0, 7.0)), obs=y)  # here
+
+
+@declines("b", "its prior is flat", Y)
+def flat_prior_and_a_weight_that_may_be_zero(y):
+    """What is proved for a logarithm, not to be negative, is too little for a weight."""
+    k = sample("k", dist.Normal(0.0, 1.0))
+    b = sample("b", dist.ImproperUniform(constraints.real, (), ()))  # here
+    sample("y", dist.Normal(jnp.maximum(k, 0.0) * b, 1.0), obs=y)

@@ -265,18 +265,18 @@ X29    bounds of a truncated latent
        test_found::test_gradient_in_a_bound_that_the_peak_lies_at
        test_found::test_nothing_between_the_bounds
 X30    logits that are far from 0
-       test_found::test_logits_beyond_the_range_of_exponentials
+       test_range::test_logits_beyond_the_range_of_exponentials
 X31    latents that data multiply by 0
        test_found::test_covariate_that_is_zero_in_all_rows
 X32    half precision in front of a coefficient
-       test_found::test_half_precision
+       test_range::test_half_precision
 X33    random keys of other kinds
        test_found::test_keys_of_other_kinds
        test_found::test_a_typed_key_that_a_model_holds
 X34    parameters that kept latents move out of range
        test_found::test_rate_that_a_kept_latent_makes_negative
 X35    data in large and small units
-       test_found::test_data_in_large_and_small_units
+       test_range::test_data_in_large_and_small_units
 X36    data on the edge of a support
        test_found::test_proportion_on_the_edge
 X37    whole numbers that are traced
