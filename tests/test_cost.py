@@ -111,6 +111,25 @@ def test_traced_data_follow_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(traced, known, rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["linear_maps", "residual_of_a_system", "gaussian_no_rows",
+                                  "gaussian_no_columns"])
+def test_traced_data_are_analysed_as_known_ones(name: str) -> None:
+    """What the analysis computes of known numbers it computes while something else is traced, too."""
+    entry = CASES[name]
+    args = tuple(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in entry.args)
+    collapsed = cj.collapse(entry.model)
+    drawn = trace(seed(entry.model, 0)).get_trace(*args)
+
+    @jax.jit
+    def traced(*data: Any) -> Any:
+        plan = collapsed.plan(*data)
+        assert frozenset(plan.collapsed) == entry.collapsed
+        return log_density(collapsed, data, {}, {n: drawn[n]["value"] for n in plan.kept})[0]
+
+    known = log_density(collapsed, args, {}, {n: drawn[n]["value"] for n in collapsed.plan(*args).kept})[0]
+    np.testing.assert_allclose(traced(*args), known, rtol=1e-10)
+
+
 def test_what_is_wanted_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three crossed groupings the two that are left to the sampler, unless one of them is required."""
     monkeypatch.setattr(cost, "_LEAST", 0.0)

@@ -66,6 +66,12 @@ def correlated(y):
     sample("y", dist.MultivariateNormal(theta[GROUP], covariance_matrix=s**2 * jnp.eye(30) + 0.5 * s), obs=y)
 
 
+def walk(y):
+    mu = sample("mu", dist.Normal(0.0, 3e4))
+    z = sample("z", dist.GaussianRandomWalk(sample_scale("t"), 30))
+    sample("y", dist.Normal(mu + z, sample_scale("s")), obs=y)
+
+
 def sample_scale(name):
     return sample(name, dist.Uniform(0.0, 10.0))
 
@@ -83,19 +89,43 @@ def covariance(model):
         root = t * np.array([[1.0, 0.0], [0.5, 0.8]])
         design = np.stack([np.ones(30), X], 1)
         return 9e8 * design @ design.T + (design @ root @ root.T @ design.T) * same
+    if model is walk:
+        steps = np.arange(1.0, 31)
+        return 9e8 + t**2 * np.minimum(steps[:, None], steps)
     return 9e8 + t**2 * same + (0.5 * KEPT["s"] if model is correlated else 0.0)
 
 
+MODELS = [hierarchy, not_centred, crossed, three_levels, slopes, correlated, walk]
+
+
+def marginal(model, y, kept):
+    return log_density(cj.collapse(model), (y,), {}, kept)[0] - 2 * np.log(0.1)
+
+
+def dense(model, y):
+    """The same by NumPy, in double precision."""
+    whole = covariance(model) + KEPT["s"] ** 2 * np.eye(30)
+    square = y.astype(float) @ np.linalg.solve(whole, y.astype(float))
+    return -0.5 * (square + np.linalg.slogdet(2 * np.pi * whole)[1])
+
+
 @pytest.mark.parametrize("level", [0.0, 1e3, 1e5])
-@pytest.mark.parametrize("model", [hierarchy, not_centred, crossed, three_levels, slopes, correlated])
+@pytest.mark.parametrize("model", MODELS)
 def test_marginal_of_data_at_a_level(model, level, x64):
     y = (level + NOISE).astype(np.float32)
-    collapsed = cj.collapse(model)
-    marginal = log_density(collapsed, (jnp.asarray(y),), {}, KEPT)[0] - 2 * np.log(0.1)
-    dense = covariance(model) + KEPT["s"] ** 2 * np.eye(30)
-    square = y.astype(float) @ np.linalg.solve(dense, y.astype(float))
-    expected = -0.5 * (square + np.linalg.slogdet(2 * np.pi * dense)[1])
-    assert float(marginal) == pytest.approx(expected, abs=1e-4 if x64 else 0.01)
+    assert float(marginal(model, jnp.asarray(y), KEPT)) == pytest.approx(dense(model, y), abs=1e-4 if x64 else 0.01)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_marginal_of_traced_data_at_a_level(model, x64):
+    """No point is known ahead: the residuals are about the posterior mean at each value of the kept sites."""
+    ys = (np.array([[0.0], [1e3]]) + NOISE).astype(np.float32)
+    value_and_grad = jax.jit(jax.vmap(jax.value_and_grad(lambda y, k: marginal(model, y, k), 1), (0, None)))
+    found, slopes = value_and_grad(jnp.asarray(ys), {n: jnp.asarray(x) for n, x in KEPT.items()})
+    for y, value, by_t, by_s in zip(ys, found, slopes["t"], slopes["s"], strict=True):
+        known = jax.grad(lambda k, y=y: marginal(model, jnp.asarray(y), k))(KEPT)
+        assert float(value) == pytest.approx(dense(model, y), abs=1e-4 if x64 else 0.01)
+        np.testing.assert_allclose([by_t, by_s], [known["t"], known["s"]], rtol=1e-6 if x64 else 2e-3)
 
 
 @pytest.mark.parametrize("model", [hierarchy, crossed, slopes])

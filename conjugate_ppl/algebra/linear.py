@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.operands import full, shape_of
 from conjugate_ppl.algebra.sums import dot
@@ -41,8 +42,8 @@ def _applied(eqn: Equation, x: Value, at: int, others: dict[int, Any], dtype: An
         operands = [e if k == at else others[k] for k in range(len(others) + 1)]
         return eqn.raw.primitive.bind(*operands, **eqn.params)
 
-    units = jnp.asarray(unit * np.eye(n), dtype).reshape(n, *x.shape)
-    matrix = np.asarray(jax.vmap(one)(units))
+    with _compat.eagerly():
+        matrix = np.asarray(jax.vmap(one)(jnp.asarray(unit * np.eye(n), dtype).reshape(n, *x.shape)))
     matrix = matrix.astype(complex if matrix.dtype.kind == "c" else float)
     return dot(reshape(x, (n,)), Value.known(matrix), (((0,), (0,)), ((), ())))
 

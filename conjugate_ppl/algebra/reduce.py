@@ -127,7 +127,7 @@ class Late:
         """Positions of the block's elements (one array a slot), and the coefficient of each."""
         term = self.term
         selections = [term.atoms[k].selection for k in self.slots]
-        axes = [i for i in range(len(term.hidden)) if any(np.shape(s)[i] > 1 for s in selections)]
+        axes = [i for i in range(len(term.hidden)) if any(np.shape(s)[i] != 1 for s in selections)]
         shape = [term.hidden[i] for i in axes]
         total = thin_einsum(values.factors(term, self.slots), axes, dict(enumerate(term.hidden)))
         coefficient = array_module(total).broadcast_to(total, shape).reshape(-1)

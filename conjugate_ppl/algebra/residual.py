@@ -59,7 +59,9 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
     for k, (factors, terms) in enumerate(groups):
         apart = tuple(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if not a.variable.roots & walk.candidates))
                       for t in terms)
-        if len(apart) < 2 or not any(_row_by_row(t, x.shape) for t in apart):
+        # data that are traced, alone, are about to be less a point
+        few = len(apart) < 2 and not (walk.expanding and not factors and _traced(apart[0]))
+        if few or not any(_traced(t) or _row_by_row(t, x.shape) for t in apart):
             out += terms
             continue
         if (number, k) not in walk.residuals:
@@ -101,6 +103,11 @@ def _of_candidates(walk: Walk, term: Term) -> tuple[Atom, ...] | None:
 
 def _same(a: tuple[Atom, ...], b: tuple[Atom, ...]) -> bool:
     return len(a) == len(b) and all(x.same(y) for x, y in zip(a, b, strict=True))
+
+
+def _traced(term: Term) -> bool:
+    """Whether a term holds numbers that are not known ahead, so that no point is either."""
+    return not all(is_known(c) for c in term.coefficients)
 
 
 def _row_by_row(term: Term, shape: tuple[int, ...]) -> bool:

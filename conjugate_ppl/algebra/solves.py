@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import linalg
 
+from conjugate_ppl import _compat
 from conjugate_ppl.algebra import definite
 from conjugate_ppl.algebra.host import HOST
 from conjugate_ppl.algebra.matrices import common, inverse_of_scaled
@@ -117,10 +118,11 @@ def _try(walk: Walk, eqn: Equation, factors: Equation, right: int) -> None:
     """On some matrix whose rows are exchanged the body is what it is taken for."""
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=walk.graph.shapes[n]) for n in (factors.inputs[0], right))
-    known = {factors.inputs[0]: jnp.asarray(a), right: jnp.asarray(b, float)}
-    known.update(zip(factors.outputs, linalg.lu(known[factors.inputs[0]]), strict=True))
-    operands = [known.get(n, known[factors.inputs[0]]) for n in eqn.inputs]
-    (found,) = walk.graph.apply(eqn, operands)
+    with _compat.eagerly():
+        known = {factors.inputs[0]: jnp.asarray(a), right: jnp.asarray(b, float)}
+        known.update(zip(factors.outputs, linalg.lu(known[factors.inputs[0]]), strict=True))
+        operands = [known.get(n, known[factors.inputs[0]]) for n in eqn.inputs]
+        (found,) = walk.graph.apply(eqn, operands)
     expected = _through(walk, eqn, factors, {right: np.asarray(b, float)}, np.linalg.inv(a))
     if not np.allclose(found, expected, rtol=1e-2, atol=1e-2 * float(np.abs(expected).max(initial=0.0))):
         raise Unknown(_WHAT)

@@ -192,6 +192,8 @@ def reduce_sum(value: Value, axes: Sequence[int], known: Callable[[Term], Term] 
     axes = sorted(axes)
     keep = [i for i in range(len(value.shape)) if i not in axes]
     shape = tuple(value.shape[i] for i in keep)
+    if 0 in value.shape and 0 not in shape:
+        return Value(shape, ())  # sums of nothing
     terms = []
     for term in value.terms:
         order = [*keep, *range(term.rank, term.rank + len(term.hidden)), *axes]
@@ -213,8 +215,8 @@ def contract(term: Term) -> Term:
         return term
     total = rank + len(term.hidden)
     rest = [i for i in range(total) if i not in free]
-    inside = [c for c in term.coefficients if any(np.shape(c)[i] > 1 for i in free)]
-    outside = [c for c in term.coefficients if not any(np.shape(c)[i] > 1 for i in free)]
+    inside = [c for c in term.coefficients if any(np.shape(c)[i] != 1 for i in free)]
+    outside = [c for c in term.coefficients if not any(np.shape(c)[i] != 1 for i in free)]
 
     def drop(x: Any) -> Any:
         return array_module(x).reshape(x, tuple(np.shape(x)[i] for i in rest))
