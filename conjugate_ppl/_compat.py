@@ -58,6 +58,7 @@ __all__ = [
     "outer_scales",
     "part_of",
     "primitives_of",
+    "sites_backwards",
     "source_line",
     "stands_for_another",
     "without_line",
@@ -464,6 +465,13 @@ def outer_names(inside: Any, names: Sequence[str]) -> dict[str, str]:
 def is_scan(message: dict[str, Any]) -> bool:
     """Whether a control-flow message is that of a `scan`."""
     return getattr(message["fn"], "__name__", "") == "scan_wrapper"
+
+
+def sites_backwards(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of what a `scan` in reverse has sampled, from that of the loop: their values are those of the loop's input, in
+    the opposite order of those that were given to its turns."""
+    reverse = message["kwargs"].get("reverse", message["args"][4] if len(message["args"]) > 4 else False)
+    return list(message["value"][1][0].trace.values()) if reverse else []
 
 
 def given_by_function(inside: Any, message: dict[str, Any], kinds: Sequence[str]) -> str:

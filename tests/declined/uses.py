@@ -92,14 +92,16 @@ def stochastic_volatility(y):
     scan(step, 0.0, y)
 
 
-@declines("x", "another order", Y)
+@declines("x", "another order", Y, collapsed="start")
 def loop_that_runs_backwards(y):
+    start = sample("start", dist.Normal(0.0, 2.0))
+
     def step(x, seen):
         x = sample("x", dist.Normal(x, 1.0))
         sample("y", dist.Normal(x, 0.5), obs=seen)
         return x, None
 
-    scan(step, 0.0, y, reverse=True)  # here
+    scan(step, start, y, reverse=True)  # here
 
 
 @declines("b", "rank 1 of 2", Y, collapsed="x a")
