@@ -400,3 +400,36 @@ def test_many_terms_added_one_by_one(x64):
     level = 1e-6 * 4096 * x[:, None] * (300 * np.arange(2) + 0.001 * 300 * 299 / 2)
     right = np.log((np.array([0.6, 0.4]) * np.exp(level)).sum(1)).sum()
     assert float(found) == pytest.approx(right, rel=1e-10 if x64 else 1e-4)
+
+
+def remaining(y):
+    """Of totals that differ, so that what one element can be another cannot: of those it has no logarithm."""
+    s = numpyro.sample("s", dist.HalfNormal(1.0))
+    with numpyro.plate("i", 3):
+        k = numpyro.sample("k", dist.Binomial(np.array([1, 3, 5]), 0.3))
+        numpyro.sample("y", dist.Normal(jnp.log(s * (np.array([1, 3, 5]) - k + 0.5)), 1.0), obs=y)
+
+
+def bounded(y):
+    s = numpyro.sample("s", dist.HalfNormal(1.0))
+    z = numpyro.sample("z", dist.DiscreteUniform(np.array([0, 2, 3]), np.array([2, 4, 3])).to_event(1))
+    numpyro.sample("y", dist.Normal(s * jnp.sqrt(np.array([2.0, 4.0, 3.0]) + 0.1 - z), 1.0), obs=y)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("model, values", [(remaining, [range(2), range(4), range(6)]), (bounded, [range(3), range(2, 5), [3]])])
+def test_states_that_an_element_cannot_have(model, values, validated, x64):
+    """They are never evaluated. Without validation a uniform distribution does not read its value."""
+    y, kept = jnp.array([0.1, 0.4, 1.2]), {"s": jnp.asarray(0.7)}
+    (name,) = cj.explain(model, y).collapsed
+    every = {name: jnp.array(list(itertools.product(*values)))}
+
+    def summed(kept):
+        return logsumexp(jax.vmap(lambda z: log_density(model, (y,), {}, {**kept, **z})[0])(every))
+
+    with numpyro.validation_enabled(validated):
+        found = jax.value_and_grad(lambda k: log_density(cj.collapse(model), (y,), {}, k)[0])(kept)
+        draws = cj.collapse(model).recover(KEY, {"s": jnp.full(50, 0.7)}, y)[name]
+    for mine, hand in zip(jax.tree.leaves(found), jax.tree.leaves(jax.value_and_grad(summed)(kept)), strict=True):
+        np.testing.assert_allclose(mine, hand, rtol=1e-12 if x64 else 1e-5)
+    assert all(set(np.unique(draws[:, k]).tolist()) <= set(v) for k, v in enumerate(values))

@@ -24,7 +24,7 @@ from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.value import reduce_sum, reshape, where
 from conjugate_ppl.algebra.variables import Indicator
 from conjugate_ppl.algebra.walk import Walk
-from conjugate_ppl.finite.cases import NONE, Cases, Reading, held
+from conjugate_ppl.finite.cases import NONE, Cases, Reading, cases_of, held
 from conjugate_ppl.finite.evaluate import Evaluator, all_states
 from conjugate_ppl.graph import Graph
 from conjugate_ppl.program import Program
@@ -54,8 +54,8 @@ def in_states(graph: Graph, program: Program, numbers: Mapping[str, int], extra:
         own = program.sites[name]
         latents[at] = Cases(own.shape, (Reading(1, np.full(own.shape, count)),), jnp.zeros(
             (1,) * (len(own.shape) + 1), own.dtype)) if own.states is None else all_states(
-                int(first[name]), own.shape, own.states.astype(own.dtype))
-    found = Evaluator(graph, Values(graph, inputs, {}), latents, {}).evaluate(numbers["as NumPyro"])
+                int(first[name]), own)
+    found = cases_of(Evaluator(graph, Values(graph, inputs, {}), latents, {}).evaluate(numbers["as NumPyro"]))
     continuous = any((e == count).any() for e in found.elements())
     indicators = {n: _indicators(program, n) for n in sites}
     value = _with_others(found, numbers["as registered"], first, indicators, walk) if continuous else _of_table(

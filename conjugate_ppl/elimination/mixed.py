@@ -30,7 +30,7 @@ from scipy.sparse.csgraph import connected_components
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.elimination.base import Declined, Elimination
-from conjugate_ppl.finite.cases import NONE, Cases, Mixed, Reading
+from conjugate_ppl.finite.cases import NONE, Cases, Mixed, Reading, cases_of
 from conjugate_ppl.finite.evaluate import Evaluator, all_states
 from conjugate_ppl.program import Program
 
@@ -239,7 +239,7 @@ def _reads(program: Program, discrete: Sequence[str], first: Mapping[str, int], 
         for n in discrete:
             s = program.sites[n]
             assert s.states is not None
-            latents[program.inputs[n]] = all_states(int(first[n]), s.shape, s.states.astype(s.dtype))
+            latents[program.inputs[n]] = all_states(int(first[n]), s)
         for n, labels in part.items():
             s = program.sites[n]
             latents[program.inputs[n]] = Cases(s.shape, (Reading(1, count + labels.reshape(s.shape)),),
@@ -248,7 +248,7 @@ def _reads(program: Program, discrete: Sequence[str], first: Mapping[str, int], 
         for name in touched:
             number = program.sites[name].cells
             assert number is not None
-            out.append([e.reshape(-1) for e in evaluator.evaluate(number).elements()])
+            out.append([e.reshape(-1) for e in cases_of(evaluator.evaluate(number)).elements()])
 
     jax.eval_shape(look, {n: jax.ShapeDtypeStruct(program.graph.shapes[i], program.graph.dtypes[i])
                           for n, i in program.inputs.items() if n not in part and n not in discrete})

@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["NONE", "Cases", "Mixed", "Reading", "at_places", "held", "joined", "merged",
+__all__ = ["NONE", "Cases", "Mixed", "Reading", "at_places", "cases_of", "held", "joined", "merged",
            "read_along"]
 
 
@@ -94,6 +94,11 @@ class Cases:
                 raise Mixed
             found.append(r.map(np.where(r.element == NONE, _read_along(r.element, tuple(axes)), r.element)))
         return dataclasses.replace(self, readings=tuple(found))
+
+
+def cases_of(x: Any) -> Cases:
+    """A number that depends on no latent reads nothing, in a single state."""
+    return x if isinstance(x, Cases) else Cases(np.shape(x), (Reading(1, np.full(np.shape(x), NONE)),), jnp.asarray(x)[None])
 
 
 def read_along(x: Any, axes: Sequence[int]) -> list[np.ndarray]:

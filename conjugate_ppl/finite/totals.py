@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.term import thin_einsum
-from conjugate_ppl.finite.cases import Cases, Mixed, joined, read_along
+from conjugate_ppl.finite.cases import Cases, Mixed, cases_of, joined, read_along
 from conjugate_ppl.finite.products import LOGARITHMS, logarithm_in
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def total(ev: Evaluator, number: int, axes: Sequence[int]) -> Cases | None:
 
 def gathered(ev: Evaluator, number: int) -> Cases:
     """A number's cases, those that read the same elements all along an axis added up."""
-    x: Cases = ev.evaluate(number)
+    x = cases_of(ev.evaluate(number))
     axes: list[int] = []
     for axis in range(x.rank):
         if x.shape[axis] > 1:

@@ -281,4 +281,10 @@ X36    data on the edge of a support
        test_found::test_proportion_on_the_edge
 X37    whole numbers that are traced
        test_found::test_whole_numbers_that_are_traced
+X38    loops in reverse
+       declined::loop_that_runs_backwards models::hidden_markov_backwards
+X39    data that are traced
+       test_cost::test_traced_data_are_analysed_as_known_ones test_level::test_marginal_of_traced_data_at_a_level
+X40    states that an element cannot have, and models that are not validated
+       test_finite::test_states_that_an_element_cannot_have
 """
