@@ -11,9 +11,10 @@ import numpy as np
 from conjugate_ppl.algebra.functions import power_of
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.operands import full, shape_of, value_of
+from conjugate_ppl.algebra.quotient import in_quotients
 from conjugate_ppl.algebra.residual import in_residuals
-from conjugate_ppl.algebra.term import Value, is_known
-from conjugate_ppl.algebra.value import add, always_positive, multiply
+from conjugate_ppl.algebra.term import Term, Value, is_known
+from conjugate_ppl.algebra.value import add, always_positive, collect, multiply
 from conjugate_ppl.algebra.variables import Opaque
 
 if TYPE_CHECKING:
@@ -56,10 +57,14 @@ def _apart(walk: Walk, eqn: Equation, x: Any, y: Any) -> tuple[Any, Any]:
 def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     shape = shape_of(x, y)
     y = simplify(walk, value_of(y))
-    if y.single is None and not y.roots & walk.candidates:
-        y = _as_one(walk, eqn.inputs[1], y)
-    x, y = _apart(walk, eqn, x, y)
-    return multiply(full(x, shape), power(walk, full(y, shape), Fraction(-1)))
+    divided: list[Term] = []
+    if y.single is not None or y.roots & walk.candidates:
+        x, y = (full(v, shape) for v in _apart(walk, eqn, x, y))
+    else:
+        x, y = (full(v, shape) for v in _apart(walk, eqn, x, _as_one(walk, eqn.inputs[1], y)))
+        x, divided = in_quotients(walk, eqn, x, y)
+    found = multiply(x, power(walk, y, Fraction(-1)))
+    return collect(shape, (*divided, *found.terms)) if divided else found
 
 
 def _as_one(walk: Walk, number: int, x: Value) -> Value:

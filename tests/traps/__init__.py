@@ -265,7 +265,7 @@ X29    bounds of a truncated latent
        test_found::test_gradient_in_a_bound_that_the_peak_lies_at
        test_found::test_nothing_between_the_bounds
 X30    logits that are far from 0
-       test_range::test_logits_beyond_the_range_of_exponentials
+       test_range::test_logits_beyond_the_range_of_exponentials test_range::test_quotients_whose_parts_are_large
 X31    latents that data multiply by 0
        test_found::test_covariate_that_is_zero_in_all_rows
 X32    half precision in front of a coefficient

@@ -62,3 +62,30 @@ def test_data_in_large_and_small_units(chain, unit):
 
     with double_precision(False):
         assert slope(unit) == pytest.approx(slope(1.0), rel=1e-4)
+
+
+@pytest.mark.parametrize("saturated", [
+    lambda x, h: x**h / (x**h + 60.0**h), lambda x, h: jnp.exp(h * x / 50) / (3.0 + jnp.exp(h * x / 50)),
+    lambda x, h: (2.0 + x**h) / (x**h + 60.0**h),
+], ids=["power", "exponential", "sum"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_quotients_whose_parts_are_large(saturated, joined):
+    """A quotient of functions of one latent is at most 1, and its parts, squared, 1e20 and more."""
+    def model(x, y):
+        h, e = sample("h", dist.LogNormal(0.0, 1.0)), sample("e", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
+        top, level = saturated(x, h), e[0]
+        sample("y", dist.Normal(level + (e[1] * top if joined else top * e[1]), 1.0), obs=y)
+
+    x = np.array([0.5, 5.0, 25.0, 50.0, 100.0, 300.0])
+    y = np.array([2.0, 2.5, 4.0, 7.0, 10.0, 11.5])
+
+    def by_hand(h):
+        design = jnp.stack([jnp.ones(6), saturated(x, h)], 1)
+        law = dist.MultivariateNormal(jnp.zeros(6), 100.0 * design @ design.T + jnp.eye(6))
+        return law.log_prob(y) + dist.LogNormal(0.0, 1.0).log_prob(h)
+
+    expected = jax.value_and_grad(by_hand)(6.0)
+    with double_precision(False):
+        data = tuple(jnp.asarray(v, jnp.float32) for v in (x, y))
+        found = jax.value_and_grad(lambda h: log_density(cj.collapse(model), data, {}, {"h": h})[0])(jnp.float32(6.0))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
