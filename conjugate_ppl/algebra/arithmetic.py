@@ -12,7 +12,7 @@ from conjugate_ppl.algebra.functions import power_of
 from conjugate_ppl.algebra.monomial import Unknown, power, simplify
 from conjugate_ppl.algebra.operands import full, shape_of, value_of
 from conjugate_ppl.algebra.quotient import in_quotients
-from conjugate_ppl.algebra.residual import in_residuals
+from conjugate_ppl.algebra.residual import in_residuals, multiplied
 from conjugate_ppl.algebra.term import Term, Value, is_known
 from conjugate_ppl.algebra.value import add, always_positive, collect, multiply
 from conjugate_ppl.algebra.variables import Opaque
@@ -42,16 +42,8 @@ def _neg(walk: Walk, eqn: Equation, x: Value) -> Value:
 
 def _mul(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     shape = shape_of(x, y)
-    x, y = _apart(walk, eqn, x, y)
+    x, y = multiplied(walk, eqn.inputs, x, y)
     return multiply(full(x, shape), full(y, shape))
-
-
-def _apart(walk: Walk, eqn: Equation, x: Any, y: Any) -> tuple[Any, Any]:
-    """The factors of a product that a candidate enters, each written in residuals if the other depends on something."""
-    if not (isinstance(x, Value) and isinstance(y, Value) and x.roots and y.roots and (x.roots | y.roots) & walk.candidates):
-        return x, y
-    a, b = eqn.inputs
-    return in_residuals(walk, a, x), in_residuals(walk, b, y)
 
 
 def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
@@ -59,9 +51,9 @@ def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
     y = simplify(walk, value_of(y))
     divided: list[Term] = []
     if y.single is not None or y.roots & walk.candidates:
-        x, y = (full(v, shape) for v in _apart(walk, eqn, x, y))
+        x, y = (full(v, shape) for v in multiplied(walk, eqn.inputs, x, y))
     else:
-        x, y = (full(v, shape) for v in _apart(walk, eqn, x, _as_one(walk, eqn.inputs[1], y)))
+        x, y = (full(v, shape) for v in multiplied(walk, eqn.inputs, x, _as_one(walk, eqn.inputs[1], y)))
         x, divided = in_quotients(walk, eqn, x, y)
     found = multiply(x, power(walk, y, Fraction(-1)))
     return collect(shape, (*divided, *found.terms)) if divided else found

@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conjugate_ppl.algebra.classes import equal_rows
+from conjugate_ppl.algebra.classes import equal_elements, equal_rows
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms
-from conjugate_ppl.algebra.value import always_positive
+from conjugate_ppl.algebra.value import always_positive, move, never_negative
 from conjugate_ppl.algebra.variables import Latent, Variable
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Residual", "in_one", "in_residuals"]
+__all__ = ["Residual", "in_one", "in_residuals", "multiplied"]
 
+_SINGLE = 4  # bytes of a float of single precision
 _FEWER = 4  # times that rows must be more than different ones among them, to be added up
 
 
@@ -38,6 +40,17 @@ class Residual(Variable):
 
     def elements(self, values: Values) -> Any:
         return values.value(self.whole).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column(Residual):
+    """What candidates are multiplied by: `whole`, or some elements of a number of the graph that it is too, as the model computes it."""
+
+    number: int | None
+    places: np.ndarray
+
+    def elements(self, values: Values) -> Any:
+        return super().elements(values) if self.number is None else values.elements(self.number, self.places)
 
 
 def in_residuals(walk: Walk, number: int, x: Any) -> Any:
@@ -56,22 +69,79 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
             groups.append((factors, [term]))
         else:
             terms.append(term)
-    for k, (factors, terms) in enumerate(groups):
-        apart = tuple(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if not a.variable.roots & walk.candidates))
-                      for t in terms)
-        # data that are traced, alone, are about to be less a point
-        few = len(apart) < 2 and not (walk.expanding and not factors and _traced(apart[0]))
-        if few or not any(_traced(t) or _row_by_row(t, x.shape) for t in apart):
+    changed = False
+    for k, (factors, terms) in sorted(enumerate(groups), key=lambda group: not group[1][0]):
+        apart = Value(x.shape, tuple(dataclasses.replace(t, atoms=tuple(
+            a for a in t.atoms if not a.variable.roots & walk.candidates)) for t in terms))
+        if factors:  # what is multiplied by these
+            column = _in_sums(walk, (number, k), apart)
+            changed = changed or column is not apart
+            out += terms if column is apart else [dataclasses.replace(t, atoms=merge_atoms((*factors, *t.atoms))) for t in column.terms]
+        elif _by_row(walk, apart):
+            walk.residuals.setdefault((number, k), Residual(
+                f"residual#{number}", math.prod(x.shape), always_positive(apart), apart.roots, apart))
+            changed = changed or not walk.expanding
+            one = (np.ones((1,) * len(x.shape)),)
+            out += terms if walk.expanding else [Term(len(x.shape), (), one, (
+                Atom(walk.residuals[number, k], Fraction(1), numbered(x.shape)),))]
+        else:
             out += terms
-            continue
-        if (number, k) not in walk.residuals:
-            whole = Value(x.shape, apart)
-            walk.residuals[number, k] = Residual(f"residual#{number}", math.prod(x.shape), always_positive(whole), whole.roots, whole)
-        own = Atom(walk.residuals[number, k], Fraction(1), numbered(x.shape))
-        if walk.expanding:
-            return x
-        out.append(Term(len(x.shape), (), (np.ones((1,) * len(x.shape)),), merge_atoms((*factors, own))))
-    return Value(x.shape, tuple(out)) if len(out) < len(x.terms) else x
+    return Value(x.shape, tuple(out)) if changed else x
+
+
+def _by_row(walk: Walk, x: Value) -> bool:
+    """Whether what is subtracted from data, or these, are no sums that add up ahead."""
+    if any(map(_traced, x.terms)):  # data alone are about to be less a point
+        return len(x.terms) > 1 or walk.expanding
+    in_columns = frozenset().union(*(r.roots for r in walk.residuals.values() if isinstance(r, Column)))
+    return len(x.terms) > 1 and (not in_columns.isdisjoint(x.roots) or any(_row_by_row(t, x.shape) for t in x.terms))
+
+
+def multiplied(walk: Walk, inputs: Sequence[int], x: Any, y: Any) -> tuple[Any, Any]:
+    """The factors of a product that a candidate enters, numbers of the graph, each written in residuals if the other depends on
+    something; and where one is of kept sites alone, the sums in it."""
+    if not (isinstance(x, Value) and isinstance(y, Value) and x.roots and y.roots and (x.roots | y.roots) & walk.candidates):
+        return x, y
+    a, b = (in_residuals(walk, n, v) if v.roots & walk.candidates else _in_sums(walk, (n, -2), v)
+            for n, v in zip(inputs, (x, y), strict=True))
+    return a, b
+
+
+def _in_sums(walk: Walk, key: tuple[int, int], x: Value) -> Value:
+    """What candidates are multiplied by, with one variable where it is a sum: the difference of two curves may be small beside both.
+
+    Where a single term is not zero, as in what is known of a matrix, nothing is lost, and more may add up.
+    """
+    there = [_not_zero(t, x.shape) for t in x.terms]
+    several = np.sum(there, 0) > 1
+    if not several.any() or not (_cancels(walk, key[0], x) or any(
+            _row_by_row(t, x.shape, m & several) for t, m in zip(x.terms, there, strict=True))):
+        return x
+    _, first, place = np.unique(np.where(several, equal_elements(x), -1), return_index=True, return_inverse=True)
+    if _FEWER * len(first) > several.sum():
+        first = place = numbered(x.shape)
+    if key not in walk.residuals:
+        whole = x if key[1] == -2 else move(x, first)
+        walk.residuals[key] = Column(f"sum#{key[0]}", first.size, always_positive(x), x.roots, whole,
+                                     key[0] if key[1] == -2 else None, first.reshape(-1))
+    out = [t.scaled(~several * 1.0) for t, m in zip(x.terms, there, strict=True) if (m & ~several).any()]
+    atom = Atom(walk.residuals[key], Fraction(1), place.reshape(x.shape))
+    return Value(x.shape, (*out, Term(len(x.shape), (), (several * 1.0,), (atom,))))
+
+
+def _not_zero(term: Term, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a term may be anything else."""
+    c = term.coefficient()
+    if not is_known(c):
+        return np.ones(shape, bool)
+    return np.broadcast_to((c != 0).any(tuple(range(term.rank, c.ndim))), shape)
+
+
+def _cancels(walk: Walk, number: int, x: Value) -> bool:
+    """Whether terms may be so large beside their sum that digits are lost: of curves always, of products of latents and known numbers
+    (`x[1:] - rho * x[:-1]`), which add up ahead, in single precision."""
+    curved = any(not isinstance(a.variable, Latent) for t in x.terms for a in t.atoms)
+    return (curved or walk.graph.dtypes[number].itemsize <= _SINGLE) and not never_negative(x)
 
 
 def in_one(walk: Walk, x: Value) -> Term | None:
@@ -110,20 +180,24 @@ def _traced(term: Term) -> bool:
     return not all(is_known(c) for c in term.coefficients)
 
 
-def _row_by_row(term: Term, shape: tuple[int, ...]) -> bool:
-    """Whether a term is no coefficient times a kept site, and different in so many rows that little adds up."""
+def _row_by_row(term: Term, shape: tuple[int, ...], where: np.ndarray | None = None) -> bool:
+    """Whether a term is no coefficient times a kept site, and different in so many rows (those `where` it is asked for) that
+    little adds up."""
     if len(term.atoms) == 1 and term.atoms[0].power == 1:
         v = term.atoms[0].variable
         if isinstance(v, Latent) and v.support == "real":
             return False
-    rows = math.prod(shape)
+    rows = math.prod(shape) if where is None else int(where.sum())
     if not rows or not all(is_known(a.selection) for a in term.atoms):
         return False
+    if any(isinstance(a.variable, Residual) for a in term.atoms):
+        return True
     if _FEWER * math.prod(a.variable.size for a in term.atoms) <= rows:
         return False
     columns: list[np.ndarray] = []
     for a in term.atoms:
         first = a.selection.reshape(*a.selection.shape[:term.rank], -1)[..., :1].reshape(a.selection.shape[:term.rank])
-        columns.append(np.broadcast_to(first, shape).reshape(-1))
+        every = np.broadcast_to(first, shape)
+        columns.append(every.reshape(-1) if where is None else every[where])
     in_order = any((c[1:] > c[:-1]).all() for c in columns)  # which need not be sorted to be seen
     return in_order or (bool(columns) and _FEWER * len(equal_rows(columns, rows)[1]) > rows)

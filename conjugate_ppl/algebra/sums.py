@@ -11,6 +11,7 @@ from conjugate_ppl.algebra.monomial import PIECES, Unknown, simplify
 from conjugate_ppl.algebra.movement import numbered
 from conjugate_ppl.algebra.operands import value_of
 from conjugate_ppl.algebra.paired import paired
+from conjugate_ppl.algebra.residual import multiplied
 from conjugate_ppl.algebra.simplex import sum_of_events, sum_of_sticks
 from conjugate_ppl.algebra.term import Term, Value, is_known
 from conjugate_ppl.algebra.value import collect, move, multiply, permute, reduce_sum, spread
@@ -67,6 +68,7 @@ def _running_products(walk: Walk, x: Value, axis: int, reverse: bool) -> list[Va
 
 
 def _dot_general(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
+    x, y = multiplied(walk, eqn.inputs, x, y)
     return dot(value_of(x), value_of(y), eqn.params["dimension_numbers"], _of_matrices(walk))
 
 
