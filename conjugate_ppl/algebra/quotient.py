@@ -15,6 +15,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import numbered
+from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms
 from conjugate_ppl.algebra.variables import Latent, Variable
 
@@ -48,9 +49,9 @@ def in_quotients(walk: Walk, eqn: Equation, x: Value, y: Value) -> tuple[Value, 
     if not x.roots & walk.candidates and any(parts):
         raise Unknown("a quotient of functions of the same latents")
     out, left = [], []
-    for k, (term, atoms) in enumerate(zip(x.terms, parts, strict=True)):
+    for term, atoms in zip(x.terms, parts, strict=True):
         if atoms:
-            whole = Atom(_variable(walk, (eqn.outputs[0], k), term, atoms, y), Fraction(1), numbered(x.shape))
+            whole = Atom(_variable(walk, eqn.outputs[0], term, atoms, y), Fraction(1), numbered(x.shape))
             whole = whole.map(lambda s, term=term: s.reshape((*s.shape, *(1,) * len(term.hidden))))
             out.append(dataclasses.replace(term, atoms=merge_atoms((*(a for a in term.atoms if a not in atoms), whole))))
         else:
@@ -58,16 +59,17 @@ def in_quotients(walk: Walk, eqn: Equation, x: Value, y: Value) -> tuple[Value, 
     return Value(x.shape, tuple(left)), out
 
 
-def _variable(walk: Walk, key: tuple[int, int], term: Term, atoms: Sequence[Atom], y: Value) -> Variable:
+def _variable(walk: Walk, number: int, term: Term, atoms: Sequence[Atom], y: Value) -> Variable:
     own = tuple(a.map(lambda s: s.reshape(s.shape[:term.rank])) for a in atoms)
     above = Value(y.shape, (Term(term.rank, (), (np.ones((1,) * term.rank),), own),))
     positive = all(a.variable.positive for t in (*above.terms, *y.terms) for a in t.atoms)
-    return walk.variables.once(("quotient", *key), lambda: Quotient(
-        f"quotient#{key[0]}", math.prod(y.shape), positive, above.roots | y.roots, above, y))
+    key = ("quotient", number, *((a.variable, a.power, a.selection.shape, a.selection.tobytes()) for a in own))
+    return walk.variables.once(key, lambda: Quotient(
+        f"quotient#{number}", math.prod(y.shape), positive, above.roots | y.roots, above, y))
 
 
 def _meeting(term: Term, y: Value) -> list[Atom]:
-    """The functions of sites of `y` in a term, where none changes along axes that are summed."""
-    atoms = [a for a in term.atoms if not isinstance(a.variable, Latent) and a.variable.roots & y.roots]
+    """The functions of sites of `y` in a term, where none changes along axes that are summed. Residuals stay what they are."""
+    atoms = [a for a in term.atoms if not isinstance(a.variable, Latent | Residual) and a.variable.roots & y.roots]
     plain = all(is_known(a.selection) and a.selection.size == math.prod(a.selection.shape[:term.rank]) for a in atoms)
     return atoms if plain else []
