@@ -253,3 +253,76 @@ def test_rows_of_kept_sites_that_are_not_real(slope, streamed):
     single, double = found(False), found(True)
     assert float(single[0]) == pytest.approx(float(double[0]), abs=2e-3)
     assert float(single[1]["s"]) == pytest.approx(float(double[1]["s"]), rel=1e-3)
+
+
+TIMES = np.tile(np.float32([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0]), 3)  # closed over in both precisions
+MATURITY = np.float32([3, 6, 9, 12, 18, 24, 36, 48, 60, 84, 120])
+YEAR = np.arange(1960, 2021, dtype=np.float32)
+STEP = np.arange(60, dtype=np.float32)
+MADE = np.random.default_rng(11)
+
+
+def doses(k):
+    return (k[0] / (k[0] - k[1]) * (jnp.exp(-k[1] * TIMES) - jnp.exp(-k[0] * TIMES)))[:, None]
+
+
+def yields(k):
+    fall = jnp.exp(-k[0] * MATURITY)
+    rate = (1 - fall) / (k[0] * MATURITY)
+    return jnp.stack([jnp.ones(len(MATURITY)), rate, rate - fall], -1)
+
+
+def bend(k):
+    return jnp.stack([jnp.ones(len(YEAR)), YEAR - k[0], jnp.maximum(YEAR - k[0], 0.0)], -1)
+
+
+def line_with_correlated_errors(k):
+    return jnp.stack([jnp.full(len(STEP) - 1, 1 - k[0]), STEP[1:] - k[0] * STEP[:-1]], -1)
+
+
+def rows_of_columns(design, k, b, y):
+    """The model's own spelling of `design(k) @ b`, and its data."""
+    if design is line_with_correlated_errors:
+        line = b[0] + b[1] * STEP
+        return line[1:] + k[0] * (y[:-1] - line[:-1]), y[1:]
+    if design is bend:
+        return b[0] + b[1] * (YEAR - k[0]) + b[2] * jnp.where(YEAR > k[0], YEAR - k[0], 0.0), y
+    if design is doses:
+        return b[0] * k[0] / (k[0] - k[1]) * (jnp.exp(-k[1] * TIMES) - jnp.exp(-k[0] * TIMES)), y
+    return design(k) @ b, y
+
+
+@pytest.mark.parametrize("design, k, level, noise", [
+    (doses, [0.11, 0.1], 0.0, 3.0), (doses, [0.5, 0.1], 0.0, 1.0), (yields, [0.06], 6.0, 0.05), (yields, [0.2], 6.0, 0.05),
+    (bend, [1990.3], 14.0, 0.3), (bend, [1970.4], 14.0, 0.3), (line_with_correlated_errors, [0.9], 1000.0, 5.0),
+    (line_with_correlated_errors, [0.99], 1000.0, 5.0)])
+def test_coefficients_of_columns_whose_terms_cancel(design, k, level, noise):
+    """`x[1:] - rho * x[:-1]`, differences of curves: squared term by term nothing of them is left in single precision."""
+    columns, prior = len(np.asarray(design(np.array(k))).T), 50.0 if design is doses else 10.0 + level
+    truth = np.concatenate([[80.0 if design is doses else level], 0.1 * np.ones(columns - 1)])
+
+    def model(y):
+        own = [sample(f"k{i}", dist.Uniform(0.5 * v, 1.5 * v)) for i, v in enumerate(k)]
+        b = sample("b", dist.Normal(0.0, prior).expand([columns]).to_event(1))
+        location, seen = rows_of_columns(design, own, b, y)
+        sample("y", dist.Normal(location, sample("s", dist.HalfNormal(10.0))), obs=seen)
+
+    y = np.asarray(rows_of_columns(design, k, truth, np.full(60, level))[0])
+    y = np.concatenate([[level], y]) if design is line_with_correlated_errors else y
+    y = (y + noise * MADE.normal(size=len(y))).astype(np.float32)
+
+    def by_hand(own, s):
+        x = design(own)
+        zero, seen = rows_of_columns(design, own, jnp.zeros(columns), y.astype(float))
+        law = dist.MultivariateNormal(jnp.zeros(len(seen)), prior**2 * x @ x.T + s**2 * jnp.eye(len(seen)))
+        return law.log_prob(seen - zero) + dist.HalfNormal(10.0).log_prob(s) - sum(jnp.log(v) for v in k)
+
+    expected, (by_k, by_s) = jax.value_and_grad(by_hand, (0, 1))(jnp.array(k), jnp.array(noise))
+    with double_precision(False):
+        values = {f"k{i}": jnp.float32(v) for i, v in enumerate(k)} | {"s": jnp.float32(noise)}
+        assert set(cj.explain(model, y).collapsed) == {"b"}
+        found, slopes = jax.value_and_grad(lambda v: log_density(cj.collapse(model), (y,), {}, v)[0])(values)
+        mine = np.array([*(slopes[f"k{i}"] for i in range(len(k))), slopes["s"]])
+    assert float(found) == pytest.approx(float(expected), abs=0.01)
+    unit = np.array([*(1.0 if design is bend else v for v in k), noise])
+    np.testing.assert_allclose(mine * unit, np.array([*by_k, by_s]) * unit, rtol=5e-3, atol=0.05)
