@@ -286,7 +286,7 @@ def rows_of_columns(design, k, b, y):
         line = b[0] + b[1] * STEP
         return line[1:] + k[0] * (y[:-1] - line[:-1]), y[1:]
     if design is bend:
-        return b[0] + b[1] * (YEAR - k[0]) + b[2] * jnp.where(YEAR > k[0], YEAR - k[0], 0.0), y
+        return b[0] + b[1] * (YEAR - k[0]) + b[2] * jnp.where(k[0] < YEAR, YEAR - k[0], 0.0), y
     if design is doses:
         return b[0] * k[0] / (k[0] - k[1]) * (jnp.exp(-k[1] * TIMES) - jnp.exp(-k[0] * TIMES)), y
     return design(k) @ b, y
