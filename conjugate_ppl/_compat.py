@@ -26,6 +26,7 @@ from types import CellType, FrameType, MethodType, ModuleType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax.extend.core import Literal
@@ -33,6 +34,7 @@ from numpyro import handlers, primitives
 from numpyro.util import is_prng_key
 
 __all__ = [
+    "InReverse",
     "Literal",
     "Loop",
     "a_key",
@@ -58,7 +60,6 @@ __all__ = [
     "outer_scales",
     "part_of",
     "primitives_of",
-    "sites_backwards",
     "source_line",
     "stands_for_another",
     "without_line",
@@ -467,11 +468,22 @@ def is_scan(message: dict[str, Any]) -> bool:
     return getattr(message["fn"], "__name__", "") == "scan_wrapper"
 
 
-def sites_backwards(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """The messages of what a `scan` in reverse has sampled, from that of the loop: their values are those of the loop's input, in
-    the opposite order of those that were given to its turns."""
-    reverse = message["kwargs"].get("reverse", message["args"][4] if len(message["args"]) > 4 else False)
-    return list(message["value"][1][0].trace.values()) if reverse else []
+class InReverse(primitives.Messenger):
+    """Notes what loops in reverse have sampled: NumPyro hands the values of a site over in the order of their turns, and has them
+    in the order of the loop's input afterwards."""
+
+    def __init__(self, fn: Any = None) -> None:
+        super().__init__(fn)
+        self._messages: list[dict[str, Any]] = []
+
+    def postprocess_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "control_flow" and is_scan(msg):
+            reverse = msg["kwargs"].get("reverse", msg["args"][4] if len(msg["args"]) > 4 else False)
+            self._messages += msg["value"][1][0].trace.values() if reverse else ()
+
+    def by_turn(self, name: str, value: Any) -> Any:
+        """The value of a site as it would have been given."""
+        return jnp.flip(value, 0) if any(m["name"] == name for m in self._messages) else value
 
 
 def given_by_function(inside: Any, message: dict[str, Any], kinds: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ class Rewriter(Messenger):
         self.values: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # of messages under way, before outer handlers rename them
         self._made: dict[int, Any] = {}  # values of deterministic sites under way
-        self._backwards: list[dict[str, Any]] = []  # messages to come from loops in reverse
+        self._reverse = _compat.InReverse()
 
     def process_message(self, msg: dict[str, Any]) -> None:
         name = msg.get("name")
@@ -69,12 +69,10 @@ class Rewriter(Messenger):
     def postprocess_message(self, msg: dict[str, Any]) -> None:
         if msg["type"] == "deterministic":
             self._same(msg["name"], self._made.pop(id(msg), msg["value"]), msg["value"])
-        if msg["type"] == "control_flow" and _compat.is_scan(msg):
-            self._backwards += _compat.sites_backwards(msg)
+        self._reverse.postprocess_message(msg)
         name = self._names.pop(id(msg), None)
         if name is not None:
-            turned = any(msg is m for m in self._backwards)
-            self.values[name] = jnp.flip(msg["value"], 0) if turned else msg["value"]
+            self.values[name] = self._reverse.by_turn(msg["name"], msg["value"])
 
     def _same(self, name: str, made: Any, value: Any) -> None:
         """Refuse a value of a deterministic site that an outer handler gave in place of the model's own."""

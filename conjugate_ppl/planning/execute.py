@@ -186,8 +186,8 @@ class Execution:
             values = values.with_sites(drawn)
         out = {n: self.program.outside(n, x) for n, x in out.items()}
         if self.chosen.forward:
-            trace = self._forward(own_key(keys[-1]), {**kept, **out}, args, kwargs)
-            out.update({n: trace[n]["value"] for n in self.chosen.forward})
+            trace, reverse = self._forward(own_key(keys[-1]), {**kept, **out}, args, kwargs)
+            out.update({n: reverse.by_turn(n, trace[n]["value"]) for n in self.chosen.forward})
         return {n: jnp.asarray(v, self.program.sites[n].dtype) for n, v in out.items()}
 
     def many_draws(self, key: Any, kept: Mapping[str, Any], params: Mapping[str, Any], shape: tuple[int, ...],
@@ -235,7 +235,7 @@ class Execution:
         """Normalised log density of the collapsed sites given the kept ones."""
         total = self._log_prob(self._checked(sites))
         if self.chosen.forward:
-            trace = self._forward(_compat.a_key(), sites, args, kwargs)
+            trace, _ = self._forward(_compat.a_key(), sites, args, kwargs)
             for name in self.chosen.forward:
                 site = trace[name]
                 total = total + jnp.sum(site["fn"].log_prob(site["value"]))
@@ -337,12 +337,11 @@ class Execution:
         return frozenset(shared) - frozenset(sites)
 
     def _forward(self, key: Any, sites: Mapping[str, Any], args: Any, kwargs: Any
-                 ) -> dict[str, Any]:
+                 ) -> tuple[dict[str, Any], _compat.InReverse]:
         with handlers.block(), numpyro.validation_enabled(False):
             data = {n: v for n, v in sites.items() if n in self.program.inputs}
-            model = handlers.substitute(handlers.seed(self.model, key), data=data)
-            out: dict[str, Any] = handlers.trace(model).get_trace(*args, **kwargs)
-        return out
+            reverse = _compat.InReverse(handlers.substitute(handlers.seed(self.model, key), data=data))
+            return handlers.trace(reverse).get_trace(*args, **kwargs), reverse
 
 
 def _in_turns(one: Callable[[Any], dict[str, Any]], key: Any, parts: int, flat: Mapping[str, Any], count: int, most: int

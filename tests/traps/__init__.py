@@ -283,6 +283,7 @@ X37    whole numbers that are traced
        test_found::test_whole_numbers_that_are_traced
 X38    loops in reverse
        declined::loop_that_runs_backwards models::hidden_markov_backwards
+       test_found::test_a_loop_in_reverse_that_nothing_is_seen_of
 X39    data that are traced
        test_cost::test_traced_data_are_analysed_as_known_ones test_level::test_marginal_of_traced_data_at_a_level
 X40    states that an element cannot have, and models that are not validated

@@ -480,3 +480,21 @@ def test_whole_numbers_that_are_traced():
 
     data = jnp.arange(4.0), jnp.array([0, 1, 0, 1]), jnp.asarray(Y)
     assert float(jax.jit(jax.grad(density, 3))(*data, 0.7)) == pytest.approx(float(jax.grad(density, 3)(*data, 0.7)), rel=1e-9)
+
+
+def test_a_loop_in_reverse_that_nothing_is_seen_of():
+    """It is drawn forward; NumPyro hands the values over in the order of the turns, the last of which is the loop's result."""
+    def model(y):
+        start = sample("start", dist.Normal(0.0, 3.0))
+        sample("y", dist.Normal(start, 1.0), obs=y)
+
+        def step(state, _):
+            state = sample("state", dist.Normal(state, 1.0))
+            return state, None
+
+        numpyro.deterministic("last", scan(step, start, np.arange(4.0), reverse=True)[0])
+
+    mcmc = MCMC(cj.Collapsed(model), num_warmup=0, num_samples=50, progress_bar=False)
+    mcmc.run(jax.random.key(0), 1.0)
+    draws = mcmc.get_samples()
+    np.testing.assert_array_equal(draws["last"], draws["state"][:, -1])
