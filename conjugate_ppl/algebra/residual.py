@@ -4,6 +4,9 @@ A density holds products of sums, such as the square of `y - m - z`, with `z` to
 sites, differs from row to row otherwise than in coefficients of one of them, nothing of `y**2 - 2 y m + m**2` adds up ahead,
 and with y and m far from 0 it has no digits left in single precision. The rows are as many either way, so `y - m` is computed
 as the model computes it.
+
+What `z` is multiplied by may be a sum as well (`exp(-a t) - exp(-b t)`, `x[1:] - rho * x[:-1]`), small beside its terms: it is a `Column`,
+computed before it is squared.
 """
 
 from __future__ import annotations
