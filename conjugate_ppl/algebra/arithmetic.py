@@ -15,7 +15,7 @@ from conjugate_ppl.algebra.quotient import in_quotients
 from conjugate_ppl.algebra.residual import in_residuals, multiplied
 from conjugate_ppl.algebra.term import Term, Value, is_known
 from conjugate_ppl.algebra.value import add, always_positive, collect, multiply
-from conjugate_ppl.algebra.variables import Opaque
+from conjugate_ppl.algebra.variables import Sum
 
 if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
@@ -61,8 +61,8 @@ def _div(walk: Walk, eqn: Equation, x: Any, y: Any) -> Value:
 
 def _as_one(walk: Walk, number: int, x: Value) -> Value:
     """A sum free of the candidates (`s + 0.1`) as one variable: a coefficient like any other."""
-    return Value.of(walk.variables.once(("whole", number), lambda: Opaque(
-        f"sum#{number}", int(np.prod(x.shape)), always_positive(x), x.roots, number)), x.shape)
+    return Value.of(walk.variables.once(("whole", number), lambda: Sum(
+        f"sum#{number}", int(np.prod(x.shape)), always_positive(x), x.roots, number, whole=x)), x.shape)
 
 
 def _integer_pow(walk: Walk, eqn: Equation, x: Value) -> Value:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
     from conjugate_ppl.graph import Equation
 
-__all__ = ["in_quotients"]
+__all__ = ["Quotient", "in_quotients"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

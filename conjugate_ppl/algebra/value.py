@@ -23,7 +23,7 @@ from conjugate_ppl.algebra.term import (
     thin_einsum,
     unhide,
 )
-from conjugate_ppl.algebra.variables import Condition
+from conjugate_ppl.algebra.variables import Condition, Variable
 
 __all__ = ["add", "add_up", "always_positive", "collect", "contract", "joined", "move", "multiply", "never_negative", "permute",
            "reduce_sum", "reshape", "spread", "where", "write_out"]
@@ -347,21 +347,21 @@ def where(mask: np.ndarray, value: Value) -> Value:
     return Value(value.shape, tuple(terms))
 
 
-def never_negative(value: Value) -> bool:
-    """Whether no element of a value can be negative, by proof."""
-    return all(_of_one_sign(t, np.greater_equal, np.less_equal) for t in value.terms)
+def never_negative(value: Value, positive: Callable[[Variable], bool] = lambda v: v.positive) -> bool:
+    """Whether no element of a value can be negative, by proof, where no variable is that is `positive`."""
+    return all(_of_one_sign(t, np.greater_equal, np.less_equal, positive) for t in value.terms)
 
 
 def always_positive(value: Value) -> bool:
     """Whether every element of a value is positive, by proof."""
-    return never_negative(value) and any(_of_one_sign(t, np.greater, np.less) and all(
+    return never_negative(value) and any(_of_one_sign(t, np.greater, np.less, lambda v: v.positive) and all(
         a.variable.positive for a in t.atoms) for t in value.terms)
 
 
-def _of_one_sign(term: Term, above: Callable[..., Any], below: Callable[..., Any]) -> bool:
+def _of_one_sign(term: Term, above: Callable[..., Any], below: Callable[..., Any], positive: Callable[[Variable], bool]) -> bool:
     """Whether an even number of a term's coefficients is below 0 everywhere, the others above; variables are positive or squared."""
     if not all(map(is_known, term.coefficients)) or not all(
-            a.variable.positive or a.power % 2 == 0 for a in term.atoms):
+            a.power % 2 == 0 or positive(a.variable) for a in term.atoms):
         return False
     under = [bool(c.size) and bool(below(c, 0).all()) for c in term.coefficients if not above(c, 0).all()]
     return all(under) and len(under) % 2 == 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.walk import Walk
 
 __all__ = ["LOGARITHMS", "Chosen", "Complement", "Computed", "Condition", "Elementwise", "Exponential", "Indicator",
-           "Latent", "Log", "LogSum", "Opaque", "Point", "Variable"]
+           "Latent", "Log", "LogSum", "Opaque", "Point", "Sum", "Variable"]
 
 LOGARITHMS = ("log", "log1p")
 
@@ -116,6 +116,13 @@ class Opaque(Variable):
     @property
     def _exponential(self) -> bool:
         return self.equation is not None and self.equation.primitive == "exp"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Sum(Opaque):
+    """A sum of kept sites, `whole`, as one variable."""
+
+    whole: Value
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,7 +8,7 @@ that a pass always ends; whether a latent can be collapsed is judged afterwards,
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from conjugate_ppl.algebra.linear import COMPLEX
 from conjugate_ppl.algebra.matrices import inverse_of_scaled
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import MOVES, Unreadable, numbered
+from conjugate_ppl.algebra.quotient import Quotient
 from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.rules import RULES
 from conjugate_ppl.algebra.running import RECURSIONS, running
@@ -36,6 +37,7 @@ from conjugate_ppl.algebra.variables import (
     Latent,
     LogSum,
     Opaque,
+    Sum,
     Variable,
     Variables,
 )
@@ -46,10 +48,12 @@ from conjugate_ppl.triangular import inverse_triangular
 __all__ = ["HIDDEN_NOISE", "Walk"]
 
 _CHOOSE = ("gather", "dynamic_slice", "select_n")
-# of positive operands the result is positive
-_OF_POSITIVE = frozenset({"add", "add_any", "broadcast_in_dim", "concatenate", "copy", "cumsum", "div", "dot_general",
-                          "dynamic_slice", "gather", "integer_pow", "min", "mul", "pow", "reduce_max", "reduce_sum", "reshape",
-                          "rsqrt", "select_n", "slice", "sqrt", "square", "squeeze", "transpose"})
+# of operands that are positive (or not negative) the result is
+_OF_POSITIVE = frozenset({"add", "add_any", "asinh", "atan", "broadcast_in_dim", "cbrt", "concatenate", "copy", "cumsum", "div",
+                          "dot_general", "dynamic_slice", "erf", "expm1", "gather", "integer_pow", "log1p", "min", "mul", "pow",
+                          "reduce_max", "reduce_sum", "reshape", "rsqrt", "select_n", "sinh", "slice", "sqrt", "square", "squeeze",
+                          "tanh", "transpose"})
+_OF_ANY = frozenset({"cosh", "erfc", "exp", "logistic"})  # positive whatever the operand is
 _SINGLE = 4  # bytes of a float of single precision
 
 HIDDEN_NOISE = "<hidden noise>"
@@ -72,6 +76,7 @@ class Walk:
         self.residuals: dict[tuple[int, int], Residual] = {}
         self.expanding = expanding
         self.equation: Equation | None = None  # where the pass is
+        self._signs: dict[Variable, bool] = {}
         self.assumed: dict[Variable, None] = {}  # not negative, or else the model's own density is NaN
         self.in_steps, self.folding = in_steps, folding
         self.candidates = frozenset(candidates)
@@ -96,13 +101,20 @@ class Walk:
 
     def positive(self, variable: Variable) -> bool:
         """Whether no element of a variable can be negative, by proof: also of what is no weight, and may be 0."""
-        if isinstance(variable, Residual):
-            return never_negative(variable.whole) or is_probability(self, variable.whole)
-        if variable.positive or not isinstance(variable, Opaque) or variable.equation is None:
-            return variable.positive
+        if variable not in self._signs:
+            self._signs[variable] = variable.positive or self._never_negative(variable)
+        return self._signs[variable]
+
+    def _never_negative(self, variable: Variable) -> bool:
+        if isinstance(variable, Residual | Sum):
+            return never_negative(variable.whole, self.positive) or is_probability(self, variable.whole)
+        if isinstance(variable, Quotient):
+            return all(never_negative(x, self.positive) for x in (variable.above, variable.below))
+        if not isinstance(variable, Opaque) or variable.equation is None:
+            return False
         numbers = variable.equation.inputs
         return all(self.reached(n) or n in self.graph.constants for n in numbers) and _positive(
-            variable.equation, [self._read(n) for n in numbers])
+            variable.equation, [self._read(n) for n in numbers], lambda x: never_negative(x, self.positive))
 
     def reached(self, number: int) -> bool:
         """Whether a number has a value."""
@@ -281,10 +293,10 @@ class Walk:
         return Value.of(self.variables.once(("inverse", number, lower, unit), make), matrix.shape)
 
 
-def _positive(equation: Equation, operands: list[Any]) -> bool:
-    """Whether the result of an equation is positive, by what its operands are."""
+def _positive(equation: Equation, operands: list[Any], proved: Callable[[Value], bool] = always_positive) -> bool:
+    """Whether the result of an equation is positive, by what is `proved` of its operands."""
     name = equation.primitive
-    if name in ("exp", "logistic"):
+    if name in _OF_ANY:
         return True
     if name == "gather" and equation.params.get("fill_value") is not None:
         return False
@@ -292,7 +304,7 @@ def _positive(equation: Equation, operands: list[Any]) -> bool:
     values = [x if isinstance(x, Value) else Value.known(x) for x in chosen]
     if _compat.calls(equation.raw, jax.numpy.logaddexp):  # more than the larger of both
         return any(map(never_negative, values))
-    return any(map(always_positive, values)) if name == "max" else name in _OF_POSITIVE and all(map(always_positive, values))
+    return any(map(proved, values)) if name == "max" else name in _OF_POSITIVE and all(map(proved, values))
 
 
 def _is_tangled(value: Value) -> bool:

@@ -396,3 +396,13 @@ def gamma_precision_times_a_wave(y, g):
     """Not proved positive: the density is NaN where it is not, here and in the model."""
     k, rate = sample("k", dist.Normal(0.0, 1.0)), sample("rate", dist.Gamma(2.0, 1.0).expand([G]))
     sample("y", dist.Normal(0.0, 1 / jnp.sqrt(rate[g] * (2 + jnp.sin(k * DOSE)))), obs=y)
+
+
+@case("rate", COUNT, GROUP)
+def gamma_times_a_quotient_of_powers(y, g):
+    of_groups(y, g, lambda k: (0.5 + DOSE**k) / (DOSE**k + 1.5**k), dist.Poisson)
+
+
+@case("rate", COUNT, GROUP)
+def gamma_times_an_error_function(y, g):
+    of_groups(y, g, lambda k: jax.lax.erf((DOSE + 0.1) / k), dist.Poisson)
