@@ -46,7 +46,7 @@ def in_quotients(walk: Walk, eqn: Equation, x: Value, y: Value) -> tuple[Value, 
         Unknown: if nothing of it is a candidate's, so that the whole may be one.
     """
     parts = [_meeting(t, y) for t in x.terms]
-    if not x.roots & walk.candidates and any(parts):
+    if not x.roots & walk.candidates and any(parts) and not walk.replaced(eqn.outputs[0]):
         raise Unknown("a quotient of functions of the same latents")
     out, left = [], []
     for term, atoms in zip(x.terms, parts, strict=True):

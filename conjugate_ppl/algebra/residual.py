@@ -124,9 +124,9 @@ def _in_sums(walk: Walk, key: tuple[int, int], x: Value) -> Value:
     if _FEWER * len(first) > several.sum():
         first = place = numbered(x.shape)
     if key not in walk.residuals:
-        whole = x if key[1] == -2 else move(x, first)
-        walk.residuals[key] = Column(f"sum#{key[0]}", first.size, always_positive(x), x.roots, whole,
-                                     key[0] if key[1] == -2 else None, first.reshape(-1))
+        number = key[0] if key[1] == -2 and not walk.replaced(key[0]) else None
+        walk.residuals[key] = Column(f"sum#{key[0]}", first.size, always_positive(x), x.roots, move(x, first), number,
+                                     first.reshape(-1))
     out = [t.scaled(~several * 1.0) for t, m in zip(x.terms, there, strict=True) if (m & ~several).any()]
     atom = Atom(walk.residuals[key], Fraction(1), place.reshape(x.shape))
     return Value(x.shape, (*out, Term(len(x.shape), (), (several * 1.0,), (atom,))))

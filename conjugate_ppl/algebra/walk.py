@@ -221,9 +221,12 @@ class Walk:
                 pass
         return self._opaque(equation, reason)
 
+    def replaced(self, number: int) -> bool:
+        """Whether a number depends on an input in whose place stands a known number, which the graph does not know of."""
+        return bool(self.graph.dependencies.get(number, frozenset()) & self._given)
+
     def _replaced(self, equation: Equation) -> bool:
-        """Whether an equation depends on an input in whose place stands a known number."""
-        return any(self.graph.dependencies.get(n, frozenset()) & self._given for n in equation.outputs)
+        return any(map(self.replaced, equation.outputs))
 
     def _opaque(self, equation: Equation, reason: str, *extra: str) -> list[Any]:
         if self._replaced(equation):
