@@ -306,6 +306,12 @@ class Graph:
         """The same; None for inputs and constants."""
         return self._producer.get(number)
 
+    def summands(self, number: int) -> int:
+        """The array that a number is the sum of, as far as it is one."""
+        while (maker := self.maker(number)) is not None and maker.primitive in ("reduce_sum", "reshape", "squeeze", "copy"):
+            number = maker.inputs[0]
+        return number
+
     def origin(self, number: int, index: np.ndarray) -> tuple[int, np.ndarray]:
         """Where the elements `index` of a number, flattened, are repeated from: another number, and elements of it."""
         while (maker := self.maker(number)) is not None:

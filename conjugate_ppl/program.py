@@ -476,6 +476,9 @@ def _holds_numbers(value: Any) -> bool:
 
 def _site(graph: Graph, name: str, numbers: dict[str, Any], note: dict[str, Any]) -> Site:
     states, possible = _states(graph, numbers.get("low"), numbers.get("high"))
+    cells = numbers.get("cells")
+    if cells is not None and note["distribution"] == "Unit":  # a `factor` that is added up is as many cells
+        cells = graph.summands(cells)
     return Site(
         name=name, factor=numbers["factor"], parameters=numbers["parameters"],
         alternatives=numbers["alternatives"],
@@ -483,7 +486,7 @@ def _site(graph: Graph, name: str, numbers: dict[str, Any], note: dict[str, Any]
         simplex_numbers=tuple(numbers["simplex_numbers"]),
         unit_numbers=tuple(numbers["unit_numbers"]), mask=numbers.get("mask"),
         scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"),
-        looped=numbers.get("looped"), cells=numbers.get("cells"), states=states, possible=possible, **note,
+        looped=numbers.get("looped"), cells=cells, states=states, possible=possible, **note,
     )
 
 

@@ -54,7 +54,7 @@ def in_states(graph: Graph, program: Program, numbers: Mapping[str, int], extra:
         own = program.sites[name]
         latents[at] = Cases(own.shape, (Reading(1, np.full(own.shape, count)),), jnp.zeros(
             (1,) * (len(own.shape) + 1), own.dtype)) if own.states is None else all_states(
-                int(first[name]), own)
+                int(first[name]), own.shape, own.states.astype(own.dtype), own.possible)
     found = cases_of(Evaluator(graph, Values(graph, inputs, {}), latents, {}).evaluate(numbers["as NumPyro"]))
     continuous = any((e == count).any() for e in found.elements())
     indicators = {n: _indicators(program, n) for n in sites}

@@ -185,7 +185,7 @@ def eliminate_finite(program: Program, sites: Sequence[str], touched: Sequence[s
     first = dict(zip(own, np.cumsum([0, *(s.size for s in own.values())]), strict=False))
 
     def evaluate(values: Values, points: Mapping[str, Any]) -> list[Cases]:
-        latents = {program.inputs[n]: all_states(int(first[n]), s)
+        latents = {program.inputs[n]: all_states(int(first[n]), s.shape, states[n].astype(s.dtype), s.possible)
                    for n, s in own.items()}
         if beneath is not None:
             latents.update({program.inputs[n]: beneath.cases(n, x, first) for n, x in points.items()})

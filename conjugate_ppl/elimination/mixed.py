@@ -239,7 +239,7 @@ def _reads(program: Program, discrete: Sequence[str], first: Mapping[str, int], 
         for n in discrete:
             s = program.sites[n]
             assert s.states is not None
-            latents[program.inputs[n]] = all_states(int(first[n]), s)
+            latents[program.inputs[n]] = all_states(int(first[n]), s.shape, s.states.astype(s.dtype), s.possible)
         for n, labels in part.items():
             s = program.sites[n]
             latents[program.inputs[n]] = Cases(s.shape, (Reading(1, count + labels.reshape(s.shape)),),

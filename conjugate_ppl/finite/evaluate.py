@@ -17,24 +17,21 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.finite.cases import Cases, Mixed, Reading
 from conjugate_ppl.finite.rules import rule_of
 from conjugate_ppl.graph import Equation, Graph
-from conjugate_ppl.program import Site
 
 __all__ = ["Evaluator", "all_states"]
 
 
-def all_states(first: int, site: Site) -> Cases:
+def all_states(first: int, shape: tuple[int, ...], states: np.ndarray, possible: np.ndarray | None = None) -> Cases:
     """A latent itself, its elements numbered from `first`: each position reads its own element.
 
-    A state that an element cannot have stands for one that it can: what would be evaluated there may have no slope, and is
-    left out after it.
+    A state that an element cannot have (`possible`, shape `shape + states`) stands for one that it can: what would be evaluated
+    there may have no slope, and is left out after it.
     """
-    assert site.states is not None
-    shape, states = site.shape, site.states.astype(site.dtype)
-    readings = (Reading(len(states), first + np.arange(site.size).reshape(shape)),)
-    if site.possible is None:
+    readings = (Reading(len(states), first + np.arange(int(np.prod(shape))).reshape(shape)),)
+    if possible is None:
         return Cases(shape, readings, jnp.asarray(states).reshape((len(states),) + (1,) * len(shape)), states)
-    some = states[site.possible.argmax(-1)][..., None]
-    return Cases(shape, readings, jnp.asarray(np.moveaxis(np.where(site.possible, states, some), -1, 0)))
+    some = states[possible.argmax(-1)][..., None]
+    return Cases(shape, readings, jnp.asarray(np.moveaxis(np.where(possible, states, some), -1, 0)))
 
 
 class Evaluator:

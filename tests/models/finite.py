@@ -492,3 +492,23 @@ def elements_that_meet_twice(y):
     numpyro.factor("one", c[a, b[np.array([0, 1])]])
     numpyro.factor("other", jnp.sin(c)[a, b[np.array([0, 2])]])
     sample("y", dist.Normal(1.0 * b, 1.0), obs=y)
+
+
+# -- factors that are added up ----------------------------------------------------------------------
+
+
+@case("k", Y[:12])
+def mixture_by_a_sum(y):
+    """A cell a row, not one of 3**12 states."""
+    mu = sample("mu", dist.Normal(0.0, 5.0).expand([S]).to_event(1))
+    with plate("n", len(y)):
+        k = sample("k", dist.Categorical(jnp.ones(S) / S))
+    numpyro.factor("y", dist.Normal(mu[k], 1.0).log_prob(y).sum())
+
+
+@case("z", Y[:12])
+def steps_by_a_sum(y):
+    stay = sample("stay", dist.Normal(0.0, 1.0))
+    z = sample("z", dist.Categorical(jnp.ones(S) / S).expand([len(y)]).to_event(1))
+    numpyro.factor("steps", jnp.sum(jnp.where(z[1:] == z[:-1], stay, -1.5)))
+    sample("y", dist.Normal(1.0 * z, 1.0).to_event(1), obs=y)
