@@ -79,7 +79,7 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
         if factors:  # what is multiplied by these
             column = _in_sums(walk, (number, k), apart)
             changed = changed or column is not apart
-            out += terms if column is apart else [dataclasses.replace(t, atoms=merge_atoms((*factors, *t.atoms))) for t in column.terms]
+            out += terms if column is apart else [_times(factors, t) for t in column.terms]
         elif _by_row(walk, apart):
             walk.residuals.setdefault((number, k), Residual(
                 f"residual#{number}", math.prod(x.shape), always_positive(apart), apart.roots, apart))
@@ -90,6 +90,12 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
         else:
             out += terms
     return Value(x.shape, tuple(out)) if changed else x
+
+
+def _times(factors: Sequence[Atom], term: Term) -> Term:
+    """A term times atoms over own axes."""
+    spread = (a.map(lambda s: s.reshape((*s.shape, *(1,) * len(term.hidden)))) for a in factors)
+    return dataclasses.replace(term, atoms=merge_atoms((*spread, *term.atoms)))
 
 
 def _by_row(walk: Walk, x: Value) -> bool:
@@ -124,9 +130,9 @@ def _in_sums(walk: Walk, key: tuple[int, int], x: Value) -> Value:
     if _FEWER * len(first) > several.sum():
         first = place = numbered(x.shape)
     if key not in walk.residuals:
-        number = key[0] if key[1] == -2 and not walk.replaced(key[0]) else None
-        walk.residuals[key] = Column(f"sum#{key[0]}", first.size, always_positive(x), x.roots, move(x, first), number,
-                                     first.reshape(-1))
+        as_written = key[1] == -2 and walk.computable(key[0])
+        walk.residuals[key] = Column(f"sum#{key[0]}", first.size, always_positive(x), x.roots, move(x, first),
+                                     key[0] if as_written else None, first.reshape(-1))
     out = [t.scaled(~several * 1.0) for t, m in zip(x.terms, there, strict=True) if (m & ~several).any()]
     atom = Atom(walk.residuals[key], Fraction(1), place.reshape(x.shape))
     return Value(x.shape, (*out, Term(len(x.shape), (), (several * 1.0,), (atom,))))

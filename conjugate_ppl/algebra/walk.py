@@ -225,6 +225,11 @@ class Walk:
         """Whether a number depends on an input in whose place stands a known number, which the graph does not know of."""
         return bool(self.graph.dependencies.get(number, frozenset()) & self._given)
 
+    def computable(self, number: int) -> bool:
+        """Whether the graph can compute a number without the candidates, even if multiplied by 0, as it is here."""
+        inputs = (self._read(self.graph.inputs[k]) for k in self.graph.dependencies.get(number, ()))
+        return not self.replaced(number) and not any(isinstance(x, Value) and x.roots & self.candidates for x in inputs)
+
     def _replaced(self, equation: Equation) -> bool:
         return any(map(self.replaced, equation.outputs))
 
