@@ -159,3 +159,23 @@ def residual_floor_below_states(y):
     with plate("rows", 6):
         z, b = sample("z", dist.Bernoulli(0.4)), sample("b", dist.Normal(0.0, 1.0))
         sample("y", dist.Normal(b + jnp.where(z == 1, jnp.exp(k), 0.0), k + 0.1), obs=y)
+
+
+SPARSE = np.where(np.arange(ROWS)[:, None] % 3, np.round(RNG.normal(size=(ROWS, 3)), 3), 0.0)
+
+
+@case("z", GROWN, AGE)
+def columns_of_sums_and_curves(y, age):
+    """Where both are nothing but one of them is a monomial."""
+    k, h = sample("k", dist.Normal(0.0, 1.0).expand([3]).to_event(1)), sample("h", dist.LogNormal(0.0, 1.0))
+    z = sample("z", dist.Normal(0.0, 1.0).expand([ROWS]).to_event(1))
+    curve = jnp.where(np.arange(ROWS) < 20, jnp.exp(-h * age), 0.0)
+    sample("y", dist.Normal(z * (SPARSE @ k) + curve * z, 2.0), obs=y)
+
+
+@case("b c", GROWN, AGE)
+def column_beside_nothing_of_another(y, age):
+    """What the column is computed from is multiplied by 0 in it."""
+    rho = sample("rho", dist.Uniform(0.0, 1.0))
+    b, c = sample("b", dist.Normal(0.0, 9.0)), sample("c", dist.Normal(0.0, 9.0))
+    sample("y", dist.Normal(b * (jnp.exp(-rho * age) - rho * age + 0.0 * c) + c, 2.0), obs=y)
