@@ -15,8 +15,8 @@ import numpy as np
 
 from conjugate_ppl.algebra.monomial import Unknown
 from conjugate_ppl.algebra.movement import numbered
-from conjugate_ppl.algebra.residual import Residual
-from conjugate_ppl.algebra.term import Atom, Term, Value, is_known, merge_atoms
+from conjugate_ppl.algebra.residual import Residual, times
+from conjugate_ppl.algebra.term import Atom, Term, Value, is_known
 from conjugate_ppl.algebra.variables import Latent, Variable
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def in_quotients(walk: Walk, eqn: Equation, x: Value, y: Value) -> tuple[Value, 
     for term, atoms in zip(x.terms, parts, strict=True):
         if atoms:
             whole = Atom(_variable(walk, eqn.outputs[0], term, atoms, y), Fraction(1), numbered(x.shape))
-            whole = whole.map(lambda s, term=term: s.reshape((*s.shape, *(1,) * len(term.hidden))))
-            out.append(dataclasses.replace(term, atoms=merge_atoms((*(a for a in term.atoms if a not in atoms), whole))))
+            out.append(times([whole], dataclasses.replace(term, atoms=tuple(a for a in term.atoms if a not in atoms))))
         else:
             left.append(term)
     return Value(x.shape, tuple(left)), out

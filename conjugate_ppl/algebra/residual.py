@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from conjugate_ppl.algebra.runtime import Values
     from conjugate_ppl.algebra.walk import Walk
 
-__all__ = ["Residual", "in_one", "in_residuals", "multiplied"]
+__all__ = ["Residual", "in_one", "in_residuals", "multiplied", "times"]
 
 _SINGLE = 4  # bytes of a float of single precision
 _FEWER = 4  # times that rows must be more than different ones among them, to be added up
@@ -74,25 +74,27 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
             terms.append(term)
     changed = False
     for k, (factors, terms) in sorted(enumerate(groups), key=lambda group: not group[1][0]):
-        apart = Value(x.shape, tuple(dataclasses.replace(t, atoms=tuple(
-            a for a in t.atoms if not a.variable.roots & walk.candidates)) for t in terms))
+        apart = _without_candidates(walk, x.shape, terms)
         if factors:  # what is multiplied by these
             column = _in_sums(walk, (number, k), apart)
             changed = changed or column is not apart
-            out += terms if column is apart else [_times(factors, t) for t in column.terms]
+            out += terms if column is apart else [times(factors, t) for t in column.terms]
         elif _by_row(walk, apart):
             walk.residuals.setdefault((number, k), Residual(
                 f"residual#{number}", math.prod(x.shape), always_positive(apart), apart.roots, apart))
             changed = changed or not walk.expanding
-            one = (np.ones((1,) * len(x.shape)),)
-            out += terms if walk.expanding else [Term(len(x.shape), (), one, (
-                Atom(walk.residuals[number, k], Fraction(1), numbered(x.shape)),))]
+            out += terms if walk.expanding else Value.of(walk.residuals[number, k], x.shape).terms
         else:
             out += terms
     return Value(x.shape, tuple(out)) if changed else x
 
 
-def _times(factors: Sequence[Atom], term: Term) -> Term:
+def _without_candidates(walk: Walk, shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
+    return Value(shape, tuple(dataclasses.replace(t, atoms=tuple(
+        a for a in t.atoms if not a.variable.roots & walk.candidates)) for t in terms))
+
+
+def times(factors: Sequence[Atom], term: Term) -> Term:
     """A term times atoms over own axes."""
     spread = (a.map(lambda s: s.reshape((*s.shape, *(1,) * len(term.hidden)))) for a in factors)
     return dataclasses.replace(term, atoms=merge_atoms((*spread, *term.atoms)))
@@ -159,13 +161,11 @@ def in_one(walk: Walk, x: Value) -> Term | None:
     own, equation = factors[0] if factors else None, walk.equation
     if not own or equation is None or not all(f is not None and _same(own, f) for f in factors):
         return None
-    rest = Value(x.shape, tuple(dataclasses.replace(t, atoms=tuple(
-        a for a in t.atoms if not a.variable.roots & walk.candidates)) for t in x.terms))
+    rest = _without_candidates(walk, x.shape, x.terms)
     key = (equation.outputs[0], -1)
     if key not in walk.residuals:
         walk.residuals[key] = Residual(f"sum#{key[0]}", math.prod(x.shape), always_positive(rest), rest.roots, rest)
-    atom = Atom(walk.residuals[key], Fraction(1), numbered(x.shape))
-    return Term(len(x.shape), (), (np.ones((1,) * len(x.shape)),), merge_atoms((*own, atom)))
+    return times(own, Value.of(walk.residuals[key], x.shape).terms[0])
 
 
 def _of_candidates(walk: Walk, term: Term) -> tuple[Atom, ...] | None:

@@ -131,3 +131,23 @@ def flat_prior_and_a_weight_that_may_be_zero(y):
     k = sample("k", dist.Normal(0.0, 1.0))
     b = sample("b", dist.ImproperUniform(constraints.real, (), ()))  # here
     sample("y", dist.Normal(jnp.maximum(k, 0.0) * b, 1.0), obs=y)
+
+
+@declines("rate", "not proved positive", COUNT)
+def rate_times_an_error_function_of_either_sign(y):
+    k, rate = sample("k", dist.HalfNormal(1.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * jax.lax.erf(2.0**k - 0.5)), obs=y)  # here
+
+
+@declines("rate", "not proved positive", COUNT)
+def rate_times_a_quotient_of_either_sign(y):
+    k, rate = sample("k", dist.HalfNormal(1.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * ((2.0**k - 0.5) / (2.0**k + 1.0))), obs=y)  # here
+
+
+@declines("z", "together they have", Y)
+def square_of_a_sum_of_states(y):
+    """It is no sum over the states, as what is squared is."""
+    z = sample("z", dist.Bernoulli(0.4).expand([60]))
+    numpyro.factor("square", -0.01 * jnp.square(z.sum() - 20.0))  # here
+    sample("y", dist.Normal(0.0, 1.0), obs=y)
