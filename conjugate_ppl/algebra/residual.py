@@ -125,11 +125,14 @@ def _in_sums(walk: Walk, key: tuple[int, int], x: Value) -> Value:
     """
     there = [_not_zero(t, x.shape) for t in x.terms]
     several = np.sum(there, 0) > 1
-    if not several.any() or not (_cancels(walk, key[0], x) or any(
-            _row_by_row(t, x.shape, m & several) for t, m in zip(x.terms, there, strict=True))):
+    if not several.any():
         return x
     _, first, place = np.unique(np.where(several, equal_elements(x), -1), return_index=True, return_inverse=True)
-    if _FEWER * len(first) > several.sum():
+    few = len(first) == 1 or _FEWER * len(first) <= several.sum()
+    if not (_cancels(walk, key[0], x, few) or any(
+            _row_by_row(t, x.shape, m & several) for t, m in zip(x.terms, there, strict=True))):
+        return x
+    if not few:
         first = place = numbered(x.shape)
     if key not in walk.residuals:
         as_written = key[1] == -2 and walk.computable(key[0])
@@ -148,11 +151,17 @@ def _not_zero(term: Term, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to((c != 0).any(tuple(range(term.rank, c.ndim))), shape)
 
 
-def _cancels(walk: Walk, number: int, x: Value) -> bool:
+def _cancels(walk: Walk, number: int, x: Value, few: bool) -> bool:
     """Whether terms may be so large beside their sum that digits are lost: of curves always, of products of latents and known numbers
-    (`x[1:] - rho * x[:-1]`), which add up ahead, in single precision."""
-    curved = any(not isinstance(a.variable, Latent) for t in x.terms for a in t.atoms)
-    return (curved or walk.graph.dtypes[number].itemsize <= _SINGLE) and not never_negative(x)
+    (`x[1:] - rho * x[:-1]`), which add up ahead, in single precision. If `few` of the elements differ, sums over rows are of few
+    numbers as long as these are terms: then it is enough that they are small, measured from a known point."""
+    shared = [a for a in x.terms[0].atoms if all(any(a.same(b) for b in t.atoms) for t in x.terms)]
+    own = [a.variable for t in x.terms for a in t.atoms if not any(map(a.same, shared))]
+    if all(isinstance(v, Latent) for v in own):
+        measured = few and all(v.origin is not None for v in own if isinstance(v, Latent))
+        if measured or walk.graph.dtypes[number].itemsize > _SINGLE:
+            return False
+    return not never_negative(x)
 
 
 def in_one(walk: Walk, x: Value) -> Term | None:
