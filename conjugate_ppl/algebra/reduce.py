@@ -29,7 +29,7 @@ __all__ = ["Entries", "Reduced", "Weights", "reduce_terms"]
 
 _BUDGET = 1 << 25  # monomials that are written out one by one on the host
 _WEIGHTED = 1 << 23  # of those with weights that change
-_FEW = 1 << 12  # so many are in any case
+_FEW = 256  # so many are in any case
 _MORE = 4  # for an element
 
 Signature = tuple[tuple[Variable, Any], ...]

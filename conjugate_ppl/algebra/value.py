@@ -29,6 +29,7 @@ __all__ = ["add", "add_up", "always_positive", "collect", "contract", "joined", 
            "reduce_sum", "reshape", "spread", "where", "write_out"]
 
 _LISTED = 1 << 12  # monomials of a scalar up to this number are listed one by one
+_FEW = 64  # of each term are listed even where nothing adds up
 _MANY = 16  # terms that are not compared pair by pair
 
 
@@ -129,6 +130,9 @@ def _stacked(terms: Sequence[Term]) -> list[Term]:
         written = [write_out(term) for term in group]
         columns, total = add_up([np.concatenate(c) for c in zip(*(w[1] for w in written), strict=True)],
                                 np.concatenate([w[0] for w in written]))
+        if len(total) > _FEW * len(group) and len(total) == sum(len(w[0]) for w in written):  # sums of products as they are
+            out += group
+            continue
         atoms = tuple(Atom(a.variable, a.power, column)
                       for a, column in zip(group[0].atoms, columns, strict=True))
         out.append(contract(Term(0, (len(total),), (total,), atoms)))
