@@ -20,7 +20,7 @@ import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_rows
 from conjugate_ppl.algebra.grams import Grams
-from conjugate_ppl.algebra.runtime import Joined, Values, taken
+from conjugate_ppl.algebra.runtime import Joined, Values, look_up
 from conjugate_ppl.algebra.term import Atom, Term, array_module, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add_up, write_out
 from conjugate_ppl.algebra.variables import Variable
@@ -97,7 +97,7 @@ class Weights:
             total: Any = jnp.ones(len(rows), values.dtype)
             for k, (variable, power) in enumerate(signature):
                 x = values.power(variable, power)
-                total = total * (x[0] if variable.size == 1 else taken(x, rows[:, k]))
+                total = total * (x[0] if variable.size == 1 else look_up(x, rows[:, k]))
             out.append(total)
         return Joined(out)
 

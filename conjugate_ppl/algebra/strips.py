@@ -4,6 +4,9 @@
 for each number that is not zero, forwards and backwards. Rows, the pairs of a group and a weight, are cut into strips of equal
 length here, all rows of a strip of one group. A weight is read once for all features `f` of its row, strips are products of
 matrices, and what is left to scatter is one sum a strip.
+
+Features may read weights of their own by the same numbers, as in `sum_j a[g, j] v[j, k] v[j, l]` for all k and l: then the
+weights are a table with a column a feature, and the array is a product of two matrices.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ _ONE_BY_ONE = _LENGTHS[:5]  # of a single feature sums are written out
 # a number of a strip; and of what there is to do for strips of one kind whatever their number
 _SCATTERED, _MULTIPLIED, _READ, _ADDED, _KIND = 14.0, 0.5, 4.0, 7.0, 5000.0
 _COMMON = 4  # a weight of one number in so many has an array of its own
+_DENSE = 0.3  # nanoseconds of a number of a product of matrices
 _KINDS = 32  # sets of features that are looked at, the most frequent first; a feature of fewer rows than one in so many is
 # looked at by itself
 
@@ -73,6 +77,46 @@ class _Strips:
         return segment_sums(sums, self.group, count)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Table:
+    """Features that read weights of their own by the same `numbers`, shape (groups, rows); `weights`, shape (rows, all features),
+    -1 for other features."""
+
+    numbers: np.ndarray
+    weights: np.ndarray
+
+    def evaluate(self, values: Values, omega: Any) -> Any:
+        """What they add to the array."""
+        return jnp.matmul(values.number(self.numbers), look_up(omega, self.weights), precision="highest")
+
+
+def _tables(shape: tuple[int, int], group: np.ndarray, feature: np.ndarray, weights: np.ndarray,
+            numbers: np.ndarray) -> tuple[list[_Table], np.ndarray]:
+    """Tables, where those cost less than scattered numbers, and which of the numbers are left."""
+    left = np.ones(len(numbers), bool)
+    order = np.lexsort((weights, feature))
+    f, w = feature[order], weights[order]
+    new = np.diff(f, prepend=-1) != 0
+    row = np.cumsum(np.diff(w, prepend=-1).astype(bool) | new) - 1
+    rank = np.empty(len(row), np.int64)  # of a weight among those of the feature
+    rank[order] = row - np.maximum.accumulate(np.where(new, row, 0))
+    order = np.lexsort((rank, group, feature))
+    alike: dict[tuple[bytes, ...], list[np.ndarray]] = {}
+    for own in np.split(order, np.flatnonzero(np.diff(feature[order])) + 1):
+        alike.setdefault(tuple(x[own].tobytes() for x in (group, rank, numbers)), []).append(own)
+    out = []
+    for features in alike.values():
+        rows, many = int(rank[features[0]].max(initial=-1)) + 1, len(features) * len(features[0])
+        if len(features) > 1 and _KIND + _DENSE * shape[0] * rows * shape[1] + _READ * rows * len(features) < _SCATTERED * many:
+            table, read = np.zeros((shape[0], rows)), np.full((rows, shape[1]), -1)
+            np.add.at(table, (group[features[0]], rank[features[0]]), numbers[features[0]])
+            for own in features:
+                read[rank[own], feature[own]] = weights[own]
+                left[own] = False
+            out.append(_Table(table, read))
+    return out, left
+
+
 def _cost(strips: int, length: int, features: int) -> float:
     return strips * (length * (_READ + _MULTIPLIED * features) + _ADDED * (features + 1))
 
@@ -89,6 +133,8 @@ class SparseSums:
         of_common = often[weights]
         self._tables[(np.cumsum(often) - 1)[weights[of_common]], group[of_common], feature[of_common]] = numbers[of_common]
         group, feature, weights, numbers = (x[~of_common] for x in (group, feature, weights, numbers))
+        self._of_features, rest = _tables(shape, group, feature, weights, numbers)
+        group, feature, weights, numbers = (x[rest] for x in (group, feature, weights, numbers))
         self._strips: list[_Strips] = []
         left = np.ones(len(numbers), bool)
         span = int(weights.max(initial=0)) + 1
@@ -123,6 +169,8 @@ class SparseSums:
         total = jnp.zeros(self._shape, values.dtype)
         if len(self._common):
             total = jnp.tensordot(omega[self._common], values.number(self._tables), 1, precision="highest")
+        for table in self._of_features:
+            total = total + table.evaluate(values, omega)
         numbers, places = [], []  # of what is scattered, all at once
         for strips in self._strips:
             sums = strips.sums(values, omega)
