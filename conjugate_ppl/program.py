@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -289,14 +290,19 @@ def _bounds(fn: Any) -> tuple[Any, Any] | None:
 
 
 def _mask_of(fn: Any) -> tuple[Any, int]:
-    """A distribution's mask, and how many of its rightmost axes lie within an event."""
+    """All masks of a distribution as one (None if there is none), and how many of its rightmost axes lie within an event."""
+    found: list[tuple[Any, int]] = []
     within = 0
-    while type(fn) is not dist.MaskedDistribution:
-        if type(fn) not in (dist.Independent, dist.ExpandedDistribution):
-            return None, 0
+    while type(fn) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
+        if type(fn) is dist.MaskedDistribution and fn._mask is not True:
+            found.append((fn._mask, within))
         within += fn.reinterpreted_batch_ndims if type(fn) is dist.Independent else 0
         fn = fn.base_dist
-    return fn._mask, within
+    if not found or any(mask is False for mask, _ in found):
+        return (False if found else None), 0
+    inside = found[-1][1]
+    masks = [jnp.reshape(mask, (*jnp.shape(mask), *(1,) * (inside - n))) for mask, n in found]
+    return functools.reduce(jnp.logical_and, masks), inside
 
 
 def _innermost(fn: Any) -> Any:
@@ -440,7 +446,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     record: dict[str, Any] = {"factor": factor, "parameters": parameters, "alternatives": families,
                               "support_numbers": list(support_parameters(fn)),
                               "simplex_numbers": simplexes, "unit_numbers": units}
-    if mask is not None and mask is not True:
+    if mask is not None:
         record["mask"] = jnp.asarray(mask)
     if site["scale"] is not None:
         record["scale"] = jnp.asarray(site["scale"])

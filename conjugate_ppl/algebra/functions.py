@@ -229,8 +229,11 @@ def elementwise(walk: Walk, eqn: Equation, x: Any, primitive: str = "") -> Value
 
 def _read(walk: Walk, atom: Atom) -> Atom:
     """An atom of a variable that is computed whole as one of only those elements that are read."""
-    v, places = atom.variable, np.unique(atom.selection)
-    if type(v) not in (Opaque, LogSum, Computed) or len(places) == v.size:
+    v = atom.variable
+    if type(v) not in (Opaque, LogSum, Computed) or not is_known(atom.selection):
+        return atom
+    places = np.unique(atom.selection)
+    if len(places) == v.size:
         return atom
 
     def chosen() -> Variable:

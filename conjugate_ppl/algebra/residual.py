@@ -73,20 +73,30 @@ def in_residuals(walk: Walk, number: int, x: Any) -> Any:
         else:
             terms.append(term)
     changed = False
-    for k, (factors, terms) in sorted(enumerate(groups), key=lambda group: not group[1][0]):
+    for factors, terms in sorted(groups, key=lambda group: not group[0]):
         apart = _without_candidates(walk, x.shape, terms)
         if factors:  # what is multiplied by these
-            column = _in_sums(walk, (number, k), apart)
+            column = _in_sums(walk, number, apart)
             changed = changed or column is not apart
             out += terms if column is apart else [times(factors, t) for t in column.terms]
         elif _by_row(walk, apart):
-            walk.residuals.setdefault((number, k), Residual(
+            own = _noted(walk, number, Residual(
                 f"residual#{number}", math.prod(x.shape), always_positive(apart), apart.roots, apart))
             changed = changed or not walk.expanding
-            out += terms if walk.expanding else Value.of(walk.residuals[number, k], x.shape).terms
+            out += terms if walk.expanding else Value.of(own, x.shape).terms
         else:
             out += terms
     return Value(x.shape, tuple(out)) if changed else x
+
+
+def _noted(walk: Walk, number: int, made: Residual) -> Residual:
+    """The variable of a sum in a number of the graph, one made earlier if the sum is the same: of a choice that is taken apart, or
+    by other operands than its own, a number has several."""
+    own = walk.residuals.setdefault(number, [])
+    found = next((r for r in own if type(r) is type(made) and r.whole.same(made.whole)), made)
+    if found is made:
+        own.append(made)
+    return found
 
 
 def _without_candidates(walk: Walk, shape: tuple[int, ...], terms: Sequence[Term]) -> Value:
@@ -104,7 +114,7 @@ def _by_row(walk: Walk, x: Value) -> bool:
     """Whether what is subtracted from data, or these, are no sums that add up ahead."""
     if any(map(_traced, x.terms)):  # data alone are about to be less a point
         return len(x.terms) > 1 or walk.expanding
-    in_columns = frozenset().union(*(r.roots for r in walk.residuals.values() if isinstance(r, Column)))
+    in_columns = frozenset().union(*(r.roots for own in walk.residuals.values() for r in own if isinstance(r, Column)))
     return len(x.terms) > 1 and (not in_columns.isdisjoint(x.roots) or any(_row_by_row(t, x.shape) for t in x.terms))
 
 
@@ -113,13 +123,14 @@ def multiplied(walk: Walk, inputs: Sequence[int], x: Any, y: Any) -> tuple[Any, 
     something; and where one is of kept sites alone, the sums in it."""
     if not (isinstance(x, Value) and isinstance(y, Value) and x.roots and y.roots and (x.roots | y.roots) & walk.candidates):
         return x, y
-    a, b = (in_residuals(walk, n, v) if v.roots & walk.candidates else _in_sums(walk, (n, -2), v)
+    a, b = (in_residuals(walk, n, v) if v.roots & walk.candidates else _in_sums(walk, n, v, whole=True)
             for n, v in zip(inputs, (x, y), strict=True))
     return a, b
 
 
-def _in_sums(walk: Walk, key: tuple[int, int], x: Value) -> Value:
+def _in_sums(walk: Walk, number: int, x: Value, whole: bool = False) -> Value:
     """What candidates are multiplied by, with one variable where it is a sum: the difference of two curves may be small beside both.
+    With `whole` it is all of a number of the graph.
 
     Where a single term is not zero, as in what is known of a matrix, nothing is lost, and more may add up.
     """
@@ -129,17 +140,16 @@ def _in_sums(walk: Walk, key: tuple[int, int], x: Value) -> Value:
         return x
     _, first, place = np.unique(np.where(several, equal_elements(x), -1), return_index=True, return_inverse=True)
     few = len(first) == 1 or _FEWER * len(first) <= several.sum()
-    if not (_cancels(walk, key[0], x, few) or any(
+    if not (_cancels(walk, number, x, few) or any(
             _row_by_row(t, x.shape, m & several) for t, m in zip(x.terms, there, strict=True))):
         return x
     if not few:
         first = place = numbered(x.shape)
-    if key not in walk.residuals:
-        as_written = key[1] == -2 and walk.computable(key[0])
-        walk.residuals[key] = Column(f"sum#{key[0]}", first.size, always_positive(x), x.roots, move(x, first),
-                                     key[0] if as_written else None, first.reshape(-1))
+    as_written = whole and walk.reached(number) and walk.value(number).same(x) and walk.computable(number)
+    column = _noted(walk, number, Column(
+        f"sum#{number}", first.size, always_positive(x), x.roots, move(x, first), number if as_written else None, first.reshape(-1)))
     out = [t.scaled(~several * 1.0) for t, m in zip(x.terms, there, strict=True) if (m & ~several).any()]
-    atom = Atom(walk.residuals[key], Fraction(1), place.reshape(x.shape))
+    atom = Atom(column, Fraction(1), place.reshape(x.shape))
     return Value(x.shape, (*out, Term(len(x.shape), (), (several * 1.0,), (atom,))))
 
 
@@ -171,10 +181,9 @@ def in_one(walk: Walk, x: Value) -> Term | None:
     if not own or equation is None or not all(f is not None and _same(own, f) for f in factors):
         return None
     rest = _without_candidates(walk, x.shape, x.terms)
-    key = (equation.outputs[0], -1)
-    if key not in walk.residuals:
-        walk.residuals[key] = Residual(f"sum#{key[0]}", math.prod(x.shape), always_positive(rest), rest.roots, rest)
-    return times(own, Value.of(walk.residuals[key], x.shape).terms[0])
+    number = equation.outputs[0]
+    own_sum = _noted(walk, number, Residual(f"sum#{number}", math.prod(x.shape), always_positive(rest), rest.roots, rest))
+    return times(own, Value.of(own_sum, x.shape).terms[0])
 
 
 def _of_candidates(walk: Walk, term: Term) -> tuple[Atom, ...] | None:

@@ -77,8 +77,7 @@ def sum_of_events(value: Value, axes: Iterable[int], known: Callable[[Term], Ter
             done.append((axis, Value(value.shape, (_without_event(term, axis),))))
     terms = list(reduce_sum(Value(value.shape, tuple(left)), axes, known).terms)
     for axis, event in done:
-        terms += reduce_sum(event, axes).terms
-        terms[-1] = terms[-1].scaled(1 / value.shape[axis])
+        terms += [t.scaled(1 / value.shape[axis]) for t in reduce_sum(event, axes).terms]
     return Value(tuple(n for i, n in enumerate(value.shape) if i not in axes), tuple(terms))
 
 

@@ -99,6 +99,14 @@ class Term:
             ones = ones * c
         return np.asarray(ones) if array_module(ones) is np else ones
 
+    def same(self, other: Term) -> bool:
+        """Whether another term is written alike."""
+        return (self.hidden == other.hidden and len(self.coefficients) == len(other.coefficients)
+                and len(self.atoms) == len(other.atoms)
+                and all(a is b or (is_known(a) and is_known(b) and np.array_equal(a, b))
+                        for a, b in zip(self.coefficients, other.coefficients, strict=True))
+                and all(a.same(b) for a, b in zip(self.atoms, other.atoms, strict=True)))
+
     def scaled(self, factor: Any) -> Term:
         """The term times an array over its own axes (or a number)."""
         factor = unhide(factor, self.rank, len(self.hidden))
@@ -123,6 +131,11 @@ class Value:
         if len(self.terms) == 1 and not self.terms[0].hidden:
             return self.terms[0]
         return None
+
+    def same(self, other: Value) -> bool:
+        """Whether another value is seen to be the same everywhere, term by term."""
+        return self.shape == other.shape and len(self.terms) == len(other.terms) and all(
+            s.same(t) for s, t in zip(self.terms, other.terms, strict=True))
 
     @staticmethod
     def known(array: Any) -> Value:

@@ -73,7 +73,7 @@ class Walk:
                  variables: Variables | None = None, in_steps: bool = False, folding: bool = False,
                  expanding: bool = False) -> None:
         self.graph = graph
-        self.residuals: dict[tuple[int, int], Residual] = {}
+        self.residuals: dict[int, list[Residual]] = {}  # by numbers of the graph
         self.expanding = expanding
         self.equation: Equation | None = None  # where the pass is
         self._signs: dict[Variable, bool] = {}

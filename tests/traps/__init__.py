@@ -288,4 +288,10 @@ X39    data that are traced
        test_cost::test_traced_data_are_analysed_as_known_ones test_level::test_marginal_of_traced_data_at_a_level
 X40    states that an element cannot have, and models that are not validated
        test_finite::test_states_that_an_element_cannot_have
+X41    sums of several masks, events and cases
+       test_found::test_several_masks_of_a_site
+       test_found::test_events_of_proportions_that_cancel
+       test_found::test_cases_of_a_choice_with_a_sum_each
+X42    indices that are traced
+       test_found::test_indices_that_are_traced_below_functions_of_kept_sites
 """
