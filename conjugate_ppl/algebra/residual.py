@@ -136,8 +136,11 @@ def _in_sums(walk: Walk, number: int, x: Value, whole: bool = False) -> Value:
     """
     there = [_not_zero(t, x.shape) for t in x.terms]
     several = np.sum(there, 0) > 1
+    single = np.any(there, 0) & ~several
     if not several.any():
         return x
+    if _FEWER * single.sum() <= several.sum():  # as at time 0
+        several |= single
     _, first, place = np.unique(np.where(several, equal_elements(x), -1), return_index=True, return_inverse=True)
     few = len(first) == 1 or _FEWER * len(first) <= several.sum()
     if not (_cancels(walk, number, x, few) or any(

@@ -6,8 +6,9 @@ Two curves serve all families of truncated priors:
     gamma      f(w) = a w + b e**w,  b <= 0      logarithms of truncated gammas, of any shape a
 
 The integral is taken outwards from the highest point p, by Gauss-Legendre rules between the points where f
-has fallen by `_LEVELS`; both curves are analytic, so that this is exact to rounding where incomplete gamma
-functions and differences of normal distribution functions lose their digits (tails, narrow intervals).
+has fallen by the levels of `_RULES`; both curves are analytic, so that this is exact to rounding where incomplete gamma
+functions and differences of normal distribution functions lose their digits (tails, narrow intervals). Its derivatives are
+expectations, sums over the same nodes.
 Draws: the rejection method of Devroye (Computing 33, 1984) for log-concave densities of known height.
 """
 
@@ -25,10 +26,11 @@ from jax import lax
 __all__ = ["GAMMA_CURVE", "PARABOLA", "OnInterval", "in_curve", "log_integral", "log_ratio"]
 
 PARABOLA, GAMMA_CURVE = "parabola", "gamma"
-_LEVELS = (1e-3, 3e-2, 0.7, 6.0, 45.0)
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
-_SEARCH = (-80.0, 80.0)  # logarithms of the distances that are looked at
-_HALVED = 15  # times: to less than a hundredth
+_RULES = {  # how far f falls between the rules, and how many nodes they have: for half of the digits much less will do
+    (PARABOLA, 8): ((1.0, 6.0, 20.0, 45.0), 14), (PARABOLA, 4): ((1.0, 8.0, 22.0), 9),
+    (GAMMA_CURVE, 8): ((1e-2, 0.3, 3.0, 15.0, 45.0), 20), (GAMMA_CURVE, 4): ((1e-2, 0.3, 3.0, 22.0), 12),
+}
+_LARGE = 80.0  # an exponent
 
 
 def _peak(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
@@ -52,7 +54,7 @@ def _exp_beyond_two_terms(t: Any) -> Any:
     near = jnp.abs(t) < 0.1
     x = jnp.where(near, t, 0.0)
     series = x**2 / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6 * (1 + x / 7 * (1 + x / 8))))))
-    far = jnp.clip(jnp.where(near, 1.0, t), None, _SEARCH[1])
+    far = jnp.clip(jnp.where(near, 1.0, t), None, _LARGE)
     return jnp.where(near, series, jnp.expm1(far) - far)
 
 
@@ -65,46 +67,76 @@ def _fall(curve: str, a: Any, b: Any, p: Any, t: Any) -> Any:
 
 
 def _reached(curve: str, a: Any, b: Any, p: Any, sides: Any, levels: Any) -> Any:
-    """How far from p, to either side, f falls by each level, or a little more: of exponentials it is searched."""
+    """How far from p, to either side, f falls by each level, or up to about twice that."""
     if curve == PARABOLA:
         slope = jnp.maximum(-(a + 2 * b * p) * sides, 0.0)
         return 2 * levels / (slope + jnp.sqrt(slope**2 - 4 * b * levels))
-
-    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
-        middle = (ends[0] + ends[1]) / 2
-        above = _fall(curve, a, b, p, sides * jnp.exp(middle)) > levels
-        return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
-
-    shape = jnp.broadcast_shapes(jnp.shape(sides * levels), jnp.shape(a))
-    return jnp.exp(lax.fori_loop(0, _HALVED, halve, tuple(jnp.full(shape, x, a.dtype) for x in _SEARCH))[1])
+    height = jnp.abs(b) * jnp.exp(p)  # of b = 0 no negative 0
+    slope = jnp.maximum((height - a) * sides, 0.0)
+    y = jnp.minimum(levels / height, jnp.finfo(a.dtype).max / 4)
+    up = jnp.log1p(y + jnp.log1p(y + jnp.sqrt(2 * y)))  # e**t - 1 - t is at least y there
+    down = (y + jnp.sqrt(y) * jnp.sqrt(y + 8)) / 2  # and here of -t, as it is at least t**2 / (2 + t)
+    return jnp.minimum(jnp.where(sides > 0, up, down), levels / slope)
 
 
-def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any) -> tuple[Any, Any, Any]:
+def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any, p: Any = None) -> tuple[Any, Any, Any]:
     """(p, distances from p, weights): a rule for the integral of e**(f(p + t) - f(p)), nodes along axis 0."""
     dtype = jnp.result_type(float, a, b)
     a, b, low, high = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in (a, b, low, high)))
-    p = lax.stop_gradient(_peak(curve, a, b, low, high))
+    levels, many = _RULES[curve, max(dtype.itemsize, 4)]
+    places, sizes = np.polynomial.legendre.leggauss(many)
+    if p is None:
+        p = lax.stop_gradient(_peak(curve, a, b, low, high))
     ones = (1,) * a.ndim
-    levels = jnp.asarray(_LEVELS, dtype).reshape(-1, *ones)
     sides = jnp.asarray([1.0, -1.0], dtype).reshape(2, 1, *ones)
-    reached = lax.stop_gradient(_reached(curve, *lax.stop_gradient((a, b)), p, sides, levels))
+    reached = lax.stop_gradient(_reached(curve, *lax.stop_gradient((a, b)), p, sides,
+                                         jnp.asarray(levels, dtype).reshape(-1, *ones)))
     room = jnp.stack([high - p, p - low])
     # no maximum, whose derivative is a half where the peak is at a bound, so that there is no room
     room = jnp.where(room < 0, 0.0, room)[:, None]
     ends = jnp.minimum(reached, room)
     starts = jnp.concatenate([jnp.zeros_like(ends[:, :1]), ends[:, :-1]], 1)
     half = (ends - starts) / 2
-    nodes, weights = (jnp.asarray(x, dtype).reshape(-1, 1, 1, *ones) for x in (_NODES, _WEIGHTS))
-    count = (len(_NODES) * 2 * len(_LEVELS), *a.shape)
+    nodes, weights = (jnp.asarray(x, dtype).reshape(-1, 1, 1, *ones) for x in (places, sizes))
+    count = (many * 2 * len(levels), *a.shape)
     return (p, (sides * (starts + half * (1 + nodes))).reshape(count),
             (half * weights).reshape(count))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_mass(curve: str, a: Any, b: Any, low: Any, high: Any, p: Any) -> Any:
+    """log of the integral of e**(f(p + t) - f(p)), with p held."""
+    _, t, weights = _nodes(curve, a, b, low, high, p)
+    return jnp.log(jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
+
+
+@_log_mass.defjvp
+def _(curve: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    a, b, low, high, p = primals
+    _, t, weights = _nodes(curve, a, b, low, high, p)
+    weights = jnp.exp(-_fall(curve, a, b, p, t)) * weights
+    total = jnp.sum(weights, 0)
+    by_b = t * (2 * p + t) if curve == PARABOLA else jnp.exp(p) * jnp.expm1(t)
+    slopes = [jnp.sum(t * weights, 0) / total, jnp.sum(by_b * weights, 0) / total]
+    for sign, end in ((-1.0, low), (1.0, high)):
+        there = jnp.isfinite(end) & (total > 0)
+        density = jnp.exp(-_fall(curve, a, b, p, jnp.where(there, end - p, 1.0)))
+        slopes.append(sign * jnp.where(there, density / jnp.where(there, total, 1.0), 0.0))
+    return jnp.log(total), sum(s * d for s, d in zip(slopes, tangents[:4], strict=True))
+
+
+def _with_peak(curve: str, *numbers: Any) -> tuple[Any, ...]:
+    """a, b and the bounds as arrays of one shape, and the highest point."""
+    dtype = jnp.result_type(float, *numbers[:2])
+    numbers = tuple(jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in numbers)))
+    return (*numbers, lax.stop_gradient(_peak(curve, *numbers)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def log_integral(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
     """log of the integral of e**f between the bounds (elementwise; bounds may be infinite)."""
-    p, t, weights = _nodes(curve, a, b, low, high)
-    out = _curve(curve, a, b, p) + jnp.log(jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
+    whole = _with_peak(curve, a, b, low, high)
+    out = _curve(curve, a, b, whole[-1]) + _log_mass(curve, *whole)
     return jnp.where(b > 0, jnp.nan, out)  # not concave: no number rather than a wrong one
 
 
@@ -114,11 +146,9 @@ def log_ratio(curve: str, a: Any, b: Any, da: Any, db: Any, low: Any, high: Any)
 
     With g = da w + db e**w, and the curves' highest points p and q, f(q) + g(q) - f(p) is g(q) and how far f falls.
     """
-    p, t, weights = _nodes(curve, a, b, low, high)
-    q, s, others = _nodes(curve, a + da, b + db, low, high)
-    out = _curve(curve, da, db, q) - _fall(curve, a, b, p, q - p)
-    out += jnp.log(jnp.sum(jnp.exp(-_fall(curve, a + da, b + db, q, s)) * others, 0))
-    out -= jnp.log(jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0))
+    before, after = _with_peak(curve, a, b, low, high), _with_peak(curve, a + da, b + db, low, high)
+    p, q = before[-1], after[-1]
+    out = _curve(curve, da, db, q) - _fall(curve, a, b, p, q - p) + _log_mass(curve, *after) - _log_mass(curve, *before)
     return jnp.where((b > 0) | (b + db > 0), jnp.nan, out)
 
 
