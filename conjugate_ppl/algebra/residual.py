@@ -110,8 +110,14 @@ def times(factors: Sequence[Atom], term: Term) -> Term:
     return dataclasses.replace(term, atoms=merge_atoms((*spread, *term.atoms)))
 
 
+def _adds_up(walk: Walk, x: Value) -> bool:
+    return walk.adding and all(isinstance(a.variable, Latent) for t in x.terms for a in t.atoms)
+
+
 def _by_row(walk: Walk, x: Value) -> bool:
     """Whether what is subtracted from data, or these, are no sums that add up ahead."""
+    if _adds_up(walk, x):
+        return False
     if any(map(_traced, x.terms)):  # data alone are about to be less a point
         return len(x.terms) > 1 or walk.expanding
     in_columns = frozenset().union(*(r.roots for own in walk.residuals.values() for r in own if isinstance(r, Column)))
@@ -137,7 +143,7 @@ def _in_sums(walk: Walk, number: int, x: Value, whole: bool = False) -> Value:
     there = [_not_zero(t, x.shape) for t in x.terms]
     several = np.sum(there, 0) > 1
     single = np.any(there, 0) & ~several
-    if not several.any():
+    if not several.any() or _adds_up(walk, x):
         return x
     if _FEWER * single.sum() <= several.sum():  # as at time 0
         several |= single

@@ -66,15 +66,15 @@ class Walk:
     `inputs` gives the value of each graph input. `candidates` are the sites that must stay visible: what
     depends on none of them may be folded into one opaque array where that is smaller, and is with `folding`. With
     `in_steps`, recursions are variables of their own (`running.py`); without, running sums are written out. If it is `expanding`,
-    what a model subtracts is not made one variable (`residual.py`).
+    what a model subtracts is not made one variable (`residual.py`), and if it is `adding` no sum of latents is.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[int, Value | np.ndarray], candidates: Iterable[str],
                  variables: Variables | None = None, in_steps: bool = False, folding: bool = False,
-                 expanding: bool = False) -> None:
+                 expanding: bool = False, adding: bool = False) -> None:
         self.graph = graph
         self.residuals: dict[int, list[Residual]] = {}  # by numbers of the graph
-        self.expanding = expanding
+        self.expanding, self.adding = expanding, adding
         self.equation: Equation | None = None  # where the pass is
         self._signs: dict[Variable, bool] = {}
         self.assumed: dict[Variable, None] = {}  # not negative, or else the model's own density is NaN
@@ -95,7 +95,7 @@ class Walk:
     def beside(self, more: Iterable[str]) -> Walk:
         """Another walk that goes on from here, with more sites that stay visible."""
         out = Walk(self.graph, self._env, self.candidates | frozenset(more), self.variables, self.in_steps, self.folding,
-                   self.expanding)
+                   self.expanding, self.adding)
         out._given = self._given
         return out
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -20,11 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.reduce import reduce_terms
+from conjugate_ppl.algebra.residual import Residual
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.term import Atom, Term, Value
 from conjugate_ppl.algebra.variables import Complement, Computed, Elementwise, Latent, Log, Variable
 from conjugate_ppl.elimination.base import MARGINAL, Declined, Parts, Pool, article, describe, spoken
 from conjugate_ppl.elimination.conjugate import ConjugateElimination, Contribution
+from conjugate_ppl.elimination.points import point_of_rows
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.elimination.wordy import is_wordy
 from conjugate_ppl.families import FAMILIES
@@ -32,6 +35,8 @@ from conjugate_ppl.families.registry import Family
 from conjugate_ppl.program import Program
 
 __all__ = ["ElementwiseElimination", "choose_family", "eliminate_elementwise", "named", "statistic_of"]
+
+_FEWER = 4  # times that there must be fewer numbers than rows
 
 
 def statistic_of(atom: Atom, site: str) -> str:
@@ -101,9 +106,9 @@ class ElementwiseElimination(ConjugateElimination):
         return self.family.log_posterior(*self.natural(values), values.site(self.sites[0])).reshape(-1)
 
 
-def eliminate_elementwise(program: Program, site: str, pool: Pool
+def eliminate_elementwise(program: Program, site: str, pool: Pool, visible: Collection[str] | None = None
                           ) -> tuple[ElementwiseElimination, Pool]:
-    """Integrate `site` out of `pool`, or raise `Declined`."""
+    """Integrate `site` out of `pool`, or raise `Declined`. Of other sites all but the `visible` ones stay (default: it is not known)."""
     record = program.sites[site]
     family = FAMILIES[choose_family(program, site, pool)[0]]
     parameters = record.parameters if family.name == record.family else record.alternatives[family.name]
@@ -111,6 +116,8 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
     tokens: dict[str, Variable] = {
         s: Variable(s, record.size, False, frozenset({site})) for s in family.statistics
     }
+    if visible is not None:
+        touched = {**touched, **_about_a_point(program, site, touched, frozenset(visible) | {site})}
     chosen, rest = _by_statistic(program, site, family, tokens, touched)
     if is_wordy(program, [t for ts in chosen.values() for t in ts], touched):
         with contextlib.suppress(Declined):  # which is no reason to stay
@@ -128,6 +135,30 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool
                         elimination.log_marginal)
     left = Value.of(marginal, ()).terms
     return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
+
+
+def _about_a_point(program: Program, site: str, touched: Mapping[str, Sequence[Term]],
+                   visible: frozenset[str]) -> Mapping[str, Sequence[Term]]:
+    """The model's own factors, with sites that stay measured from where squares of residuals are least, if these add up so
+    (`(y - mu)**2 / s**2` to three numbers)."""
+    names = [n for n, terms in touched.items() if n in program.sites and any(
+        isinstance(a.variable, Residual) or (isinstance(a.variable, Latent) and a.power > 0)
+        for t in terms for a in t.atoms if not a.variable.roots & visible)]
+
+    def written(origins: Mapping[str, np.ndarray]) -> Mapping[str, Sequence[Term]]:
+        walk = start_walk(program, visible, {n: x.reshape(program.sites[n].shape) for n, x in origins.items()},
+                          in_steps=True, adding=True)
+        found = walk.run([program.sites[n].factor for n in names])
+        return {} if walk.residuals else {n: v.terms for n, v in zip(names, found, strict=True)}
+
+    terms = [t for n, ts in written({}).items() for t in ts if site in t.roots]
+    origins = point_of_rows(program, terms, frozenset(program.latents) - visible)
+    if not origins:
+        return {}
+    found = written(origins)
+    numbers = reduce_terms([t for ts in found.values() for t in ts if site in t.roots], lambda v: None).weights.count
+    rows = sum(v.size for v in {a.variable for n in names for t in touched[n] for a in t.atoms} if isinstance(v, Residual))
+    return found if _FEWER * numbers <= (rows or math.inf) else {}
 
 
 def _as_written(program: Program, site: str, touched: Iterable[str]) -> dict[str, Sequence[Term]]:

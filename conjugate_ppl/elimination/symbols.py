@@ -20,15 +20,15 @@ __all__ = ["signed", "start_walk"]
 def start_walk(program: Program, candidates: Collection[str],
                origins: Mapping[str, np.ndarray] | None = None, in_steps: bool = False,
                variables: Variables | None = None, folding: bool = False,
-               expanding: bool = False) -> Walk:
+               expanding: bool = False, adding: bool = False) -> Walk:
     """A walk with every input a variable, those in `origins` less a constant.
 
     `candidates` are the sites that must stay visible; with `in_steps`, recursions are variables too, and with `folding`
     what depends on no candidate is computed as the model does. `variables` are those of an earlier walk, to have the same
-    ones again. For `expanding` see `Walk`.
+    ones again. For `expanding` and `adding` see `Walk`.
     """
     variables = variables or Variables()
-    walk = Walk(program.graph, {}, candidates, variables, in_steps, folding, expanding)
+    walk = Walk(program.graph, {}, candidates, variables, in_steps, folding, expanding, adding)
     for name, number in program.inputs.items():
         site = program.sites.get(name)
         support = site.support if site is not None and not site.discrete else "other"

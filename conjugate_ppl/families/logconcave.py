@@ -9,7 +9,8 @@ The integral is taken outwards from the highest point p, by Gauss-Legendre rules
 has fallen by the levels of `_RULES`; both curves are analytic, so that this is exact to rounding where incomplete gamma
 functions and differences of normal distribution functions lose their digits (tails, narrow intervals). Its derivatives are
 expectations, sums over the same nodes.
-Draws: the rejection method of Devroye (Computing 33, 1984) for log-concave densities of known height.
+Draws: a piece between two levels by its share, and a place in it by inversion of the integral of the polynomial through its
+nodes, to rounding: no draw waits for others, as where proposals are rejected.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _RULES = {  # how far f falls between the rules, and how many nodes they have: f
     (GAMMA_CURVE, 8): ((1e-2, 0.3, 3.0, 15.0, 45.0), 20), (GAMMA_CURVE, 4): ((1e-2, 0.3, 3.0, 22.0), 12),
 }
 _LARGE = 80.0  # an exponent
+_STEPS = 6  # of Newton's method, from the left of a concave function
 
 
 def _peak(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
@@ -152,28 +154,57 @@ def log_ratio(curve: str, a: Any, b: Any, da: Any, db: Any, low: Any, high: Any)
     return jnp.where((b > 0) | (b + db > 0), jnp.nan, out)
 
 
+@functools.cache
+def _cumulative(many: int) -> np.ndarray:
+    """Of a function's values at nodes in (-1, 1) the Legendre coefficients of its integral from -1, shape (many + 1, many)."""
+    places, weights = np.polynomial.legendre.leggauss(many)
+    powers = np.polynomial.legendre.legvander(places, many - 1)
+    coefficients = (np.arange(many)[:, None] + 0.5) * powers.T * weights
+    return np.asarray(np.polynomial.legendre.legint(coefficients, lbnd=-1))
+
+
+def _legendre(coefficients: Any, x: Any) -> Any:
+    """A sum of Legendre polynomials, by Clenshaw's recursion."""
+    one: Any = jnp.zeros_like(x)
+    two = one
+    for k in range(len(coefficients) - 1, 0, -1):
+        one, two = coefficients[k] + (2 * k + 1) / (k + 1) * x * one - (k + 1) / (k + 2) * two, one
+    return coefficients[0] + x * one - two / 2
+
+
 @functools.partial(jax.jit, static_argnums=(1, 6))
 def _draw(key: Any, curve: str, a: Any, b: Any, low: Any, high: Any, shape: tuple[int, ...]) -> Any:
-    """Exact draws: |w - p| times the density's height c has the hat min(1, e**(1 - y))."""
+    """Exact draws; NaN where there is nothing between the bounds."""
     p, t, weights = _nodes(curve, a, b, low, high)
-    c = 1 / jnp.sum(jnp.exp(-_fall(curve, a, b, p, t)) * weights, 0)
-    c, p, a, b, low, high = (jnp.broadcast_to(x, shape) for x in (c, p, a, b, low, high))
+    levels, many = _RULES[curve, max(p.dtype.itemsize, 4)]
+    pieces, own = 2 * len(levels), p.shape
+    density = jnp.exp(-_fall(curve, a, b, p, t)).reshape(many, pieces, *own)
+    t, weights = (x.reshape(many, pieces, *own) for x in (t, weights))
+    ends = jnp.cumsum(jnp.sum(density * weights, 0), 0)
+    middle, half = (t[0] + t[-1]) / 2, jnp.sum(weights, 0) / 2
+    rising = jnp.tensordot(jnp.asarray(_cumulative(many), p.dtype), density, 1, precision="highest")
 
-    def again(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        key, w, done = state
-        key, *keys = jax.random.split(key, 4)
-        u = jax.random.uniform(keys[0], shape, c.dtype, -2.0, 2.0)
-        y = jnp.abs(u)
-        y = jnp.where(y < 1, y, 1 - jnp.log(jnp.clip(2 - y, jnp.finfo(c.dtype).tiny)))
-        found = jnp.sign(u) * y / c
-        level = jnp.log(jax.random.uniform(keys[1], shape, c.dtype, jnp.finfo(c.dtype).tiny))
-        inside = (p + found >= low) & (p + found <= high)
-        good = inside & (level + jnp.minimum(0.0, 1 - y) <= -_fall(curve, a, b, p, found))
-        return key, jnp.where(done, w, p + found), done | good
+    keys = jax.random.split(key)
+    chosen = jax.random.uniform(keys[0], shape, p.dtype) * ends[-1]
+    piece = jnp.minimum(jnp.sum(ends.reshape(pieces, *(1,) * (len(shape) - len(own)), *own) <= chosen, 0), pieces - 1)
+    where = (piece * p.size + jnp.arange(p.size).reshape(own)).reshape(-1)
 
-    # where there is nothing between the bounds, or these are no numbers, no draw would ever be one
-    start = (key, jnp.where(jnp.isfinite(c), p, jnp.nan), ~jnp.isfinite(c))
-    return lax.while_loop(lambda s: ~jnp.all(s[2]), again, start)[1]
+    def of(x: Any, lead: int) -> Any:
+        return x.reshape(*x.shape[:lead], -1)[..., where].reshape(*x.shape[:lead], *shape)
+
+    middle, half, rising = of(middle, 0), of(half, 0), of(rising, 1)
+    side = jnp.where(piece < len(levels), half, -half)
+    share = jax.random.uniform(keys[1], shape, p.dtype)
+    target = share * _legendre(rising, jnp.ones(shape, p.dtype))
+    # as if f were a line in the piece, and from there on as it is
+    falls = [_fall(curve, a, b, p, middle + s * side) for s in (-1.0, 1.0)]
+    drop = jnp.maximum(falls[1] - falls[0], 1e-3)
+    x = jnp.clip(-2 * jnp.log1p(-share * -jnp.expm1(-drop)) / drop - 1, -1.0, 1.0)
+    for _ in range(_STEPS):
+        slope = jnp.exp(-_fall(curve, a, b, p, middle + side * x))
+        step = (target - _legendre(rising, x)) / jnp.maximum(slope, jnp.finfo(p.dtype).tiny)
+        x = jnp.clip(x + step, -1.0, 1.0)
+    return jnp.where(jnp.isfinite(ends[-1]) & (ends[-1] > 0), p + middle + side * x, jnp.nan)
 
 
 @functools.partial(jax.jit, static_argnums=0)

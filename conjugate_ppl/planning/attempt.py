@@ -422,9 +422,9 @@ class Attempt:
             pool = Pool({n: t for n, t in self.pool.factors.items() if n != name})
             touched = list(pool.touching(name))
             try:
-                eliminate = eliminate_matrix if self.program.sites[name].family in WISHARTS else (
-                    eliminate_elementwise)
-                elimination, pool = eliminate(self.program, name, pool)
+                elimination, pool = eliminate_matrix(self.program, name, pool) if (
+                    self.program.sites[name].family in WISHARTS) else eliminate_elementwise(
+                    self.program, name, pool, [n for n in self.left if n != name])
             except Declined as problem:
                 self._decline(problem)
                 continue
