@@ -43,6 +43,9 @@ __all__ = ["Program", "Site", "apart", "trace_program", "trace_sites"]
 
 Model = Callable[..., Any]
 
+_MEDIANS = (dist.Cauchy, dist.Exponential, dist.HalfCauchy, dist.HalfNormal, dist.LogNormal, dist.LogUniform, dist.Uniform)
+_MEANS = (dist.Beta, dist.Gamma, dist.InverseGamma, dist.Normal, dist.StudentT, dist.Weibull)
+
 
 @dataclasses.dataclass(frozen=True)
 class Site:
@@ -68,6 +71,7 @@ class Site:
         support_numbers: parameters that its support depends on.
         simplex_numbers: parameters that must sum to one over their last axis.
         unit_numbers: those that must lie between 0 and 1.
+        likely: a value that the prior of a continuous latent finds likely, its median or mean, where NumPyro knows it.
         mask: its mask, if any.
         mask_within: how many of the mask's rightmost axes lie within an event.
         scale: its scale, if any.
@@ -105,6 +109,7 @@ class Site:
     support_numbers: tuple[int, ...]
     simplex_numbers: tuple[int, ...]
     unit_numbers: tuple[int, ...]
+    likely: int | None
     mask: int | None
     mask_within: int
     scale: int | None
@@ -450,6 +455,10 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         record["mask"] = jnp.asarray(mask)
     if site["scale"] is not None:
         record["scale"] = jnp.asarray(site["scale"])
+    if latent and not notes[name]["discrete"]:
+        likely = _likely(inner)
+        if likely is not None:
+            record["likely"] = jnp.broadcast_to(likely, jnp.shape(value))
     if latent and site.get("_control_flow_done"):
         record["looped"] = jnp.asarray(value)
     if not latent and not notes[name]["auxiliary"] and np.size(value):
@@ -457,6 +466,11 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
         with contextlib.suppress(NotImplementedError, TypeError):
             record["valid"] = jnp.asarray(fn.support(record["value"]))  # NumPy would not compare it with a latent
     return record
+
+
+def _likely(fn: Any) -> Any:
+    """The median of a distribution of numbers, or its mean, where NumPyro has a form for it; else None."""
+    return fn.icdf(0.5) if type(fn) in _MEDIANS else fn.mean if type(fn) in _MEANS else None
 
 
 def _by_cell(site: dict[str, Any]) -> dict[str, Any]:
@@ -490,7 +504,7 @@ def _site(graph: Graph, name: str, numbers: dict[str, Any], note: dict[str, Any]
         alternatives=numbers["alternatives"],
         support_numbers=tuple(numbers["support_numbers"]),
         simplex_numbers=tuple(numbers["simplex_numbers"]),
-        unit_numbers=tuple(numbers["unit_numbers"]), mask=numbers.get("mask"),
+        unit_numbers=tuple(numbers["unit_numbers"]), likely=numbers.get("likely"), mask=numbers.get("mask"),
         scale=numbers.get("scale"), valid=numbers.get("valid"), value=numbers.get("value"),
         looped=numbers.get("looped"), cells=cells, states=states, possible=possible, **note,
     )

@@ -13,9 +13,9 @@ import numpy as np
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import OnHost, Values
-from conjugate_ppl.algebra.term import Term
+from conjugate_ppl.algebra.term import Term, combine, is_known
 from conjugate_ppl.algebra.value import contract
-from conjugate_ppl.algebra.variables import Computed, Variable
+from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.program import Program
 
@@ -37,8 +37,37 @@ def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variabl
     """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then."""
     if any(isinstance(a.variable, Computed) for t in terms for a in t.atoms):
         return at_typical(program, reduce_terms(terms, place))
-    own = [contract(dataclasses.replace(t, atoms=tuple(a for a in t.atoms if place(a.variable) is not None))) for t in terms]
+    likely: dict[str, np.ndarray] = {}
+    own = [contract(_unweighted(program, t, place, likely)) for t in terms]
     return quadratic(reduce_terms(own, place))
+
+
+def _unweighted(program: Program, term: Term, place: Callable[[Variable], int | None], found: dict[str, np.ndarray]) -> Term:
+    """A term without its weights, but for what scales elements (`tau * z`), at a value that its prior finds likely: that decides
+    how large they are."""
+    out = dataclasses.replace(term, atoms=tuple(a for a in term.atoms if place(a.variable) is not None))
+    for a in term.atoms:
+        v = a.variable
+        if isinstance(v, Latent) and place(v) is None and a.power > 0 and is_known(a.selection):
+            one = _likely(program, v.site, found)[a.selection] ** float(a.power)
+            out = dataclasses.replace(out, coefficients=combine((*out.coefficients, one)))
+    return out
+
+
+def _likely(program: Program, name: str, found: dict[str, np.ndarray]) -> np.ndarray:
+    """What the prior of a site finds likely, flat, what it depends on being likely too; 1 where that is not known, or not positive."""
+    if name not in found:
+        site, graph = program.sites.get(name), program.graph
+        found[name] = np.ones(int(np.prod(graph.shapes[program.inputs[name]])))
+        if site is not None and site.likely is not None:
+            above = {n: _likely(program, n, found).reshape(graph.shapes[program.inputs[n]]) for n in program.roots(site.likely)}
+            inputs = {program.inputs[n]: jnp.asarray(x, graph.dtypes[program.inputs[n]]) for n, x in above.items()}
+            with _compat.eagerly():
+                (x,) = graph.evaluate([site.likely], inputs, {})
+            if _compat.is_concrete(x):
+                x = np.asarray(x, float).reshape(-1)
+                found[name] = np.where(np.isfinite(x) & (x > 0), x, 1.0)
+    return found[name]
 
 
 def at_typical(program: Program, reduced: Reduced, evaluated: bool = False) -> Quadratic:
