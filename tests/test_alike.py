@@ -99,22 +99,29 @@ def sparse(kind: str) -> tuple[tuple[int, int], np.ndarray]:
                       if kind != "patterns" or (r + f) % 3])
     if kind == "crossed":
         table = np.concatenate([table, np.stack([group, 4 + rows % 11, rows], 1)])
+    if kind == "table":  # features of their own weights, three read by the same numbers
+        table = np.array([(g, f, 40 * f + j) for g in range(37) for j in range(40) if (g + j) % 3 for f in range(4)])
     if kind == "shared":  # weights that are read by all, by some, by one
         more = [np.stack([np.arange(300), np.arange(300) % 4, 1200 + w], 1) for w in (np.zeros(300, int), 1 + np.arange(300) % 9)]
         table = np.concatenate([table, *more])
     return (int(group.max()) + 3, int(table[:, 1].max()) + 1), table
 
 
-@pytest.mark.parametrize("kind", ["balanced", "few", "uneven", "single", "patterns", "crossed", "shared"])
+@pytest.mark.parametrize("kind", ["balanced", "few", "uneven", "single", "patterns", "crossed", "shared", "table"])
 def test_sparse_sums(kind: str, x64: bool) -> None:
+    rng = np.random.default_rng(0)
     shape, table = sparse(kind)
     group, feature, weight = table.T
-    numbers = RNG.normal(size=len(table))
+    numbers = rng.normal(size=len(table))
+    if kind == "table":
+        numbers = np.where(feature < 3, rng.normal(size=len(table) // 4).repeat(4), numbers)
     dense = np.zeros((*shape, weight.max() + 2))
     np.add.at(dense, (group, feature, weight), numbers)
     sums = SparseSums(shape, group, feature, weight, numbers)
     assert sums._strips
-    omega, change = (jnp.asarray(RNG.normal(size=dense.shape[-1])) for _ in range(2))
+    assert [np.flatnonzero((t.weights >= 0).any(0)).tolist() for t in sums._of_features] == (
+        [[0, 1, 2]] if kind == "table" else [])
+    omega, change = (jnp.asarray(rng.normal(size=dense.shape[-1])) for _ in range(2))
     tol = {"rtol": 1e-12, "atol": 1e-12} if x64 else {"rtol": 2e-5, "atol": 2e-5}
 
     def found(omega: Any) -> Any:
@@ -124,7 +131,7 @@ def test_sparse_sums(kind: str, x64: bool) -> None:
     inner = dense @ np.asarray(omega, float)
     np.testing.assert_allclose(found(omega), np.sin(inner), **tol)
     np.testing.assert_allclose(jax.jvp(found, (omega,), (change,))[1], np.cos(inner) * (dense @ np.asarray(change, float)), **tol)
-    weights = RNG.normal(size=shape)
+    weights = rng.normal(size=shape)
     slope = jax.grad(lambda o: jnp.sum(weights * found(o)))
     np.testing.assert_allclose(slope(omega), np.einsum("gf,gfw->w", weights * np.cos(inner), dense), **tol)
     twice = np.einsum("gf,gfw->w", -weights * np.sin(inner) * (dense @ np.asarray(change, float)), dense)

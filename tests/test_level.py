@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from jax.scipy.special import gammaln
 from numpyro import plate, sample
 from numpyro.infer.util import log_density
 
@@ -326,3 +327,68 @@ def test_coefficients_of_columns_whose_terms_cancel(design, k, level, noise):
     assert float(found) == pytest.approx(float(expected), abs=0.01)
     unit = np.array([*(1.0 if design is bend else v for v in k), noise])
     np.testing.assert_allclose(mine * unit, np.array([*by_k, by_s]) * unit, rtol=5e-3, atol=0.05)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("above", ["known", "sampled", "lognormal"])
+def test_hierarchy_that_is_not_centred_in_the_units_of_the_data(unit, above):
+    """`mu + tau * z` of groups: z is about 1, whatever the unit is, and is measured from where it may be."""
+    g = np.random.default_rng(1).integers(0, 20, 300)
+    u = 5 + 2 * np.random.default_rng(2).normal(size=20)
+    y = (unit * (u[g] + np.random.default_rng(3).normal(size=300))).astype(np.float32)
+    tau_given = {"known": lambda w: dist.HalfNormal(5 * unit), "sampled": lambda w: dist.HalfNormal(w),
+                 "lognormal": lambda w: dist.LogNormal(np.float32(np.log(unit)), 1.0)}[above]
+
+    def model(y):
+        w = sample("w", dist.Gamma(2.0, 2.0 / (5 * unit))) if above == "sampled" else 0.0
+        mu, tau = sample("mu", dist.Normal(5 * unit, 5 * unit)), sample("tau", tau_given(w))
+        z = sample("z", dist.Normal(0.0, 1.0).expand([20]).to_event(1))
+        sample("y", dist.Normal(mu + tau * z[g], sample("s", dist.HalfNormal(5 * unit))), obs=y)
+
+    same = (g[:, None] == g).astype(float)
+
+    def by_hand(k):
+        law = dist.MultivariateNormal(5 * unit, 25 * unit**2 + k["tau"]**2 * same + k["s"]**2 * jnp.eye(300))
+        w = k.get("w", 0.0)
+        prior = dist.Gamma(2.0, 2.0 / (5 * unit)).log_prob(w) if "w" in k else 0.0
+        return law.log_prob(y.astype(float)) + prior + tau_given(w).log_prob(k["tau"]) + dist.HalfNormal(5 * unit).log_prob(k["s"])
+
+    for tau, s in ((2.0, 1.0), (0.5, 1.2), (5.0, 0.9)):
+        kept = {"tau": tau * unit, "s": s * unit, **({"w": 4.0 * unit} if above == "sampled" else {})}
+        expected, slopes = jax.value_and_grad(by_hand)(kept)
+        with double_precision(False):
+            assert set(cj.explain(model, y).collapsed) == {"mu", "z"}
+            found, mine = jax.value_and_grad(lambda k: log_density(cj.collapse(model), (y,), {}, k)[0])(
+                {n: jnp.float32(v) for n, v in kept.items()})
+        assert float(found) == pytest.approx(float(expected), abs=3e-3)
+        for n in kept:
+            assert float(mine[n]) * kept[n] == pytest.approx(float(slopes[n]) * kept[n], rel=1e-3, abs=3e-3)
+
+
+@pytest.mark.parametrize("prior", [lambda: dist.Cauchy(900.0, 100.0), lambda: dist.LogNormal(7.0, 1.0)], ids=["real", "positive"])
+def test_mean_that_stays_below_a_variance_that_goes(prior, x64):
+    """Three numbers say all of `sum((y - mu - b x)**2)`, about a point, in any precision."""
+    rng = np.random.default_rng(0)
+    x = (50 + 10 * rng.normal(size=400)).astype(np.float32)
+    y = (1000 + 0.5 * x + rng.normal(size=400)).astype(np.float32)
+
+    def model(x, y):
+        mu, b, v = sample("mu", prior()), sample("b", dist.Cauchy(0.0, 1.0)), sample("v", dist.InverseGamma(2.0, 2.0))
+        sample("y", dist.Normal(mu + b * x, jnp.sqrt(v)), obs=y)
+
+    def by_hand(mu, b):
+        half = ((y.astype(float) - mu - b * x.astype(float))**2).sum() / 2
+        law = gammaln(202.0) - gammaln(2.0) + 2 * np.log(2.0) - 202 * jnp.log(2 + half) - 200 * np.log(2 * np.pi)
+        return law + prior().log_prob(mu) + dist.Cauchy(0.0, 1.0).log_prob(b)
+
+    mu, b = np.float32(1000.25), np.float32(0.5)
+    with double_precision(True):
+        expected = jax.value_and_grad(by_hand, (0, 1))(float(mu), float(b))
+    found = [jax.value_and_grad(lambda a, b, n=n: log_density(cj.collapse(model), (x[:n], y[:n]), {}, {"mu": a, "b": b})[0], (0, 1))
+             for n in (400, 200)]
+    value, slopes = found[0](jnp.asarray(mu, float), jnp.asarray(b, float))
+    assert float(value) == pytest.approx(float(expected[0]), rel=1e-9 if x64 else 3e-7)
+    for mine, right in zip(slopes, expected[1], strict=True):
+        assert float(mine) == pytest.approx(float(right), rel=1e-6 if x64 else 2e-4)
+    flops = [jax.jit(f).lower(1.0, 1.0).compile().cost_analysis()["flops"] for f in found]
+    assert flops[0] < flops[1] + 2000  # nothing but what looks at the data's support

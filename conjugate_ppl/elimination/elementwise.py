@@ -137,15 +137,15 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool, visible: Coll
     return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
 
 
-def _about_a_point(program: Program, site: str, touched: Mapping[str, Sequence[Term]],
-                   visible: frozenset[str]) -> Mapping[str, Sequence[Term]]:
+def _about_a_point(program: Program, site: str, touched: Mapping[str, tuple[Term, ...]],
+                   visible: frozenset[str]) -> Mapping[str, tuple[Term, ...]]:
     """The model's own factors, with sites that stay measured from where squares of residuals are least, if these add up so
     (`(y - mu)**2 / s**2` to three numbers)."""
     names = [n for n, terms in touched.items() if n in program.sites and any(
         isinstance(a.variable, Residual) or (isinstance(a.variable, Latent) and a.power > 0)
         for t in terms for a in t.atoms if not a.variable.roots & visible)]
 
-    def written(origins: Mapping[str, np.ndarray]) -> Mapping[str, Sequence[Term]]:
+    def written(origins: Mapping[str, np.ndarray]) -> Mapping[str, tuple[Term, ...]]:
         walk = start_walk(program, visible, {n: x.reshape(program.sites[n].shape) for n, x in origins.items()},
                           in_steps=True, adding=True)
         found = walk.run([program.sites[n].factor for n in names])
