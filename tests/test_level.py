@@ -392,3 +392,34 @@ def test_mean_that_stays_below_a_variance_that_goes(prior, x64):
         assert float(mine) == pytest.approx(float(right), rel=1e-6 if x64 else 2e-4)
     flops = [jax.jit(f).lower(1.0, 1.0).compile().cost_analysis()["flops"] for f in found]
     assert flops[0] < flops[1] + 2000  # nothing but what looks at the data's support
+
+
+@pytest.mark.parametrize("level", [100.0, 10000.0])
+@pytest.mark.parametrize("prior", [lambda: dist.Uniform(0.0, 2e4), lambda: dist.HalfNormal(1e4), lambda: dist.Exponential(1e-4)],
+                         ids=["uniform", "half_normal", "exponential"])
+def test_location_between_bounds(prior, level, x64):
+    """It is measured from where the data are, in its natural parameter too."""
+    y = (level + np.random.default_rng(0).normal(size=40)).astype(np.float32)
+
+    def model(y):
+        mu, s = sample("mu", prior()), sample("s", dist.HalfCauchy(1.0))
+        sample("y", dist.Normal(mu, s), obs=y)
+
+    def by_hand(s):  # bounds and a prior that nothing is seen of, so far from them
+        rest, slope = y.astype(float) - y.mean(dtype=float), jax.grad(lambda m: prior().log_prob(m))(y.mean(dtype=float))
+        half = (rest**2).sum() / 2 / s**2
+        more = 0.5 * (s * slope) ** 2 / 40 + 0.5 * jnp.log(2 * np.pi * s**2 / 40)
+        more += -0.5 * jnp.log1p(s**2 / 40 / 1e8) if prior().__class__ is dist.HalfNormal else 0.0
+        return (-20 * np.log(2 * np.pi) - 40 * jnp.log(s) - half + prior().log_prob(y.mean(dtype=float)) + more
+                + dist.HalfCauchy(1.0).log_prob(s))
+
+    assert cj.explain(model, y).collapsed == ("mu",)
+    for s in (1.0, 1.5):
+        with double_precision(True):
+            expected = jax.value_and_grad(by_hand)(s)
+        found = jax.value_and_grad(lambda s: log_density(cj.collapse(model), (y,), {}, {"s": s})[0])(jnp.asarray(s))
+        np.testing.assert_allclose(found, expected, rtol=1e-8 if x64 else 1e-5)
+        data = jnp.asarray(y, float)
+        kept, z = {"s": jnp.asarray(s)}, {"mu": jnp.asarray(float(np.float32(y.mean())))}
+        whole = log_density(model, (data,), {}, {**kept, **z})[0] - cj.collapse(model).conditional_log_prob(z, kept, data)
+        assert float(whole) == pytest.approx(float(found[0]), rel=1e-9 if x64 else 1e-5)

@@ -116,7 +116,7 @@ class Fitted:
                 log_det, matrix = (np.asarray(p, float) + np.asarray(a, float) for p, a in zip(*found[name], strict=True))
                 matrices[name] = elimination, log_det.reshape(-1), matrix.reshape(-1, *matrix.shape[-2:])
                 continue
-            known = [c.known for c in elimination.contributions]  # all digits, where no block is left in them
+            known = elimination.known  # all digits, where no block is left in them
             naturals[name] = elimination, tuple(
                 np.asarray(p, float).reshape(-1) + (np.asarray(a, float).reshape(-1) if k is None else k)
                 for p, a, k in itertools.zip_longest(*found[name], known))

@@ -82,16 +82,48 @@ class ElementwiseElimination(ConjugateElimination):
     """A site integrated out element by element; see the module's docstring."""
 
     contributions: tuple[Contribution, ...]
+    origin: np.ndarray | None = None
+    """What the site is measured from in the contributions, if not 0, of its shape."""
 
     def natural(self, values: Values) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """(prior natural parameter, contribution), one array of the site's shape a statistic."""
+        prior, added = self._prior(values), self._added(values)
+        return prior, added if self.origin is None else self._from_zero(added, values.number(self.origin))
+
+    def _prior(self, values: Values) -> tuple[Any, ...]:
         assert self.family.natural is not None
         given = {k: jnp.asarray(values.evaluate(n), values.dtype)
                  for k, n in self.parameters.items()}
-        prior = tuple(jnp.broadcast_to(p, self.shape) for p in self.family.natural(given))
+        return tuple(jnp.broadcast_to(p, self.shape) for p in self.family.natural(given))
+
+    def _added(self, values: Values) -> tuple[Any, ...]:
+        """The contributions as they are, and zeros for constants."""
         added = tuple(c.evaluate(values).reshape(self.shape) for c in self.contributions)
-        constant = tuple(jnp.zeros(self.shape, values.dtype) for _ in self.family.constants)
-        return prior, added + constant
+        return added + tuple(jnp.zeros(self.shape, values.dtype) for _ in self.family.constants)
+
+    def _from_zero(self, added: tuple[Any, ...], origin: Any) -> tuple[Any, ...]:
+        assert self.family.shifted is not None
+        many = len(self.contributions)
+        return (*self.family.shifted(added, -origin)[:many], *added[many:])
+
+    @property
+    def known(self) -> tuple[np.ndarray | None, ...]:
+        """Contributions that depend on nothing, flat, in double precision; None for others."""
+        found = tuple(c.known for c in self.contributions)
+        if self.origin is None or not any(x is not None for x in found):
+            return found
+        every = [np.zeros(self.origin.size) if x is None else x for x in found]
+        nothing = [np.zeros(self.origin.size) for _ in self.family.constants]
+        moved = self._from_zero((*every, *nothing), self.origin.reshape(-1))
+        return tuple(x for x in moved[:len(found)]) if all(x is not None for x in found) else (None,) * len(found)
+
+    def log_marginal(self, values: Values) -> Any:
+        """log_partition(posterior) - log_partition(prior), all summed, about the origin."""
+        if self.origin is None:
+            return super().log_marginal(values)
+        assert self.family.shifted is not None
+        prior = self.family.shifted(self._prior(values), values.number(self.origin))
+        return jnp.sum(self.family.ratio(prior, self._added(values)))
 
     def log_prob(self, values: Values) -> Any:
         return jnp.sum(self.log_probs(values))
@@ -103,7 +135,12 @@ class ElementwiseElimination(ConjugateElimination):
         return Parts({self.sites[0]: own}, np.arange(events))
 
     def log_probs(self, values: Values) -> Any:
-        return self.family.log_posterior(*self.natural(values), values.site(self.sites[0])).reshape(-1)
+        prior, added, value = self._prior(values), self._added(values), values.site(self.sites[0])
+        if self.origin is not None:
+            assert self.family.shifted is not None
+            origin = values.number(self.origin)
+            prior, value = self.family.shifted(prior, origin), value - origin
+        return self.family.log_posterior(prior, added, value).reshape(-1)
 
 
 def eliminate_elementwise(program: Program, site: str, pool: Pool, visible: Collection[str] | None = None
@@ -116,10 +153,12 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool, visible: Coll
     tokens: dict[str, Variable] = {
         s: Variable(s, record.size, False, frozenset({site})) for s in family.statistics
     }
+    origin = None
     if visible is not None:
-        touched = {**touched, **_about_a_point(program, site, touched, frozenset(visible) | {site})}
+        written, origin = _about_a_point(program, site, family, touched, frozenset(visible))
+        touched = {**touched, **written}
     chosen, rest = _by_statistic(program, site, family, tokens, touched)
-    if is_wordy(program, [t for ts in chosen.values() for t in ts], touched):
+    if origin is None and is_wordy(program, [t for ts in chosen.values() for t in ts], touched):
         with contextlib.suppress(Declined):  # which is no reason to stay
             chosen, _ = _by_statistic(program, site, family, tokens, _as_written(program, site, touched))
     token_set = set(tokens.values())
@@ -128,7 +167,7 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool, visible: Coll
         for s in family.statistics
     )
     elimination = ElementwiseElimination((site,), f"conjugate {family.name}", family, record.shape,
-                                         dict(parameters), contributions)
+                                         dict(parameters), contributions, origin)
     roots = frozenset().union(*(t.roots for ts in chosen.values() for t in ts))
     roots |= program.roots(*parameters.values())
     marginal = Computed(f"the marginal of `{site}`", 1, False, roots - {site},
@@ -137,28 +176,34 @@ def eliminate_elementwise(program: Program, site: str, pool: Pool, visible: Coll
     return elimination, pool.replaced(touched, {site + MARGINAL: (*rest, *left)})
 
 
-def _about_a_point(program: Program, site: str, touched: Mapping[str, tuple[Term, ...]],
-                   visible: frozenset[str]) -> Mapping[str, tuple[Term, ...]]:
+def _about_a_point(program: Program, site: str, family: Family, touched: Mapping[str, tuple[Term, ...]],
+                   visible: frozenset[str]) -> tuple[Mapping[str, tuple[Term, ...]], np.ndarray | None]:
     """The model's own factors, with sites that stay measured from where squares of residuals are least, if these add up so
-    (`(y - mu)**2 / s**2` to three numbers)."""
+    (`(y - mu)**2 / s**2` to three numbers); the site too, if its family can be. Also where that is measured from."""
+    moves = frozenset({site}) if family.shifted is not None else frozenset()
+    still = (visible | {site}) - moves
     names = [n for n, terms in touched.items() if n in program.sites and any(
         isinstance(a.variable, Residual) or (isinstance(a.variable, Latent) and a.power > 0)
-        for t in terms for a in t.atoms if not a.variable.roots & visible)]
+        for t in terms for a in t.atoms if not a.variable.roots & still)]
 
     def written(origins: Mapping[str, np.ndarray]) -> Mapping[str, tuple[Term, ...]]:
-        walk = start_walk(program, visible, {n: x.reshape(program.sites[n].shape) for n, x in origins.items()},
+        walk = start_walk(program, visible | {site}, {n: x.reshape(program.sites[n].shape) for n, x in origins.items()},
                           in_steps=True, adding=True)
         found = walk.run([program.sites[n].factor for n in names])
         return {} if walk.residuals else {n: v.terms for n, v in zip(names, found, strict=True)}
 
+    if moves and set(names) != set(touched):
+        return {}, None
     terms = [t for n, ts in written({}).items() for t in ts if site in t.roots]
-    origins = point_of_rows(program, terms, frozenset(program.latents) - visible)
+    origins = point_of_rows(program, terms, (frozenset(program.latents) - visible - {site}) | moves)
     if not origins:
-        return {}
+        return {}, None
     found = written(origins)
     numbers = reduce_terms([t for ts in found.values() for t in ts if site in t.roots], lambda v: None).weights.count
     rows = sum(v.size for v in {a.variable for n in names for t in touched[n] for a in t.atoms} if isinstance(v, Residual))
-    return found if _FEWER * numbers <= (rows or math.inf) else {}
+    if not found or _FEWER * numbers > (rows or math.inf):
+        return {}, None
+    return found, origins[site].reshape(program.sites[site].shape) if site in origins else None
 
 
 def _as_written(program: Program, site: str, touched: Iterable[str]) -> dict[str, Sequence[Term]]:

@@ -74,7 +74,8 @@ def _reached(curve: str, a: Any, b: Any, p: Any, sides: Any, levels: Any) -> Any
         slope = jnp.maximum(-(a + 2 * b * p) * sides, 0.0)
         return 2 * levels / (slope + jnp.sqrt(slope**2 - 4 * b * levels))
     height = jnp.abs(b) * jnp.exp(p)  # of b = 0 no negative 0
-    slope = jnp.maximum((height - a) * sides, 0.0)
+    slope = (height - a) * sides
+    slope = jnp.where(slope > 0, slope, 0.0)  # and here
     y = jnp.minimum(levels / height, jnp.finfo(a.dtype).max / 4)
     up = jnp.log1p(y + jnp.log1p(y + jnp.sqrt(2 * y)))  # e**t - 1 - t is at least y there
     down = (y + jnp.sqrt(y) * jnp.sqrt(y + 8)) / 2  # and here of -t, as it is at least t**2 / (2 + t)

@@ -54,6 +54,8 @@ class Family:
             the distribution's own.
         if_fits: whether a prior is taken for one of this family only where the likelihood is seen to be
             conjugate: for types of priors that mostly stand at scales of something else.
+        shifted: from a natural parameter (of a prior, or contributions, its constants 0 then) and a number to that of the latent
+            less the number, for families of locations. The log-partition then need not be taken far from 0.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Family:
     centre: Callable[[Any], Any] = lambda d: d.mean
     sample: Callable[[Any, Natural, tuple[int, ...]], Any] | None = None
     if_fits: bool = False
+    shifted: Callable[[Natural, Any], Natural] | None = None
 
     def ratio(self, prior: Natural, contribution: Natural) -> Any:
         """log_partition(prior + contribution) - log_partition(prior)"""

@@ -85,7 +85,14 @@ def _family(name: str, power: int, parameters: Any, statistics: tuple[str, str])
         log_ratio=lambda n, c: log_ratio(curve, n[0] / size * sign, n[1], c[0] / size * sign, c[1],
                                          *in_curve(power, *n)[3:]),
         if_fits=True,
+        shifted=None if power else _less,
     )
+
+
+def _less(n: Any, by: Any) -> Any:
+    """Of `a z + b z**2`, and bounds of z, in z - by."""
+    a, b, low, high = n
+    return a + 2 * b * by, b, low - by, high - by
 
 
 def _of_normal(d: Any) -> bool:
