@@ -433,3 +433,35 @@ def test_states_that_an_element_cannot_have(model, values, validated, x64):
     for mine, hand in zip(jax.tree.leaves(found), jax.tree.leaves(jax.value_and_grad(summed)(kept)), strict=True):
         np.testing.assert_allclose(mine, hand, rtol=1e-12 if x64 else 1e-5)
     assert all(set(np.unique(draws[:, k]).tolist()) <= set(v) for k, v in enumerate(values))
+
+
+@pytest.mark.parametrize("through", [
+    lambda k, s: jnp.linalg.solve((1.0 + k) * jnp.eye(3) + 0.1 * s, jnp.ones(3) * s),
+    lambda k, s: jnp.linalg.inv((1.0 + k) * jnp.eye(3) + 0.1 * s) @ jnp.ones(3),
+    lambda k, s: doubled_root((1.0 + k) * s * jnp.ones(3), k * s * jnp.ones(2)),
+], ids=["solve", "inverse", "own derivative"])
+def test_functions_with_a_derivative_of_their_own(through):
+    """Operands of several shapes depend on the state: the function is run for each, not its body, which may hide the derivative."""
+    def model(y):
+        s, k = numpyro.sample("s", dist.HalfCauchy(1.0)), numpyro.sample("k", dist.Categorical(chances))
+        numpyro.sample("y", dist.Normal(through(k, s), s), obs=y)
+
+    chances, y = jnp.array([0.2, 0.3, 0.5]), np.array([0.3, -0.4, 1.1])
+
+    def by_hand(s):
+        each = [jnp.log(chances[k]) + dist.Normal(through(k, s), s).log_prob(y).sum() for k in range(3)]
+        return dist.HalfCauchy(1.0).log_prob(s) + jax.nn.logsumexp(jnp.stack(each))
+
+    found = jax.value_and_grad(lambda s: log_density(cj.collapse(model), (y,), {}, {"s": s})[0])(jnp.array(0.8))
+    np.testing.assert_allclose(found, jax.value_and_grad(by_hand)(0.8), rtol=1e-9)
+
+
+@jax.custom_jvp
+def doubled_root(a, b):
+    return jax.lax.stop_gradient(jnp.sqrt(a + b[0]))
+
+
+@doubled_root.defjvp
+def _(primals, tangents):
+    out = doubled_root(*primals)
+    return out, (tangents[0] + tangents[1][0]) / (2 * out)

@@ -123,7 +123,7 @@ def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     results = [ev.operand(n) for n in eqn.body_outputs]
     cases = [x for x in operands if isinstance(x, Cases)]
     if len({x.shape for x in cases}) > 1:
-        return results
+        return _anything(ev, eqn, operands)
     readings, places = merged([x.readings if isinstance(x, Cases) else () for x in operands])
     out = []
     for x, y in zip(results, _each_state(ev, eqn, operands, places, len(readings)), strict=True):
@@ -133,7 +133,7 @@ def _custom(ev: Evaluator, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
             if isinstance(x, Cases) else [[]]
         mine = [k for found in able for k in found]
         if any(len(found) != 1 for found in able) or len(set(mine)) < len(mine):
-            return results
+            return _anything(ev, eqn, operands)
         rest = [k for k in range(len(readings)) if k not in mine]
         y = jnp.transpose(y, [*rest, *mine, *range(len(readings), y.ndim)])
         out.append(Cases(x.shape, x.readings, y[(0,) * len(rest)]))  # it reads nothing of the rest
