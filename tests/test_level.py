@@ -423,3 +423,33 @@ def test_location_between_bounds(prior, level, x64):
         kept, z = {"s": jnp.asarray(s)}, {"mu": jnp.asarray(float(np.float32(y.mean())))}
         whole = log_density(model, (data,), {}, {**kept, **z})[0] - cj.collapse(model).conditional_log_prob(z, kept, data)
         assert float(whole) == pytest.approx(float(found[0]), rel=1e-9 if x64 else 1e-5)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_of_effects_that_are_not_centred(streamed):
+    """Nothing is integrated out, and rows are added up about a point: that of effects too is in their own units."""
+    unit, g = 1e4, np.random.default_rng(1).integers(0, 20, 3000)
+    u = np.random.default_rng(2).normal(size=20)
+    y = (unit * (5 + 2 * u[g] + np.random.default_rng(3).normal(size=3000))).astype(np.float32)
+
+    def model(g, y):
+        mu, tau = sample("mu", dist.StudentT(4.0, 5 * unit, 5 * unit)), sample("tau", dist.HalfNormal(5 * unit))
+        z = sample("z", dist.StudentT(4.0).expand([20]).to_event(1))
+        sample("y", dist.Normal(mu + tau * z[g], sample("s", dist.HalfNormal(5 * unit))), obs=y)
+
+    kept = {"mu": 5 * unit, "tau": 2 * unit, "s": unit, "z": u + 0.01}
+
+    def found(double):
+        with double_precision(double):
+            collapsed = cj.collapse(model, keep=["tau"])
+            args = () if streamed else (g, y)
+            if streamed:
+                collapsed = collapsed.stream([(g[k::4], y[k::4]) for k in range(4)])
+            else:
+                assert cj.explain(collapsed, g, y).statistics
+            return jax.value_and_grad(lambda k: log_density(collapsed, args, {}, k)[0])({n: jnp.asarray(v) for n, v in kept.items()})
+
+    single, double = found(False), found(True)
+    assert float(single[0]) == pytest.approx(float(double[0]), abs=0.01)
+    for n in ("tau", "s"):
+        assert float(single[1][n]) * unit == pytest.approx(float(double[1][n]) * unit, abs=0.02)

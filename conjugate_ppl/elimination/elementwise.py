@@ -110,12 +110,12 @@ class ElementwiseElimination(ConjugateElimination):
     def known(self) -> tuple[np.ndarray | None, ...]:
         """Contributions that depend on nothing, flat, in double precision; None for others."""
         found = tuple(c.known for c in self.contributions)
-        if self.origin is None or not any(x is not None for x in found):
+        if self.origin is None:
             return found
-        every = [np.zeros(self.origin.size) if x is None else x for x in found]
-        nothing = [np.zeros(self.origin.size) for _ in self.family.constants]
-        moved = self._from_zero((*every, *nothing), self.origin.reshape(-1))
-        return tuple(x for x in moved[:len(found)]) if all(x is not None for x in found) else (None,) * len(found)
+        if any(x is None for x in found):
+            return (None,) * len(found)
+        nothing = (np.zeros(self.origin.size) for _ in self.family.constants)
+        return self._from_zero((*found, *nothing), self.origin.reshape(-1))[:len(found)]
 
     def log_marginal(self, values: Values) -> Any:
         """log_partition(posterior) - log_partition(prior), all summed, about the origin."""

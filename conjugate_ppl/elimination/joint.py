@@ -404,7 +404,7 @@ def _factors(program: Program, written: _Written, visible: frozenset[str],
     if multiply and (means.any() or any(x.any() for x in factors.values())):
         written = about({s.name: single(s.known + _level(s, means)) for s in written.sites}, factors)
     for again in (True, False) if multiply else ():
-        found = least_squares([t for t in written.terms if all(a.variable is not written.elements for a in t.atoms)], sizes)
+        found = least_squares(program, [t for t in written.terms if all(a.variable is not written.elements for a in t.atoms)], sizes)
         factors = {n: single(x + found[n]) for n, x in factors.items()}
         if again:
             origins = _origins(program, about(None, factors))

@@ -7,10 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.term import Term, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent
-from conjugate_ppl.gaussian.quadratic import quadratic
+from conjugate_ppl.elimination.typical import unweighted
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.program import Program
 
@@ -23,7 +22,7 @@ def point_of_rows(program: Program, terms: Sequence[Term], among: Collection[str
     measured = {v.site for v in entering_like_real(terms)}
     sizes = {n: program.sites[n].size for n in program.latents
              if n in among and (program.sites[n].support == "real" or n in measured)}
-    return {n: x for n, x in least_squares(terms, sizes).items() if x.any()}
+    return {n: x for n, x in least_squares(program, terms, sizes).items() if x.any()}
 
 
 def entering_like_real(terms: Iterable[Term], others: Iterable[str] = (), elements: Latent | None = None) -> frozenset[Latent]:
@@ -44,7 +43,7 @@ def entering_like_real(terms: Iterable[Term], others: Iterable[str] = (), elemen
     return frozenset(v for v in found if v.site not in out)
 
 
-def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:
+def least_squares(program: Program, terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, np.ndarray]:
     """A point where what is quadratic in real `sites` (name to size) is small, rounded to single
     precision; zero where nothing is quadratic."""
     numbers, size = {}, 0
@@ -53,7 +52,7 @@ def least_squares(terms: Sequence[Term], sites: Mapping[str, int]) -> dict[str, 
         size += many
     good = [t for t in terms if is_quadratic(t, frozenset(numbers))
             and not any(isinstance(a.variable, Computed) for a in t.atoms)]
-    q = quadratic(reduce_terms(good, lambda v: numbers.get(v.name) if isinstance(v, Latent) else None))
+    q = unweighted(program, good, lambda v: numbers.get(v.name) if isinstance(v, Latent) else None)
     point = single(reference(q, np.zeros(size), np.full(size, np.inf)))
     return {n: point[k : k + sites[n]] for n, k in numbers.items()}
 
