@@ -465,3 +465,47 @@ def doubled_root(a, b):
 def _(primals, tangents):
     out = doubled_root(*primals)
     return out, (tangents[0] + tangents[1][0]) / (2 * out)
+
+
+def test_coefficients_below_states_that_an_element_cannot_have(x64):
+    """Given states that are impossible the model is undefined, and so would be what is integrated out there."""
+    many, g = np.array([2, 0, 3, 1]), np.arange(16) % 4
+    y = np.random.default_rng(0).normal(size=16)
+
+    def model(y):
+        k = numpyro.sample("k", dist.Binomial(many, 0.4))
+        q = numpyro.sample("q", dist.HalfCauchy(1.0))
+        m = numpyro.sample("m", dist.Normal(1.0, q).expand([4]))
+        numpyro.sample("y", dist.Normal(m[g] * jnp.sqrt(many - k)[g], 1.0 + 0.5 * q), obs=y)
+
+    def by_hand(q):
+        total = dist.HalfCauchy(1.0).log_prob(q)
+        for j, most in enumerate(many):
+            a, own = np.sqrt(most - np.arange(most + 1)), y[g == j]
+            each = [stats.binom.logpmf(k, most, 0.4) + dist.MultivariateNormal(
+                a[k] * jnp.ones(4), a[k] ** 2 * q**2 + (1 + 0.5 * q) ** 2 * jnp.eye(4)).log_prob(own) for k in range(most + 1)]
+            total += logsumexp(jnp.stack(each))
+        return total
+
+    assert set(cj.explain(model, y).collapsed) == {"k", "m"}
+    found = jax.value_and_grad(lambda q: log_density(cj.collapse(model), (y,), {}, {"q": q})[0])(jnp.array(0.7))
+    with double_precision(True):
+        expected = jax.value_and_grad(by_hand)(0.7)
+    np.testing.assert_allclose(found, expected, rtol=1e-10 if x64 else 1e-5)
+    draws = cj.collapse(model).recover(KEY, {"q": jnp.full(20, 0.7)}, y)
+    assert np.isfinite(draws["m"]).all()
+    assert (draws["k"] <= many).all()
+
+
+def test_leave_one_out_where_elements_differ_in_their_states():
+    y, i = np.random.default_rng(0).normal(size=6), np.arange(6) % 2
+
+    def model(i, y):
+        k = numpyro.sample("k", dist.DiscreteUniform(np.array([0, 1]), np.array([2, 2])))
+        m = numpyro.sample("m", dist.Normal(1.0, 1.0).expand([2]))
+        numpyro.sample("y", dist.Normal(m[i] * (1.0 + k)[i], 1.0), obs=y)
+
+    collapsed = cj.collapse(model)
+    rest = np.array([float(collapsed.log_evidence(np.delete(i, j), np.delete(y, j))) for j in range(6)])
+    found = collapsed.posterior(i, y).loo("y")
+    np.testing.assert_allclose(found, float(collapsed.log_evidence(i, y)) - rest, rtol=1e-9)

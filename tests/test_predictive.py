@@ -231,3 +231,16 @@ def test_every_rule_is_used():
         with seed(rng_seed=0), trace() as run:
             model()
         assert {type(s["fn"]) for s in run.values() if s["is_observed"]} == table.keys()
+
+
+def test_counts_without_values():
+    """Where none is given an observed count is a discrete latent of the other program, and the prior is still the same."""
+    def model(exposure, y):
+        z = sample("z", dist.Gamma(2.0, 1.0))
+        sample("y", dist.Poisson(z * exposure), obs=y)
+
+    exposure = np.array([1.0, 2.0, 0.5])
+    posterior = cj.collapse(model).posterior(exposure, np.array([1, 3, 0]))
+    law = posterior.predictive("y", exposure[:2], None)
+    expected = stats.nbinom(6.0, 4.5 / (4.5 + exposure[:2]))
+    np.testing.assert_allclose(law.log_prob(np.array([2, 0])), expected.logpmf([2, 0]), rtol=1e-9)

@@ -290,16 +290,16 @@ class Posterior:
         """For each state of all discrete latents that meet some, log p(state, data) and the posterior given it."""
         sites = sorted(discrete.union(*(b for b in self._together if discrete & set(b))) & self.prior.discrete.keys())
         shapes = [self.prior.latents[n] for n in sites]
-        sizes = [int(np.prod(s)) for s in shapes]
-        count = math.prod(len(self.prior.discrete[n]) ** k for n, k in zip(sites, sizes, strict=True))
+        each = [self._possible(n) for n in sites]
+        count = math.prod(len(states) for elements in each for states in elements)
         if count > _STATES:
             listed = ", ".join(f"`{n}`" for n in sites)
             raise PlanError(f"{what} is a mixture over the states of {listed}, which together have {count}, each with its own "
                             "posterior. What there is all the same are the posterior without some observations, `without(site, index)`, "
                             "and draws: latents by `sample`, then the site by `numpyro.infer.Predictive`.")
         out = []
-        possible = {n: [np.array(v).reshape(s) for v in itertools.product(self.prior.discrete[n], repeat=k)]
-                    for n, s, k in zip(sites, shapes, sizes, strict=True)}
+        possible = {n: [np.array(v).reshape(s) for v in itertools.product(*elements)]
+                    for n, s, elements in zip(sites, shapes, each, strict=True)}
         for states in itertools.product(*possible.values()):
             given = dict(zip(sites, states, strict=True))
             prior = dataclasses.replace(
@@ -311,6 +311,15 @@ class Posterior:
                        for x in self._likelihood.lookups if {n for n, _ in x.sites} <= given.keys())
             out.append((float(one._log_density) + seen, one))
         return [(e, one) for e, one in out if e > -np.inf]
+
+    def _possible(self, name: str) -> list[np.ndarray]:
+        """The states that each element of a discrete latent can take."""
+        assert self.execution
+        states, able = np.asarray(self.prior.discrete[name]), self.execution.program.sites[name].possible
+        many = int(np.prod(self.prior.latents[name]))
+        if able is None:
+            return [states] * many
+        return [states[row] for row in np.broadcast_to(able, (*self.prior.latents[name], len(states))).reshape(many, len(states))]
 
     @property
     def _log_density(self) -> Any:

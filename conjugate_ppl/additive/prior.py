@@ -246,7 +246,7 @@ def _facts(program: Program, name: str, sites: Mapping[str, np.ndarray]) -> list
     values = Walk(program.graph, inputs, ()).run(numbers)
     found = [np.asarray(sum((t.coefficient() for t in v.terms), np.zeros(()))) if _is_number(v) else None for v in values]
     # what has no rule, and the log density of states, which has a table in place of one
-    left = [n for n, x in zip(numbers, found, strict=True) if x is None] + [n for n in (site.cells,) if n is not None]
+    left = [n for n, x in zip(numbers, found, strict=True) if x is None] + [n for n in (site.cells,) if n is not None and site.discrete]
     given = {program.inputs[n]: jnp.asarray(x, program.sites[n].dtype) for n, x in sites.items()}
     rest = program.graph.evaluate(left, given)
     if not all(map(_compat.is_concrete, rest)):

@@ -32,7 +32,7 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.elimination.base import Declined, Elimination
 from conjugate_ppl.finite.cases import NONE, Cases, Mixed, Reading, cases_of
 from conjugate_ppl.finite.evaluate import Evaluator, all_states
-from conjugate_ppl.program import Program
+from conjugate_ppl.program import Program, Site
 
 __all__ = ["Beneath", "beneath"]
 
@@ -64,15 +64,16 @@ class Beneath:
         return tuple(n for e in self.eliminations for n in e.sites)
 
     def _for_each_state(self, function: Any) -> Any:
-        """A function of the discrete sites' values, with an axis for the states of each before its results' own."""
+        """A function of the discrete sites' values, with an axis for the states of each before its results' own. Elements that
+        cannot have a state have one that they can, where the model is defined."""
         sites = [self.program.sites[n] for n in self.above]
 
         def run(*states: Any) -> Any:
-            return function({s.name: jnp.full(s.shape, x) for s, x in zip(sites, states, strict=True)})
+            return function({s.name: jnp.broadcast_to(x, s.shape) for s, x in zip(sites, states, strict=True)})
 
         for k in reversed(range(len(sites))):
             run = jax.vmap(run, in_axes=[0 if i == k else None for i in range(len(sites))])
-        return run(*(jnp.asarray(s.states, s.dtype) for s in sites))
+        return run(*(jnp.asarray(_states_of(s), s.dtype) for s in sites))
 
     def at_states(self, values: Values) -> tuple[dict[str, Any], Any]:
         """A likely value of each site, and all log densities of the blocks there, for all states of `above`.
@@ -139,6 +140,16 @@ class Beneath:
                 mixture = _mixture([e[name] for e in each], part, weights[first_row[part]])
                 out.update({name: mixture} if mixture is not None else {})
         return out
+
+
+def _states_of(site: Site) -> np.ndarray:
+    """All states, or if some elements cannot have all of them those that each has in place of each, (states, *shape)."""
+    assert site.states is not None
+    if site.possible is None:
+        return site.states
+    able = np.moveaxis(np.broadcast_to(site.possible, (*site.shape, len(site.states))), -1, 0)
+    each = site.states.reshape(-1, *(1,) * len(site.shape))
+    return np.where(able, each, site.states[np.argmax(able, 0)])
 
 
 def _mixture(components: Sequence[Any], part: np.ndarray, weights: Any) -> Any:
