@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.linalg import qr, solve_triangular
 
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.term import is_known
@@ -27,6 +28,7 @@ from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["Able", "Group", "Rotated", "Rotation", "rotations", "turned_groups"]
 
+_MANY, _DEAR = 256, 1000  # events of a site that is not rotated before it is seen that this would free half of them, or most
 _LARGEST = 2000  # events of a site that is rotated, or elements of a known shape
 _RUNS = 16  # slices that are put together, rather than rows one by one
 _PIECES = 4  # of the parts of a mix
@@ -189,7 +191,10 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     """
     chosen = [a for a in able if 2 < len(a.table) <= _LARGEST and a.table.shape[1] <= _WIDEST]
     used = np.unique(np.concatenate([q.weights, q.linear_weights]))
-    if not q.fixed or not chosen or len(used) * size * size > DENSE:
+    if not q.fixed or len(used) * size * size > DENSE:
+        return None
+    chosen = [a for a in chosen if not _in_vain(q, a, size)]
+    if not chosen:
         return None
     h = np.zeros((size, size, len(used)))
     np.add.at(h, (q.rows, q.columns, np.searchsorted(used, q.weights)), q.numbers)
@@ -235,6 +240,29 @@ def rotations(q: Quadratic, size: int, able: Sequence[Able], others: list[Group]
     return Rotated(rotation, turned, groups)
 
 
+def _in_vain(q: Quadratic, a: Able, size: int) -> bool:
+    """Whether many elements of their own, of which nothing but their number of rows is said, are so unlike that too few
+    of their mixes could be free of others: of n with the same rows those that m others couple with are m."""
+    events = len(a.table)
+    if events < _MANY or a.table.shape[1] > 1 or a.roots is not None:
+        return False
+    event = np.full(size, -1)
+    event[a.elements] = np.arange(events)
+    own, other = event[q.rows], event[q.columns]
+    inside, same = (own >= 0) & (other >= 0), own == other
+    if (inside & ~same & (q.numbers != 0)).any():
+        return False
+    weights, column = np.unique(q.weights[inside], return_inverse=True)
+    said = np.zeros((events, len(weights)))
+    np.add.at(said, (own[inside], column), q.numbers[inside])
+    unit = np.abs(said).max(initial=0.0) or 1.0
+    _, alike, many = np.unique(np.round(said / unit / _EQUAL), axis=0, return_inverse=True, return_counts=True)
+    cross = (own >= 0) & (other < 0)
+    met = np.unique(np.stack([alike.reshape(-1)[own[cross]], q.columns[cross], q.weights[cross]], 1), axis=0)
+    free = np.maximum(many - np.bincount(met[:, 0], minlength=len(many)), 0).sum()
+    return bool(free < (0.5 if events < _DEAR else 0.75) * events)
+
+
 def turned_groups(table: np.ndarray, size: int, rows: np.ndarray, columns: np.ndarray) -> list[Group]:
     """The events of a part that are coupled with other elements of all `size`, and the others."""
     inside = np.zeros(size, bool)
@@ -273,7 +301,7 @@ def _events(h: np.ndarray, table: np.ndarray) -> Mix:
     rng = np.random.default_rng(0)
     numbers = rng.normal(size=(width, width, len(h)))
     mix = np.einsum("weafb,abw->ef", h[:, table[:, :, None, None], table], numbers, optimize=True)
-    values, vectors = np.linalg.eigh(mix + mix.T)
+    values, vectors = _eigen(mix + mix.T)
     outside = np.setdiff1d(np.arange(h.shape[1]), table.reshape(-1))
     cross = np.concatenate([h[:, table[:, a], :][:, :, outside] for a in range(width)], 2)
     cross = np.moveaxis(cross, 1, 0).reshape(events, -1)
@@ -296,18 +324,24 @@ def _events(h: np.ndarray, table: np.ndarray) -> Mix:
     return _reflections(special)
 
 
+def _eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, ascending, and eigenvectors; of what is diagonal (numbers of rows) by sorting."""
+    diagonal = np.diagonal(matrix)
+    if np.count_nonzero(matrix) > np.count_nonzero(diagonal):
+        values, vectors = np.linalg.eigh(matrix)
+        return values, vectors
+    order = np.argsort(diagonal, kind="stable")
+    return diagonal[order], np.eye(len(matrix))[:, order]
+
+
 def _reflections(columns: np.ndarray) -> Mix:
     """An orthogonal matrix that begins with orthonormal columns, up to their signs.
 
-    A product of Householder reflections: (I - left right') (I - 2 v v') = I - left right' - 2 (Q v) v'.
+    A product of Householder reflections, those of LAPACK's QR factorisation: I - V T V' with V lower trapezoidal, where the inverse
+    of T is the upper triangle of V'V with 1 / tau on its diagonal (Joffrain et al., ACM TOMS 32, 2006).
     """
-    count = columns.shape[1]
-    left, right = np.zeros_like(columns), np.zeros_like(columns)
-    for k in range(count):
-        v = columns[:, k] - right @ (left.T @ columns[:, k])  # as the reflections so far leave it
-        v[:k] = 0.0
-        v[k] += np.copysign(np.linalg.norm(v), v[k])
-        v /= np.linalg.norm(v)
-        left[:, k] = 2 * (v - left @ (right.T @ v))
-        right[:, k] = v
-    return Mix(None, left, right)
+    (packed, tau), _ = qr(columns, mode="raw", check_finite=False)
+    v = np.tril(packed, -1) + np.eye(*packed.shape)
+    v, tau = v[:, tau != 0], tau[tau != 0]  # of others nothing is reflected
+    inverse = np.triu(v.T @ v, 1) + np.diag(1 / tau)
+    return Mix(None, np.ascontiguousarray(solve_triangular(inverse, v.T, trans="T", check_finite=False).T), np.ascontiguousarray(v))
