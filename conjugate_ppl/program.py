@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,18 +32,16 @@ from conjugate_ppl.densities import (
     support_parameters,
     vanishes_outside,
 )
+from conjugate_ppl.densities.wrappers import apart, bounds_of, innermost, likely_of, mask_of
 from conjugate_ppl.errors import DataError
 from conjugate_ppl.families import FAMILIES, family_from_outside, priors_of
 from conjugate_ppl.families.subspace import coordinates
 from conjugate_ppl.families.transformed import plain
 from conjugate_ppl.graph import Graph
 
-__all__ = ["Program", "Site", "apart", "trace_program", "trace_sites"]
+__all__ = ["Program", "Site", "trace_program", "trace_sites"]
 
 Model = Callable[..., Any]
-
-_MEDIANS = (dist.Cauchy, dist.Exponential, dist.HalfCauchy, dist.HalfNormal, dist.LogNormal, dist.LogUniform, dist.Uniform)
-_MEANS = (dist.Beta, dist.Gamma, dist.InverseGamma, dist.Normal, dist.StudentT, dist.Weibull)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +227,7 @@ def trace_sites(model: Model, args: Any, kwargs: Any, **how: Any) -> dict[str, A
 
 def _support(fn: Any) -> str:
     """What is proved about a distribution's support from its constraint alone."""
-    c = plain(_innermost(fn)).support
+    c = plain(innermost(fn)).support
     while isinstance(c, constraints.independent):
         c = c.base_constraint
     if isinstance(c, constraints._SoftplusPositive) or c is constraints.positive:
@@ -265,55 +262,6 @@ def _summed(fn: Any, value: Any, scale: Any) -> tuple[Any, bool]:
         out, known = fn.log_prob(value), False
     total = jnp.sum(out)
     return (total if scale is None else jnp.sum(out * scale)), known
-
-
-def apart(fn: Any) -> tuple[Any, int]:
-    """A distribution with the numbers of an event taken apart, where its density is but their product; and how many
-    axes that adds behind those of the batch."""
-    if type(fn) is dist.Independent:
-        inner, extra = apart(fn.base_dist)
-        return inner, extra + fn.reinterpreted_batch_ndims
-    if type(fn) is dist.MaskedDistribution and type(fn.base_dist) is dist.Independent and not isinstance(
-            fn._mask, bool):
-        inside, n = fn.base_dist.base_dist, fn.base_dist.reinterpreted_batch_ndims
-        inner, extra = apart(inside.mask(jnp.reshape(fn._mask, jnp.shape(fn._mask) + (1,) * n)))
-        return inner, extra + n
-    return fn, 0
-
-
-def _bounds(fn: Any) -> tuple[Any, Any] | None:
-    """The smallest and the largest value of a discrete distribution on whole numbers, if it has both."""
-    c = fn.support
-    while isinstance(c, constraints.independent):
-        c = c.base_constraint
-    if c is constraints.boolean:
-        return 0, 1
-    low, high = getattr(c, "lower_bound", None), getattr(c, "upper_bound", None)
-    if low is None or high is None or c.event_dim or not c.is_discrete:
-        return None
-    return low, high
-
-
-def _mask_of(fn: Any) -> tuple[Any, int]:
-    """All masks of a distribution as one (None if there is none), and how many of its rightmost axes lie within an event."""
-    found: list[tuple[Any, int]] = []
-    within = 0
-    while type(fn) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
-        if type(fn) is dist.MaskedDistribution and fn._mask is not True:
-            found.append((fn._mask, within))
-        within += fn.reinterpreted_batch_ndims if type(fn) is dist.Independent else 0
-        fn = fn.base_dist
-    if not found or any(mask is False for mask, _ in found):
-        return (False if found else None), 0
-    inside = found[-1][1]
-    masks = [jnp.reshape(mask, (*jnp.shape(mask), *(1,) * (inside - n))) for mask, n in found]
-    return functools.reduce(jnp.logical_and, masks), inside
-
-
-def _innermost(fn: Any) -> Any:
-    while type(fn) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 @_compat.one_thread
@@ -421,8 +369,8 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     families = priors_of(fn, jnp.shape(value), value) if latent else {}
     family = next((n for n in families if not FAMILIES[n].if_fits), "")
     parameters = families.pop(family, {})
-    mask, within = _mask_of(fn)
-    inner = _innermost(fn)
+    mask, within = mask_of(fn)
+    inner = innermost(fn)
     if latent and mask is False and fills_the_reals(inner):  # its density counts as 1, at all reals
         family, parameters, families = "Flat", {}, {}
     notes[name] = {
@@ -456,7 +404,7 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     if site["scale"] is not None:
         record["scale"] = jnp.asarray(site["scale"])
     if latent and not notes[name]["discrete"]:
-        likely = _likely(inner)
+        likely = likely_of(inner)
         if likely is not None:
             record["likely"] = jnp.broadcast_to(likely, jnp.shape(value))
     if latent and site.get("_control_flow_done"):
@@ -468,11 +416,6 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     return record
 
 
-def _likely(fn: Any) -> Any:
-    """The median of a distribution of numbers, or its mean, where NumPyro has a form for it; else None."""
-    return fn.icdf(0.5) if type(fn) in _MEDIANS else fn.mean if type(fn) in _MEANS else None
-
-
 def _by_cell(site: dict[str, Any]) -> dict[str, Any]:
     """What summing out discrete latents needs of a site."""
     fn, scale = site["fn"], site["scale"]
@@ -481,7 +424,7 @@ def _by_cell(site: dict[str, Any]) -> dict[str, Any]:
     if scale is not None:
         cells = cells * jnp.reshape(scale, jnp.shape(scale) + (1,) * extra)
     record = {"cells": jnp.asarray(cells)}
-    bounds = None if site["is_observed"] else _bounds(site["fn"])
+    bounds = None if site["is_observed"] else bounds_of(site["fn"])
     if bounds is not None:
         record["low"], record["high"] = (jnp.broadcast_to(b, jnp.shape(site["value"])) for b in bounds)
     return record

@@ -25,7 +25,7 @@ from conjugate_ppl.gaussian.linear import inverse_logdet, lower_factor, solve_lo
 from conjugate_ppl.gaussian.products import matmul
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.reference import explained, reference
-from conjugate_ppl.gaussian.rotation import Able, _in_vain, _reflections, rotations
+from conjugate_ppl.gaussian.rotation import Able, rotations
 from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.gaussian.structure import Structure, find_structure
 from conjugate_ppl.triangular import unless_failed
@@ -485,31 +485,3 @@ def test_where_a_factorisation_fails() -> None:
     assert (value, slope) == (-np.inf, -1.0)
     value, slope = jax.value_and_grad(lambda x: unless_failed(jnp.log(x), -jnp.inf))(2.0)
     assert (value, slope) == (np.log(2.0), 0.5)
-
-
-def test_reflections_begin_with_given_columns():
-    """Also where one of them is reflected by nothing, and where they are all."""
-    rng = np.random.default_rng(0)
-    for n, k in ((7, 3), (7, 7), (40, 1), (300, 120)):
-        columns = np.linalg.qr(np.concatenate([np.eye(n)[:, :1], rng.normal(size=(n, k - 1))], 1))[0]
-        q = _reflections(columns).backward(np.eye(n))
-        np.testing.assert_allclose(q.T @ q, np.eye(n), atol=1e-13)
-        np.testing.assert_allclose(np.abs((q[:, :k] * columns).sum(0)), 1.0, rtol=1e-13)
-
-
-def test_large_groupings_are_not_rotated_in_vain():
-    """Of many groups of unlike sizes, crossed with others, no mix is free: that is seen before matrices are made."""
-    rng = np.random.default_rng(0)
-
-    def rotated(g, h, groups, others):
-        counts = np.bincount(g, minlength=groups)
-        cross, many = np.unique(np.stack([g, groups + h], 1), axis=0, return_counts=True)
-        i = np.concatenate([np.arange(groups), cross[:, 0], cross[:, 1]])
-        j = np.concatenate([np.arange(groups), cross[:, 1], cross[:, 0]])
-        x = np.concatenate([counts, many, many]).astype(float)
-        none = np.zeros(0, np.int64)
-        q = Quadratic(i, j, np.zeros(len(i), np.int64), x, none, none, np.zeros(0), Reduced(Weights(), {}, {}))
-        return not _in_vain(q, Able(np.arange(groups)[:, None]), groups + others)
-
-    assert rotated(np.repeat(np.arange(300), 20), np.tile(np.arange(20), 300), 300, 20)
-    assert not rotated(rng.integers(0, 300, 6000), rng.integers(0, 200, 6000), 300, 200)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from generated.numpy_jaxpr import evaluated
 from jax.scipy.special import logsumexp
@@ -13,6 +15,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import conjugate_ppl as cj
+from conjugate_ppl._compat import double_precision
 
 LOG_WEIGHTS = np.log([0.2, 0.5, 0.3])
 
@@ -101,3 +104,33 @@ def test_traced_data(x64):
     collapsed, kept, y = cj.collapse(mixed.mixture_of_rates), {"a": jnp.ones(3)}, jnp.asarray(mixed.FEW)
     out = jax.jit(lambda y: log_density(collapsed, (y,), {}, kept)[0])(y)
     assert float(out) == pytest.approx(float(log_density(collapsed, (y,), {}, kept)[0]), rel=1e-6)
+
+
+def test_coefficients_below_states_that_an_element_cannot_have(x64):
+    """Given states that are impossible the model is undefined, and so would be what is integrated out there."""
+    many, g = np.array([2, 0, 3, 1]), np.arange(16) % 4
+    y = np.random.default_rng(0).normal(size=16)
+
+    def model(y):
+        k = numpyro.sample("k", dist.Binomial(many, 0.4))
+        q = numpyro.sample("q", dist.HalfCauchy(1.0))
+        m = numpyro.sample("m", dist.Normal(1.0, q).expand([4]))
+        numpyro.sample("y", dist.Normal(m[g] * jnp.sqrt(many - k)[g], 1.0 + 0.5 * q), obs=y)
+
+    def by_hand(q):
+        total = dist.HalfCauchy(1.0).log_prob(q)
+        for j, most in enumerate(many):
+            a, own = np.sqrt(most - np.arange(most + 1)), y[g == j]
+            each = [stats.binom.logpmf(k, most, 0.4) + dist.MultivariateNormal(
+                a[k] * jnp.ones(4), a[k] ** 2 * q**2 + (1 + 0.5 * q) ** 2 * jnp.eye(4)).log_prob(own) for k in range(most + 1)]
+            total += logsumexp(jnp.stack(each))
+        return total
+
+    assert set(cj.explain(model, y).collapsed) == {"k", "m"}
+    found = jax.value_and_grad(lambda q: log_density(cj.collapse(model), (y,), {}, {"q": q})[0])(jnp.array(0.7))
+    with double_precision(True):
+        expected = jax.value_and_grad(by_hand)(0.7)
+    np.testing.assert_allclose(found, expected, rtol=1e-10 if x64 else 1e-5)
+    draws = cj.collapse(model).recover(jax.random.key(0), {"q": jnp.full(20, 0.7)}, y)
+    assert np.isfinite(draws["m"]).all()
+    assert (draws["k"] <= many).all()

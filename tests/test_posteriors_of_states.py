@@ -154,3 +154,17 @@ def test_impossible_states_come_back():
     probs = whole.distributions["n"].probs
     assert (np.asarray(probs)[:2] == 0).all()
     assert (np.asarray(whole.without("y", 4).distributions["n"].probs) > 0).all()
+
+
+def test_leave_one_out_where_elements_differ_in_their_states():
+    y, i = np.random.default_rng(0).normal(size=6), np.arange(6) % 2
+
+    def model(i, y):
+        k = numpyro.sample("k", dist.DiscreteUniform(np.array([0, 1]), np.array([2, 2])))
+        m = numpyro.sample("m", dist.Normal(1.0, 1.0).expand([2]))
+        numpyro.sample("y", dist.Normal(m[i] * (1.0 + k)[i], 1.0), obs=y)
+
+    collapsed = cj.collapse(model)
+    rest = np.array([float(collapsed.log_evidence(np.delete(i, j), np.delete(y, j))) for j in range(6)])
+    found = collapsed.posterior(i, y).loo("y")
+    np.testing.assert_allclose(found, float(collapsed.log_evidence(i, y)) - rest, rtol=1e-9)

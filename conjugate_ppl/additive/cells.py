@@ -22,8 +22,9 @@ from conjugate_ppl.algebra.value import collect, move, multiply, reduce_sum, res
 from conjugate_ppl.algebra.variables import Indicator, Variables
 from conjugate_ppl.algebra.walk import Walk, latent_value
 from conjugate_ppl.densities import log_density
+from conjugate_ppl.densities.wrappers import apart
 from conjugate_ppl.graph import Graph
-from conjugate_ppl.program import Program, apart, trace_sites
+from conjugate_ppl.program import Program, trace_sites
 
 __all__ = ["Cells", "read_cells", "walk_of"]
 

@@ -111,6 +111,7 @@ def times(factors: Sequence[Atom], term: Term) -> Term:
 
 
 def _adds_up(walk: Walk, x: Value) -> bool:
+    """Whether a sum of latents is to be written out in any case."""
     return walk.adding and all(isinstance(a.variable, Latent) for t in x.terms for a in t.atoms)
 
 

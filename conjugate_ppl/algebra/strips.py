@@ -94,6 +94,8 @@ def _tables(shape: tuple[int, int], group: np.ndarray, feature: np.ndarray, weig
             numbers: np.ndarray) -> tuple[list[_Table], np.ndarray]:
     """Tables, where those cost less than scattered numbers, and which of the numbers are left."""
     left = np.ones(len(numbers), bool)
+    if len(numbers) < _COMMON * shape[1]:  # so few of a feature, where these may be a matrix' elements, are not looked at one by one
+        return [], left
     order = np.lexsort((weights, feature))
     f, w = feature[order], weights[order]
     new = np.diff(f, prepend=-1) != 0

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
+from conjugate_ppl.densities.wrappers import innermost
+
 __all__ = ["DENSITIES", "Density", "UnknownDensity", "base_of", "fills_the_reals", "log_density",
            "probabilities", "register_density", "registered_outside", "support_parameters",
            "vanishes_outside"]
@@ -175,7 +177,7 @@ def registered_outside(d: Any) -> bool:
 
 def vanishes_outside(d: Any) -> bool:
     """Whether the density of `d`, wrappers looked through, is known to be 0 outside its support."""
-    entry = DENSITIES.get(type(_inside(d)))
+    entry = DENSITIES.get(type(innermost(d)))
     return entry is not None and entry.vanishes
 
 
@@ -185,7 +187,7 @@ def support_parameters(d: Any) -> list[Any]:
     Those of its constraint, those registered, and the parameters of transforms over a base that does
     not fill the reals, whose edge they move.
     """
-    d = _inside(d)
+    d = innermost(d)
     if type(d) in (dist.TransformedDistribution, dist.LogNormal):
         moved = [] if fills_the_reals(d.base_dist) else _arrays(list(d.transforms))
         return [*moved, *support_parameters(d.base_dist)]
@@ -196,7 +198,7 @@ def support_parameters(d: Any) -> list[Any]:
 
 def probabilities(d: Any) -> tuple[list[Any], list[Any]]:
     """The parameters of `d`, wrappers looked through, that must sum to one, and those that must lie between 0 and 1."""
-    d = _inside(d)
+    d = innermost(d)
     if type(d) in (dist.TransformedDistribution, dist.LogNormal):
         return probabilities(d.base_dist)
     entry = DENSITIES.get(type(d)) or Density(lambda d, x: x)
@@ -205,12 +207,6 @@ def probabilities(d: Any) -> tuple[list[Any], list[Any]]:
 
 def _arrays(tree: Any) -> list[Any]:
     return [x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array)]
-
-
-def _inside(d: Any) -> Any:
-    while type(d) in (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution):
-        d = d.base_dist
-    return d
 
 
 def fills_the_reals(d: Any) -> bool:

@@ -289,9 +289,10 @@ X39    data that are traced
 X40    states that an element cannot have, and models that are not validated
        test_finite::test_states_that_an_element_cannot_have
 X41    sums of several masks, events and cases
-       test_found::test_several_masks_of_a_site
-       test_found::test_events_of_proportions_that_cancel
-       test_found::test_cases_of_a_choice_with_a_sum_each
+       test_sums::test_several_masks_of_a_site
+       test_sums::test_events_of_proportions_that_cancel
+       test_sums::test_cases_of_a_choice_with_a_sum_each
+       test_sums::test_rate_of_a_line_that_starts_at_time_zero
 X42    indices that are traced
-       test_found::test_indices_that_are_traced_below_functions_of_kept_sites
+       test_sums::test_indices_that_are_traced_below_functions_of_kept_sites
 """
