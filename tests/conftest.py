@@ -26,8 +26,6 @@ gc.set_threshold(50_000, 20, 50)
 if jax.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
 _DOUBLE = [True]  # the type of the test before
-# where the last digit of compiled arithmetic is looked at
-_OPTIMISED = {"test_loggamma"}
 
 
 def _double(on: bool) -> contextlib.AbstractContextManager[None]:
@@ -63,10 +61,10 @@ def x64(request: pytest.FixtureRequest) -> Iterator[bool]:
 
 @pytest.fixture(autouse=True)
 def _compiled_in_haste(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Most tests compile for seconds what runs for milliseconds: leave out what only saves time."""
+    """Most tests compile for seconds what runs for milliseconds: leave out what only saves time, but in those marked
+    `optimised`, where the last digit of compiled arithmetic is looked at, or what a compiler makes of constants."""
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations",
-                      request.module.__name__.split(".")[-1] not in _OPTIMISED)
+    jax.config.update("jax_disable_most_optimizations", request.node.get_closest_marker("optimised") is None)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
 

@@ -20,7 +20,7 @@ import conjugate_ppl as cj
 from conjugate_ppl.densities import DENSITIES
 from conjugate_ppl.elimination.conditionals import Reshaped
 from conjugate_ppl.families import FAMILIES, Family, prior_of
-from conjugate_ppl.families.logconcave import GAMMA_CURVE, PARABOLA, OnInterval, log_integral
+from conjugate_ppl.families.logconcave import GAMMA_CURVE, PARABOLA, OnInterval, log_integral, log_ratio
 from conjugate_ppl.families.registry import STATISTICS
 from conjugate_ppl.families.subspace import Embedded
 from conjugate_ppl.families.transformed import TRANSFORMED, plain
@@ -188,6 +188,16 @@ def test_integrals_of_log_concave_curves(x64: bool) -> None:
         out = log_integral(curve, *map(jnp.asarray, arguments))
         np.testing.assert_allclose(out, expected, rtol=1e-13 if x64 else 2e-6, atol=1e-11 if x64 else 2e-6)
     assert np.isnan(log_integral(GAMMA_CURVE, 1.0, 0.5, 0.0, 1.0))
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("curve", [PARABOLA, GAMMA_CURVE])
+def test_flat_priors_as_constants(curve: str, x64: bool) -> None:
+    """A compiler that knows that a slope is 0 may divide by -0."""
+    flat, low, high = np.zeros(3), np.full(3, -50.0), np.array([51.0, 50.0, 49.0])
+    a, b = jnp.array([1e-6, 1e-7, 0.0]), jnp.array([-0.08, -0.07, -0.08])
+    inside = jax.jit(lambda a, b: log_ratio(curve, flat, flat, a, b, low, high))(a, b)
+    np.testing.assert_allclose(inside, log_ratio(curve, flat, flat, a, b, low, high), rtol=1e-12 if x64 else 2e-6)
 
 
 def test_draws_between_bounds() -> None:

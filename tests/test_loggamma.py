@@ -21,6 +21,8 @@ from conjugate_ppl.families.loggamma import (
     remainder,
 )
 
+pytestmark = pytest.mark.optimised
+
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640629")
 X = np.array([1e-6, 1e-3, 0.3, 1.0, 2.5, 7.9, 8.1, 33.0, 1e3, 12345.6, 1e6, 1e9])
 D = np.array([0.0, 1e-3, 0.5, 1.0, 4.0, 7.7, 250.0, 1e4, 1e6])

@@ -68,18 +68,22 @@ def _fall(curve: str, a: Any, b: Any, p: Any, t: Any) -> Any:
     return (height - a) * t + height * _exp_beyond_two_terms(t)
 
 
+def _over(x: Any, y: Any) -> Any:
+    """x / y, infinite unless y > 0: what compilers fold may end in a negative 0."""
+    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), jnp.inf)
+
+
 def _reached(curve: str, a: Any, b: Any, p: Any, sides: Any, levels: Any) -> Any:
     """How far from p, to either side, f falls by each level, or up to about twice that."""
     if curve == PARABOLA:
         slope = jnp.maximum(-(a + 2 * b * p) * sides, 0.0)
-        return 2 * levels / (slope + jnp.sqrt(slope**2 - 4 * b * levels))
-    height = jnp.abs(b) * jnp.exp(p)  # of b = 0 no negative 0
+        return _over(2 * levels, slope + jnp.sqrt(slope**2 - 4 * b * levels))
+    height = jnp.abs(b) * jnp.exp(p)
     slope = (height - a) * sides
-    slope = jnp.where(slope > 0, slope, 0.0)  # and here
-    y = jnp.minimum(levels / height, jnp.finfo(a.dtype).max / 4)
+    y = jnp.minimum(_over(levels, height), jnp.finfo(a.dtype).max / 4)
     up = jnp.log1p(y + jnp.log1p(y + jnp.sqrt(2 * y)))  # e**t - 1 - t is at least y there
     down = (y + jnp.sqrt(y) * jnp.sqrt(y + 8)) / 2  # and here of -t, as it is at least t**2 / (2 + t)
-    return jnp.minimum(jnp.where(sides > 0, up, down), levels / slope)
+    return jnp.minimum(jnp.where(sides > 0, up, down), _over(levels, slope))
 
 
 def _nodes(curve: str, a: Any, b: Any, low: Any, high: Any, p: Any = None) -> tuple[Any, Any, Any]:
