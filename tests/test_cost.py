@@ -242,3 +242,49 @@ def test_a_field_of_neighbours_is_cheap_to_sample() -> None:
     assert set(cj.collapse(field, require=["f"]).plan(y, near).collapsed) == {"mean", "f"}
     few = np.arange(40)
     assert set(cj.explain(field, y[few], near[np.ix_(few, few)]).collapsed) == {"mean", "f"}
+
+
+def _uniform_scale(y: Any) -> None:
+    mean = numpyro.sample("mean", dist.Normal(0.0, 10.0))
+    numpyro.sample("y", dist.StudentT(4.0, mean, 1.0), obs=y)
+    scale = numpyro.sample("scale", dist.Uniform(0.0, 50.0).expand([2]).to_event(1))
+    numpyro.sample("z", dist.Normal(0.0, scale[np.arange(len(y)) % 2]), obs=y)
+
+
+def _uniform_location(y: Any) -> None:
+    scale = numpyro.sample("scale", dist.HalfCauchy(5.0))
+    mean = numpyro.sample("mean", dist.Uniform(-100.0, 100.0))
+    numpyro.sample("y", dist.Normal(mean, scale), obs=y)
+
+
+def _bounded_effects(y: Any) -> None:
+    scale = numpyro.sample("scale", dist.HalfCauchy(5.0))
+    effect = numpyro.sample("effect", dist.HalfNormal(scale).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(effect[np.arange(len(y)) % 2], 1.0), obs=y)
+
+
+def _bounded_errors(y: Any) -> None:
+    mean, scale = numpyro.sample("mean", dist.Cauchy(0.0, 10.0)), numpyro.sample("scale", dist.HalfCauchy(5.0))
+    with numpyro.plate("rows", len(y)):
+        error = numpyro.sample("error", dist.HalfNormal(1.0))
+        numpyro.sample("y", dist.Normal(mean + error, scale), obs=y)
+
+
+@pytest.mark.parametrize("model, site, dear", [
+    (_uniform_scale, "scale", True), (_uniform_location, "mean", True), (_bounded_effects, "effect", False),
+    (_bounded_errors, "error", False)])
+def test_sums_over_nodes_that_save_nothing(model: Any, site: str, dear: bool) -> None:
+    """Where the sampler moves what the prior depends on, or each row has its own, they do."""
+    y = np.random.default_rng(0).normal(size=20).astype(np.float32)
+    decision = cj.explain(model, y)[site]
+    assert decision.collapsed is not dear
+    assert "sum over nodes" in decision.reason if dear else True
+    for options in ({"require": [site]}, {"only": [site]}):
+        assert site in cj.collapse(model, **options).plan(y).collapsed
+
+
+def test_sums_over_nodes_that_leave_nothing_to_sample() -> None:
+    def model(y: Any) -> None:
+        numpyro.sample("y", dist.Poisson(numpyro.sample("rate", dist.Uniform(0.0, 50.0))), obs=y)
+
+    assert cj.explain(model, np.array([3, 5, 2, 4, 4, 7])).kept == ()

@@ -413,15 +413,15 @@ def test_location_between_bounds(prior, level, x64):
         return (-20 * np.log(2 * np.pi) - 40 * jnp.log(s) - half + prior().log_prob(y.mean(dtype=float)) + more
                 + dist.HalfCauchy(1.0).log_prob(s))
 
-    assert cj.explain(model, y).collapsed == ("mu",)
+    collapsed = cj.collapse(model, require=["mu"])
     for s in (1.0, 1.5):
         with double_precision(True):
             expected = jax.value_and_grad(by_hand)(s)
-        found = jax.value_and_grad(lambda s: log_density(cj.collapse(model), (y,), {}, {"s": s})[0])(jnp.asarray(s))
+        found = jax.value_and_grad(lambda s: log_density(collapsed, (y,), {}, {"s": s})[0])(jnp.asarray(s))
         np.testing.assert_allclose(found, expected, rtol=1e-8 if x64 else 1e-5)
         data = jnp.asarray(y, float)
         kept, z = {"s": jnp.asarray(s)}, {"mu": jnp.asarray(float(np.float32(y.mean())))}
-        whole = log_density(model, (data,), {}, {**kept, **z})[0] - cj.collapse(model).conditional_log_prob(z, kept, data)
+        whole = log_density(model, (data,), {}, {**kept, **z})[0] - collapsed.conditional_log_prob(z, kept, data)
         assert float(whole) == pytest.approx(float(found[0]), rel=1e-9 if x64 else 1e-5)
 
 
@@ -453,3 +453,44 @@ def test_rows_of_effects_that_are_not_centred(streamed):
     assert float(single[0]) == pytest.approx(float(double[0]), abs=0.01)
     for n in ("tau", "s"):
         assert float(single[1][n]) * unit == pytest.approx(float(double[1][n]) * unit, abs=0.02)
+
+
+FORMS = {  # of a covariate and a kept number, with that number's prior
+    "quotient": (lambda x, k: x / k, dist.LogNormal(9.9, 0.5)),
+    "quotient_of_squares": (lambda x, k: (x / k) ** 2, dist.Uniform(1e3, 1e5)),
+    "root_of_quotient": (lambda x, k: jnp.sqrt(x / k), dist.HalfNormal(3e4)),
+    "beyond_one": (lambda x, k: x / (1 + k), dist.Exponential(5e-5)),
+    "exponential": (lambda x, k: x * jnp.exp(-k), dist.Normal(9.9, 0.5)),
+    "power": (lambda x, k: x / 10**k, dist.Normal(4.3, 0.2)),
+    "softplus": (lambda x, k: x * jax.nn.softplus(-k), dist.Normal(9.9, 0.5)),
+}
+
+
+@pytest.mark.parametrize("walk", [False, True], ids=["intercept", "walk"])
+@pytest.mark.parametrize("form", FORMS)
+def test_covariate_over_a_kept_number(form, walk, x64):
+    """Likely values of the number decide where the intercept is measured from: 1 would put it at the level of the covariate."""
+    rng = np.random.default_rng(0)
+    x = rng.gamma(3.0, 6000.0, 30).astype(np.float32)
+    y = (1 - x / 20000 + rng.normal(0, 0.4, 30)).astype(np.float32)
+    function, prior = FORMS[form]
+
+    def model(x, y):
+        k, s = sample("k", prior), sample("s", dist.HalfNormal(0.5))
+        level = sample("level", dist.GaussianRandomWalk(0.3, 30) if walk else dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(level - function(x, k), s), obs=y)
+
+    def by_hand(k, s):
+        covariance = s**2 * jnp.eye(30) + (0.09 * jnp.minimum(*np.mgrid[1:31, 1:31]) if walk else 1.0)
+        return (jax.scipy.stats.multivariate_normal.logpdf(y.astype(float), -function(x.astype(float), k), covariance)
+                + prior.log_prob(k) + dist.HalfNormal(0.5).log_prob(s))
+
+    k = {"exponential": 9.9, "softplus": 9.9, "power": 4.3}.get(form, 20000.0)
+    collapsed = cj.collapse(model)
+    assert cj.explain(collapsed, x, y).collapsed == ("level",)
+    with double_precision(True):
+        expected = jax.value_and_grad(by_hand, (0, 1))(k, 0.5)
+    found = jax.value_and_grad(lambda k, s: log_density(collapsed, (x, y), {}, {"k": k, "s": s})[0], (0, 1))(
+        jnp.asarray(k), jnp.asarray(0.5))
+    assert float(found[0]) == pytest.approx(float(expected[0]), rel=1e-9 if x64 else 3e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-7 if x64 else 1e-3, atol=1e-12)

@@ -226,7 +226,7 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     left, scale, parts = what_is_left(program, elimination, bound, written.priors, visible, written.variables)
     by_part, owned = parts or ("", None)
     given = tuple(r.given for r in remnants if r.given is not None)
-    if written.walk.residuals and block.whitened and len(given) == len(remnants):
+    if (written.walk.residuals or given) and block.whitened and len(given) == len(remnants):
         with contextlib.suppress(Declined):  # elements a point apart may have no form
             point = point_of(block.size)
             place, others = Place.of(point, [t for t in about(point=point).own if not t.roots & inside])

@@ -14,7 +14,7 @@ from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.term import Term, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.elimination.coordinates import without_rounding
-from conjugate_ppl.elimination.typical import at_typical, typical
+from conjugate_ppl.elimination.typical import at_likely, at_typical, typical
 from conjugate_ppl.elimination.written import Written, variables_of
 from conjugate_ppl.gaussian.reference import explained, reference
 from conjugate_ppl.program import Program
@@ -37,8 +37,11 @@ def path(program: Program, written: Written) -> np.ndarray:
         a.power for a in t.atoms if a.variable is written.elements) == 2))
     terms = [t for t in terms if _multiplying(t) <= weights]
     size = written.elements.size
-    q = at_typical(program, without_rounding(
-        reduce_terms(terms, lambda v: 0 if v is written.elements else None), written))
+
+    def place(variable: Variable) -> int | None:
+        return 0 if variable is written.elements else None
+
+    q = at_typical(program, without_rounding(reduce_terms(at_likely(program, terms, place), place), written))
     point = reference(q, np.zeros(size), np.full(size, np.inf))
     hidden = np.ones(size, bool)
     hidden[q.rows[q.numbers != 0]] = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -272,8 +272,11 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
         found = precision()
         return None if found is None else squares_of(shared(walk), found).terms
 
-    given = None
-    if written.walk.residuals and sites and not moved and not scaling:
+    given: Callable[[Values], Any] | None = None
+    if not sites and not scaling:  # what the model's own loop says, which may carry off any errors (`nu[t] = th * (y - nu)[t-1]`)
+        def given(values: Values) -> Any:
+            return sum(values.evaluate(program.sites[n].factor) for n in touched)
+    elif written.walk.residuals and sites and not moved and not scaling:
         with contextlib.suppress(Declined):
             point = point_of(len(origin))
             placed = write(program, parts, equations, touched, visible - frozenset(beside), origin, {}, {}, variables, point)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -19,13 +20,17 @@ from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.program import Program
 
-__all__ = ["at_typical", "typical", "unweighted"]
+__all__ = ["at_likely", "at_typical", "typical", "unweighted"]
+
+_LARGEST = 1e15  # a number that is likely
 
 
-def typical(program: Program) -> Values:
-    """Ones for what is positive, equal shares on a simplex, a half for what else there is."""
+def typical(program: Program, names: Collection[str] | None = None) -> Values:
+    """Ones for what is positive, equal shares on a simplex, a half for what else there is; of some `names`, or all."""
     values: dict[str, Any] = {}
     for name, number in program.inputs.items():
+        if names is not None and name not in names:
+            continue
         site, shape = program.sites.get(name), program.graph.shapes[number]
         support = site.support if site is not None else "other"
         one = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
@@ -37,37 +42,83 @@ def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variabl
     """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then."""
     if any(isinstance(a.variable, Computed) for t in terms for a in t.atoms):
         return at_typical(program, reduce_terms(terms, place))
-    likely: dict[str, np.ndarray] = {}
-    own = [contract(_unweighted(program, t, place, likely)) for t in terms]
-    return quadratic(reduce_terms(own, place))
+    own = [dataclasses.replace(t, atoms=tuple(a for a in t.atoms if place(a.variable) is not None))
+           for t in at_likely(program, terms, place)]
+    return quadratic(reduce_terms([contract(t) for t in own], place))
 
 
-def _unweighted(program: Program, term: Term, place: Callable[[Variable], int | None], found: dict[str, np.ndarray]) -> Term:
-    """A term without its weights, but for what scales elements (`tau * z`), at a value that its prior finds likely: that decides
-    how large they are."""
-    out = dataclasses.replace(term, atoms=tuple(a for a in term.atoms if place(a.variable) is not None))
-    for a in term.atoms:
-        v = a.variable
-        if isinstance(v, Latent) and place(v) is None and a.power > 0 and is_known(a.selection):
-            one = _likely(program, v.site, found)[a.selection] ** float(a.power)
-            out = dataclasses.replace(out, coefficients=combine((*out.coefficients, one)))
+def at_likely(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None]) -> list[Term]:
+    """Terms of a quadratic in which what multiplies elements is a number, at values that priors find likely: it decides how large they
+    are. What weights rows stays."""
+    likely, weights = _Likely(program), _weights(terms, place)
+    out = []
+    for t in terms:
+        there = [a for a in t.atoms if place(a.variable) is None and a.variable not in weights and is_known(a.selection)
+                 and not isinstance(a.variable, Computed)]
+        numbers = [likely.power(a.variable, a.power)[a.selection] for a in there]
+        out.append(dataclasses.replace(t, coefficients=combine((*t.coefficients, *numbers)), atoms=tuple(
+            a for a in t.atoms if a not in there)) if there else t)
     return out
 
 
-def _likely(program: Program, name: str, found: dict[str, np.ndarray]) -> np.ndarray:
-    """What the prior of a site finds likely, flat, what it depends on being likely too; 1 where that is not known, or not positive."""
-    if name not in found:
-        site, graph = program.sites.get(name), program.graph
-        found[name] = np.ones(int(np.prod(graph.shapes[program.inputs[name]])))
-        if site is not None and site.likely is not None:
-            above = {n: _likely(program, n, found).reshape(graph.shapes[program.inputs[n]]) for n in program.roots(site.likely)}
-            inputs = {program.inputs[n]: jnp.asarray(x, graph.dtypes[program.inputs[n]]) for n, x in above.items()}
-            with _compat.eagerly():
-                (x,) = graph.evaluate([site.likely], inputs, {})
-            if _compat.is_concrete(x):
-                x = np.asarray(x, float).reshape(-1)
-                found[name] = np.where(np.isfinite(x) & (x > 0), x, 1.0)
-    return found[name]
+def _weights(terms: Iterable[Term], place: Callable[[Variable], int | None]) -> frozenset[Variable]:
+    """What only weights rows, as the precision of their noise does: all terms that it is in, squares among them, have it to one power.
+    What scales elements (`tau * z`), or multiplies what is subtracted from them (`a - S / k`), does not."""
+    powers: dict[Variable, set[Fraction]] = {}
+    of_squares: set[Variable] = set()
+    for t in terms:
+        others = [a for a in t.atoms if place(a.variable) is None]
+        square = sum(a.power for a in t.atoms if place(a.variable) is not None) == 2
+        for a in others:
+            powers.setdefault(a.variable, set()).add(a.power)
+        of_squares.update(a.variable for a in others if square)
+    return frozenset(v for v in of_squares if len(powers[v]) == 1)
+
+
+class _Likely:
+    """Values that priors find likely, those being likely that they depend on."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._sites: dict[str, np.ndarray] = {}
+        self._variables: dict[Variable, np.ndarray] = {}
+
+    def power(self, variable: Variable, power: Fraction) -> np.ndarray:
+        """The elements of a variable to a power; 1 where that is not known, or no likely number."""
+        if variable not in self._variables:
+            self._variables[variable] = self._elements(variable)
+        with np.errstate(all="ignore"):
+            x = self._variables[variable] ** float(power)
+            return np.where((np.abs(x) < _LARGEST) & (np.abs(x) > 1 / _LARGEST), x, 1.0)
+
+    def _elements(self, variable: Variable) -> np.ndarray:
+        if isinstance(variable, Latent):
+            x = self._site(variable.site)
+            return np.where(x > 0, x, 1.0)
+        values = {n: self._site(n) for n in variable.roots if n in self._program.inputs}
+        with _compat.eagerly():
+            found = self._values(values).variable(variable)
+        return np.asarray(found, float) if _compat.is_concrete(found) else np.ones(variable.size)
+
+    def _values(self, sites: Mapping[str, np.ndarray]) -> Values:
+        graph, inputs = self._program.graph, self._program.inputs
+        return Values(graph, inputs, {n: jnp.asarray(x.reshape(graph.shapes[inputs[n]]), graph.dtypes[inputs[n]])
+                                      for n, x in sites.items()})
+
+    def _site(self, name: str) -> np.ndarray:
+        """A site, flat; where nothing is known of it, as `typical` has it."""
+        if name not in self._sites:
+            site = self._program.sites.get(name)
+            x = np.asarray(typical(self._program, [name]).site(name), float).reshape(-1)
+            if site is not None and site.likely is not None:
+                above = {n: self._site(n) for n in self._program.roots(site.likely)}
+                with _compat.eagerly():
+                    found = self._values(above).evaluate(site.likely)
+                if _compat.is_concrete(found):
+                    found = np.broadcast_to(np.asarray(found, float), site.shape).reshape(-1)
+                    x = np.where(np.isfinite(found), found, x)
+            self._sites[name] = x
+        return self._sites[name]
 
 
 def at_typical(program: Program, reduced: Reduced, evaluated: bool = False) -> Quadratic:

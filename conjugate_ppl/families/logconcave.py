@@ -16,6 +16,7 @@ nodes, to rounding: no draw waits for others, as where proposals are rejected.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -32,7 +33,7 @@ _RULES = {  # how far f falls between the rules, and how many nodes they have: f
     (GAMMA_CURVE, 8): ((1e-2, 0.3, 3.0, 15.0, 45.0), 20), (GAMMA_CURVE, 4): ((1e-2, 0.3, 3.0, 22.0), 12),
 }
 _LARGE = 80.0  # an exponent
-_STEPS = 6  # of Newton's method, from the left of a concave function
+_STEPS = {8: 4, 4: 3}  # to find a draw, of which each has about three times as many digits as the one before
 
 
 def _peak(curve: str, a: Any, b: Any, low: Any, high: Any) -> Any:
@@ -58,6 +59,13 @@ def _exp_beyond_two_terms(t: Any) -> Any:
     series = x**2 / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6 * (1 + x / 7 * (1 + x / 8))))))
     far = jnp.clip(jnp.where(near, 1.0, t), None, _LARGE)
     return jnp.where(near, series, jnp.expm1(far) - far)
+
+
+def _slope(curve: str, a: Any, b: Any, p: Any, t: Any) -> Any:
+    """f'(p + t)"""
+    if curve == PARABOLA:
+        return a + 2 * b * (p + t)
+    return a + b * jnp.exp(p) * jnp.exp(t)
 
 
 def _fall(curve: str, a: Any, b: Any, p: Any, t: Any) -> Any:
@@ -187,7 +195,9 @@ def _draw(key: Any, curve: str, a: Any, b: Any, low: Any, high: Any, shape: tupl
     t, weights = (x.reshape(many, pieces, *own) for x in (t, weights))
     ends = jnp.cumsum(jnp.sum(density * weights, 0), 0)
     middle, half = (t[0] + t[-1]) / 2, jnp.sum(weights, 0) / 2
-    rising = jnp.tensordot(jnp.asarray(_cumulative(many), p.dtype), density, 1, precision="highest")
+    integral = functools.partial(jnp.tensordot, jnp.asarray(_cumulative(many), p.dtype), axes=1, precision="highest")
+    few = math.prod(shape) < density[0].size  # draws, so that not all pieces are integrated
+    rising = density if few else integral(density)
 
     keys = jax.random.split(key)
     chosen = jax.random.uniform(keys[0], shape, p.dtype) * ends[-1]
@@ -198,18 +208,24 @@ def _draw(key: Any, curve: str, a: Any, b: Any, low: Any, high: Any, shape: tupl
         return x.reshape(*x.shape[:lead], -1)[..., where].reshape(*x.shape[:lead], *shape)
 
     middle, half, rising = of(middle, 0), of(half, 0), of(rising, 1)
+    rising = integral(rising) if few else rising
     side = jnp.where(piece < len(levels), half, -half)
     share = jax.random.uniform(keys[1], shape, p.dtype)
     target = share * _legendre(rising, jnp.ones(shape, p.dtype))
-    # as if f were a line in the piece, and from there on as it is
+    # as if f were a line in the piece, and from there on a line at each place
     falls = [_fall(curve, a, b, p, middle + s * side) for s in (-1.0, 1.0)]
     drop = jnp.maximum(falls[1] - falls[0], 1e-3)
     x = jnp.clip(-2 * jnp.log1p(-share * -jnp.expm1(-drop)) / drop - 1, -1.0, 1.0)
-    for _ in range(_STEPS):
-        slope = jnp.exp(-_fall(curve, a, b, p, middle + side * x))
-        step = (target - _legendre(rising, x)) / jnp.maximum(slope, jnp.finfo(p.dtype).tiny)
+    for _ in range(_STEPS[max(p.dtype.itemsize, 4)]):
+        t = middle + side * x
+        step = (target - _legendre(rising, x)) / jnp.maximum(jnp.exp(-_fall(curve, a, b, p, t)), jnp.finfo(p.dtype).tiny)
+        slope = _slope(curve, a, b, p, t) * side
+        rise = jnp.maximum(slope * step, -0.99)
+        flat = jnp.abs(rise) < 1e-3
+        step = jnp.where(flat, step * (1 - rise / 2), jnp.log1p(rise) / jnp.where(flat, 1.0, slope))
         x = jnp.clip(x + step, -1.0, 1.0)
-    return jnp.where(jnp.isfinite(ends[-1]) & (ends[-1] > 0), p + middle + side * x, jnp.nan)
+    t = middle + side * x
+    return jnp.where(jnp.isfinite(ends[-1]) & (ends[-1] > 0), p + t, jnp.nan)
 
 
 @functools.partial(jax.jit, static_argnums=0)

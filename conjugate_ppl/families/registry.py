@@ -56,6 +56,7 @@ class Family:
             conjugate: for types of priors that mostly stand at scales of something else.
         shifted: from a natural parameter (of a prior, or contributions, its constants 0 then) and a number to that of the latent
             less the number, for families of locations. The log-partition then need not be taken far from 0.
+        by_nodes: whether the log-partition is a sum over nodes, some hundred operations an element.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Family:
     sample: Callable[[Any, Natural, tuple[int, ...]], Any] | None = None
     if_fits: bool = False
     shifted: Callable[[Natural, Any], Natural] | None = None
+    by_nodes: bool = False
 
     def ratio(self, prior: Natural, contribution: Natural) -> Any:
         """log_partition(prior + contribution) - log_partition(prior)"""

@@ -86,6 +86,7 @@ def _family(name: str, power: int, parameters: Any, statistics: tuple[str, str])
                                          *in_curve(power, *n)[3:]),
         if_fits=True,
         shifted=None if power else _less,
+        by_nodes=True,
     )
 
 

@@ -17,6 +17,7 @@ from conjugate_ppl.elimination import Declined, Elimination, Pool, choose_family
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
 from conjugate_ppl.planning.attempt import Attempt
+from conjugate_ppl.planning.cost import idle
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
 from conjugate_ppl.program import Program
@@ -98,14 +99,26 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     declined.update(others)
     wanted = frozenset((*wanted, *(only or ())))  # at any price
 
-    def attempt(without: Collection[str] = ()) -> Attempt:
-        return _best_order(Attempt(program, deps, [n for n in candidates if n not in without], frozenset(forward), concrete,
-                                   wanted, [n for n in below if n not in without]))
+    dear: dict[str, Declined] = {}
 
-    best = attempt()
-    declined.update(best.declined)
-    best = _with_fewer_candidates(program, best, attempt)
-    declined.update(best.declined)
+    def attempt(without: Collection[str] = ()) -> Attempt:
+        out = {*without, *dear}
+        return _best_order(Attempt(program, deps, [n for n in candidates if n not in out], frozenset(forward), concrete,
+                                   wanted, [n for n in below if n not in out]))
+
+    def rows(name: str) -> int:
+        return sum(program.sites[f].size for f in deps.touching([name]) if f != name)
+
+    while True:
+        best = attempt()
+        declined.update(best.declined)
+        best = _with_fewer_candidates(program, best, attempt)
+        declined.update(best.declined)
+        more = idle(program, best.eliminations, rows, wanted)
+        if not more or {*program.latents} <= {*forward, *best.collapsed}:
+            break
+        dear |= more
+        declined |= more
     order = (*forward, *best.collapsed)
     decisions = {}
     for name in program.latents:

@@ -3,17 +3,22 @@
 Eliminating components leaves a dense rest: of n rows, one Cholesky factorisation and inverse a gradient, and n squared for
 what each component says of it. With some of its sites kept, a block costs about as much as it has numbers that are not zero.
 Fewer numbers to move, without the correlations between effects, are worth some gradients, but not any number.
+
+An integral that is a sum over nodes costs as much as some rows. It is worth it where the sampler moves what the prior of
+the latent depends on, or the latent belongs to one row, as its error: then it hangs together with what else is sampled. The
+scale of many rows, or a rate of many counts, hangs together with nothing; to move it costs less.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
 from conjugate_ppl.algebra.value import add_up
-from conjugate_ppl.elimination.base import Declined
+from conjugate_ppl.elimination.base import Declined, Elimination
+from conjugate_ppl.elimination.elementwise import ElementwiseElimination
 from conjugate_ppl.elimination.joint import GaussianElimination
 from conjugate_ppl.elimination.wordy import NUMBER, model_size
 from conjugate_ppl.gaussian.block import GaussianBlock
@@ -21,7 +26,7 @@ from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.structure import Structure
 from conjugate_ppl.program import Program
 
-__all__ = ["too_dear"]
+__all__ = ["idle", "too_dear"]
 
 _DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves; and for a component and two rows
 _SPARSE = 4e-9  # for a number of the quadratic that is not zero, read and added forwards and backwards
@@ -33,7 +38,22 @@ _ALIKE = 3  # times as many seconds are about as many
 # effective samples where only four scales move, 0.021 with the students' effects sampled, 0.011 with the lecturers'; of 500
 # effects crossed with 300, of the worst number 0.10, 0.008 and 0.010.
 _WORTH = 10
+_ROWS = 4  # of an element; of 8 samples a second were 0.3 to 0.6 of those without, of one 4 times as many (and 0.5, rounded)
 _WORTH_ALL = 30  # of the model itself: there 0.0030 and 0.0014, and 0.0022 of 0.079 where 20 teams' strengths walk 38 steps
+
+
+def idle(program: Program, eliminations: Iterable[Elimination], rows: Callable[[str], int], wanted: Collection[str]
+         ) -> dict[str, Declined]:
+    """Sites whose integrals cost more than they save, none of which is `wanted` at any price; `rows` that depend on each."""
+    found = {}
+    for e in eliminations:
+        if isinstance(e, ElementwiseElimination) and e.family.by_nodes and not program.roots(*e.parameters.values()):
+            (name,) = e.sites
+            site = program.sites[name]
+            if name not in wanted and (site.size == 1 or rows(name) >= _ROWS * site.size):
+                found[name] = Declined(name, "its prior depends on no other site, and its integral, a sum over nodes, would "
+                                       "cost more than it saves; `require` collapses it all the same", site.source)
+    return found
 
 
 def too_dear(program: Program, elimination: GaussianElimination, touched: list[str], wanted: Collection[str]) -> list[Declined]:
