@@ -398,6 +398,6 @@ def test_loop_that_carries_errors_off(ratio, x64):
     z = collapsed.recover(jax.random.key(0), kept, y, batch_ndims=0)
     expected = log_density(model, (y,), {}, {**kept, **z})[0] - collapsed.conditional_log_prob(z, kept, y)
     found = log_density(collapsed, (y,), {}, kept)[0]
-    assert float(found) < (-290 if ratio == 0.5 else -1000)
+    assert float(found) < -280
     if ratio < (1.25 if x64 else 1.0):  # beyond, the model itself has no digits
         assert float(found) == pytest.approx(float(expected), rel=1e-8 if x64 else 1e-6)

@@ -12,7 +12,8 @@ from numpyro.distributions import constraints
 __all__ = ["apart", "bounds_of", "innermost", "likely_of", "mask_of"]
 
 _MEDIANS = (dist.Cauchy, dist.Exponential, dist.HalfCauchy, dist.HalfNormal, dist.LogNormal, dist.LogUniform, dist.Uniform)
-_MEANS = (dist.Beta, dist.Gamma, dist.InverseGamma, dist.Normal, dist.StudentT, dist.Weibull)
+_MEANS = (dist.Beta, dist.Dirichlet, dist.Gamma, dist.InverseGamma, dist.Laplace, dist.Logistic, dist.MultivariateNormal, dist.Normal,
+          dist.StudentT, dist.Weibull)
 
 
 def innermost(fn: Any) -> Any:
@@ -66,5 +67,7 @@ def bounds_of(fn: Any) -> tuple[Any, Any] | None:
 
 
 def likely_of(fn: Any) -> Any:
-    """The median of a distribution of numbers, or its mean, where NumPyro has a form for it; else None."""
+    """The median of a distribution, or its mean, where NumPyro has a form for it (of correlations none); else None."""
+    if type(fn) in (dist.LKJ, dist.LKJCholesky):
+        return jnp.eye(fn.dimension)
     return fn.icdf(0.5) if type(fn) in _MEDIANS else fn.mean if type(fn) in _MEANS else None

@@ -37,7 +37,7 @@ from conjugate_ppl.elimination.place import Place, point_of
 from conjugate_ppl.elimination.points import entering_like_real, is_quadratic, least_squares, single
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
-from conjugate_ppl.elimination.typical import unweighted
+from conjugate_ppl.elimination.typical import larger_scales, unweighted
 from conjugate_ppl.elimination.wordy import too_wordy
 from conjugate_ppl.families.registry import CORRELATED
 from conjugate_ppl.gaussian.block import GaussianBlock
@@ -438,14 +438,19 @@ def _reference(program: Program, written: _Written) -> tuple[np.ndarray, dict[st
             size += v.size
     places = {**numbers, BLOCK: 0}
     good = [t for t in written.terms if is_quadratic(t, frozenset(places)) and multiplies.isdisjoint(_real(t, written))]
-    q = unweighted(program, good, lambda v: places.get(v.name) if isinstance(v, Latent) else None)
+    about = functools.partial(unweighted, program, good, lambda v: places.get(v.name) if isinstance(v, Latent) else None)
     # what is kept may be as far from 0 as what the block's priors are widest for: what both explain they share
     known = np.concatenate([s.spread for s in written.sites])
     known = known[np.isfinite(known) & (known > 0)]
     mean, spread = np.zeros(size), np.full(size, known.max(initial=0.0) or np.inf)
+    own = np.repeat(np.arange(len(numbers)), np.diff([*numbers.values(), size]))
     for s in written.sites:
         mean[s.elements], spread[s.elements] = s.known, s.spread
-    return single(reference(q, mean, spread)), numbers
+    point = reference(about(), mean, spread, own)
+    block = np.arange(size) < sum(s.size for s in written.sites)
+    units = np.where(block & np.isfinite(spread) & (spread > 0), (point - mean) / np.where(spread > 0, spread, 1.0), np.nan)
+    larger = larger_scales(good, written.elements, units)
+    return single(reference(about(larger), mean, spread, own) if larger else point), numbers
 
 
 def _real(term: Term, written: _Written) -> dict[Latent, Fraction]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -20,37 +22,34 @@ from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.program import Program
 
-__all__ = ["at_likely", "at_typical", "typical", "unweighted"]
+__all__ = ["at_likely", "at_typical", "larger_scales", "typical", "unweighted"]
 
 _LARGEST = 1e15  # a number that is likely
+_FAR = 3.0  # standard deviations
 
 
-def typical(program: Program, names: Collection[str] | None = None) -> Values:
-    """Ones for what is positive, equal shares on a simplex, a half for what else there is; of some `names`, or all."""
-    values: dict[str, Any] = {}
-    for name, number in program.inputs.items():
-        if names is not None and name not in names:
-            continue
-        site, shape = program.sites.get(name), program.graph.shapes[number]
-        support = site.support if site is not None else "other"
-        one = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
-        values[name] = jnp.full(shape, one).astype(program.graph.dtypes[number])
-    return Values(program.graph, program.inputs, values)
+def typical(program: Program) -> Values:
+    """What priors find likely; where that is not known ones for what is positive, equal shares on a simplex, a half for what else
+    there is."""
+    return _Likely(program).values(program.inputs)
 
 
-def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None]) -> Quadratic:
-    """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then."""
+def unweighted(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None],
+               larger: Mapping[Variable, np.ndarray] | None = None) -> Quadratic:
+    """The quadratic of scalar terms, all weights taken for 1 where they may be (`at_typical`): rows add up then. What is `larger`
+    than likely is so by factors."""
     if any(isinstance(a.variable, Computed) for t in terms for a in t.atoms):
         return at_typical(program, reduce_terms(terms, place))
     own = [dataclasses.replace(t, atoms=tuple(a for a in t.atoms if place(a.variable) is not None))
-           for t in at_likely(program, terms, place)]
+           for t in at_likely(program, terms, place, larger)]
     return quadratic(reduce_terms([contract(t) for t in own], place))
 
 
-def at_likely(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None]) -> list[Term]:
+def at_likely(program: Program, terms: Sequence[Term], place: Callable[[Variable], int | None],
+              larger: Mapping[Variable, np.ndarray] | None = None) -> list[Term]:
     """Terms of a quadratic in which what multiplies elements is a number, at values that priors find likely: it decides how large they
     are. What weights rows stays."""
-    likely, weights = _Likely(program), _weights(terms, place)
+    likely, weights = _Likely(program, larger or {}), _weights(terms, place)
     out = []
     for t in terms:
         there = [a for a in t.atoms if place(a.variable) is None and a.variable not in weights and is_known(a.selection)
@@ -61,62 +60,87 @@ def at_likely(program: Program, terms: Sequence[Term], place: Callable[[Variable
     return out
 
 
+def larger_scales(terms: Iterable[Term], elements: Variable, units: np.ndarray) -> dict[Variable, np.ndarray]:
+    """Kept scales that are larger than likely, by which factors: `units` are by how many standard deviations of their priors the
+    elements are away from their means (NaN where that is not known). What their prior says is a few."""
+    squares: dict[Variable, np.ndarray] = {}
+    counts: dict[Variable, np.ndarray] = {}
+    known, found = np.isfinite(units), np.where(np.isfinite(units), units, 0.0) ** 2
+    for t in terms:
+        own = [a for a in t.atoms if a.variable is elements]
+        scales = [a for a in t.atoms if isinstance(v := a.variable, Latent) and v.positive and is_known(a.selection)
+                  and a.power == sum(e.power for e in own)]
+        for a, e in itertools.product(scales, [e for e in own if is_known(e.selection)]):
+            to, at = (x.reshape(-1) for x in np.broadcast_arrays(a.selection, e.selection))
+            squares[a.variable] = squares.get(a.variable, 0.0) + np.bincount(to, found[at], a.variable.size)
+            counts[a.variable] = counts.get(a.variable, 0.0) + np.bincount(to, known[at], a.variable.size)
+    roots = {v: np.sqrt(x / np.maximum(counts[v], 1.0)) for v, x in squares.items()}
+    return {v: np.where(x > _FAR, x, 1.0) for v, x in roots.items() if (x > _FAR).any()}
+
+
 def _weights(terms: Iterable[Term], place: Callable[[Variable], int | None]) -> frozenset[Variable]:
     """What only weights rows, as the precision of their noise does: all terms that it is in, squares among them, have it to one power.
     What scales elements (`tau * z`), or multiplies what is subtracted from them (`a - S / k`), does not."""
     powers: dict[Variable, set[Fraction]] = {}
     of_squares: set[Variable] = set()
     for t in terms:
-        others = [a for a in t.atoms if place(a.variable) is None]
-        square = sum(a.power for a in t.atoms if place(a.variable) is not None) == 2
-        for a in others:
-            powers.setdefault(a.variable, set()).add(a.power)
-        of_squares.update(a.variable for a in others if square)
+        own: dict[Variable, Fraction] = {}
+        for a in t.atoms:
+            if place(a.variable) is None:
+                own[a.variable] = own.get(a.variable, Fraction(0)) + a.power
+        for v, power in own.items():
+            powers.setdefault(v, set()).add(power)
+        if sum(a.power for a in t.atoms if place(a.variable) is not None) == 2:
+            of_squares.update(own)
     return frozenset(v for v in of_squares if len(powers[v]) == 1)
 
 
 class _Likely:
     """Values that priors find likely, those being likely that they depend on."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, larger: Mapping[Variable, np.ndarray] | None = None) -> None:
         self._program = program
+        self._larger = larger or {}
         self._sites: dict[str, np.ndarray] = {}
         self._variables: dict[Variable, np.ndarray] = {}
 
     def power(self, variable: Variable, power: Fraction) -> np.ndarray:
-        """The elements of a variable to a power; 1 where that is not known, or no likely number."""
+        """The elements of a variable to a power; 1 where that is not known, or not finite."""
         if variable not in self._variables:
-            self._variables[variable] = self._elements(variable)
+            self._variables[variable] = self._elements(variable) * self._larger.get(variable, 1.0)
         with np.errstate(all="ignore"):
             x = self._variables[variable] ** float(power)
-            return np.where((np.abs(x) < _LARGEST) & (np.abs(x) > 1 / _LARGEST), x, 1.0)
+            size = np.abs(x)
+            return np.where((size < _LARGEST) & ((size > 1 / _LARGEST) | (x == 0)), x, 1.0)
 
     def _elements(self, variable: Variable) -> np.ndarray:
         if isinstance(variable, Latent):
             x = self._site(variable.site)
-            return np.where(x > 0, x, 1.0)
-        values = {n: self._site(n) for n in variable.roots if n in self._program.inputs}
-        with _compat.eagerly():
-            found = self._values(values).variable(variable)
-        return np.asarray(found, float) if _compat.is_concrete(found) else np.ones(variable.size)
+        else:
+            with _compat.eagerly():
+                found = self.values(variable.roots & self._program.inputs.keys()).variable(variable)
+            x = np.asarray(found, float) if _compat.is_concrete(found) else np.ones(variable.size)
+        return x if x.any() else np.ones(variable.size)  # a coefficient of mean 0
 
-    def _values(self, sites: Mapping[str, np.ndarray]) -> Values:
+    def values(self, names: Iterable[str]) -> Values:
+        """The values of some sites."""
         graph, inputs = self._program.graph, self._program.inputs
-        return Values(graph, inputs, {n: jnp.asarray(x.reshape(graph.shapes[inputs[n]]), graph.dtypes[inputs[n]])
-                                      for n, x in sites.items()})
+        return Values(graph, inputs, {n: jnp.asarray(self._site(n).reshape(graph.shapes[inputs[n]]), graph.dtypes[inputs[n]])
+                                      for n in names})
 
     def _site(self, name: str) -> np.ndarray:
-        """A site, flat; where nothing is known of it, as `typical` has it."""
+        """A site, flat."""
         if name not in self._sites:
-            site = self._program.sites.get(name)
-            x = np.asarray(typical(self._program, [name]).site(name), float).reshape(-1)
+            site, shape = self._program.sites.get(name), self._program.graph.shapes[self._program.inputs[name]]
+            support = site.support if site is not None else "other"
+            one = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
+            x = np.full(math.prod(shape), one)
             if site is not None and site.likely is not None:
-                above = {n: self._site(n) for n in self._program.roots(site.likely)}
                 with _compat.eagerly():
-                    found = self._values(above).evaluate(site.likely)
+                    found = self.values(self._program.roots(site.likely)).evaluate(site.likely)
                 if _compat.is_concrete(found):
-                    found = np.broadcast_to(np.asarray(found, float), site.shape).reshape(-1)
-                    x = np.where(np.isfinite(found), found, x)
+                    found = np.broadcast_to(np.asarray(found, float), shape).reshape(-1)
+                    x = np.where(np.isfinite(found) & ((found > 0) | (support != "positive")), found, x)
             self._sites[name] = x
         return self._sites[name]
 

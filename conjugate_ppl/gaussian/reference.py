@@ -13,13 +13,15 @@ __all__ = ["explained", "reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
 _NOTHING = 1e-7  # share of what is said of an element alone that is next to nothing
+_LITTLE = 1e-3  # share of what is said of another element of its site
+_FAR = 10.0  # times the prior's scale
 _UNEXPLAINED = 1e-6  # share of the linear part that a solution may leave
 _FLAT = 1e-13  # share of the largest second derivative that is rounding
 _RESOLVED = 1e-6  # the same where numbers may have been computed in single precision
 
 
-def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, steps: int = 200
-              ) -> np.ndarray:
+def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, sites: np.ndarray | None = None,
+              steps: int = 200) -> np.ndarray:
     """A least-squares point of the quadratic with all weights set to 1.
 
     Of many such points (an intercept may be explained by the effects of groups too) one is taken that
@@ -30,30 +32,59 @@ def reference(q: Quadratic, prior_mean: np.ndarray, prior_scale: np.ndarray, ste
         q: the quadratic of `size` elements.
         prior_mean: shape (size,).
         prior_scale: shape (size,); 0 where it is not known, infinite for flat priors.
+        sites: number of the site that each element belongs to, shape (size,); by default all are of one.
         steps: of each run of conjugate gradients.
 
     Returns:
         The point, shape (size,).
     """
     size = len(prior_mean)
+    sites = np.zeros(size, np.int64) if sites is None else sites
     if not len(q.numbers):
         return prior_mean.copy()
     matrix = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size))
+    right = explained(matrix, np.bincount(q.places, q.linear, size), steps)
+    point = _nearest(matrix, right, prior_mean, prior_scale, steps)
+    far = _said_little_of(np.abs(point - prior_mean), matrix.diagonal(), prior_scale, sites)
+    if far.any():
+        near = np.flatnonzero(~far)
+        inside = csr_array(matrix[near][:, near])
+        rest = right[near] - matrix[near][:, np.flatnonzero(far)] @ prior_mean[far]
+        point[near] = _nearest(inside, explained(inside, rest, steps), prior_mean[near], prior_scale[near], steps)
+        point[far] = prior_mean[far]
+    return point
+
+
+def _nearest(matrix: csr_array, right: np.ndarray, prior_mean: np.ndarray, prior_scale: np.ndarray, steps: int) -> np.ndarray:
+    """Of the solutions one that is near the prior's mean."""
     plain = _plain(matrix.diagonal())
     effect = np.where(plain > 0, prior_scale, 0.0) / np.where(plain > 0, plain, 1.0)
     flat = np.isinf(effect)
     largest = effect[~flat].max(initial=0.0)
-    share = np.ones(size)
+    share = np.ones(len(right))
     if largest > 0:
         share[~flat] = np.clip(effect[~flat] / largest, _LEAST, 1.0)
     if flat.any():
         share[~flat] *= _LEAST
-    right = explained(matrix, np.bincount(q.places, q.linear, size), steps)
     # drawn to where it starts, so that it stays there in directions of which the data say next to nothing
     point = _descend(matrix, right, prior_mean, plain * share, ~np.isinf(prior_scale), steps)
     # what so many steps have not resolved, and what of a level the start has kept
     point = _descend(matrix, right, point, plain, ~np.isinf(prior_scale), steps)
-    return point if np.isfinite(point).all() else np.zeros(size)
+    return point if np.isfinite(point).all() else np.zeros(len(right))
+
+
+def _said_little_of(distance: np.ndarray, curvature: np.ndarray, prior_scale: np.ndarray, sites: np.ndarray) -> np.ndarray:
+    """Elements that the data say much less of than of others of their site, and that only noise takes so far from the prior: the
+    slope of a group whose covariate hardly varies. It is the prior that determines them."""
+    largest = np.zeros(sites.max(initial=-1) + 1)
+    np.maximum.at(largest, sites, curvature)
+    little = curvature < _LITTLE * largest[sites]
+    scale = np.where(np.isfinite(prior_scale), prior_scale, 0.0)
+    if little.any():  # where the prior's scale is not known, that of the other elements
+        for k in np.unique(sites[little & (scale == 0)]):
+            scale[sites == k] = np.median(distance[(sites == k) & ~little])
+    found: np.ndarray = little & (scale > 0) & (distance > _FAR * scale)
+    return found
 
 
 def explained(matrix: csr_array, right: np.ndarray, steps: int = 200) -> np.ndarray:
