@@ -100,6 +100,8 @@ def points_beside(program: Program, model: ChainModel, written: Written, zeros: 
     right = square[1:, 0] + np.bincount(q.places, q.linear, size[-1])
     best = np.zeros(size[-1])
     if np.isfinite(matrix).all() and np.isfinite(right).all():
-        best = np.linalg.lstsq(matrix, right, rcond=1e-6)[0]
+        root = np.sqrt(np.maximum(np.diagonal(matrix), 0.0))  # of covariates in all units, and such that are not centred
+        unit = np.where(root > 0, 1 / np.where(root > 0, root, 1.0), 0.0)
+        best = unit * np.linalg.lstsq(unit[:, None] * matrix * unit, unit * right, rcond=1e-6)[0]
     best = best.astype(np.float32).astype(np.float64)
     return {n: best[k: k + z.size] for (n, z), k in zip(zeros.items(), size, strict=False)}

@@ -134,7 +134,7 @@ class _Likely:
             site, shape = self._program.sites.get(name), self._program.graph.shapes[self._program.inputs[name]]
             support = site.support if site is not None else "other"
             one = {"positive": 1.0, "simplex": 1.0 / shape[-1] if shape else 1.0}.get(support, 0.5)
-            x = np.full(math.prod(shape), one)
+            x = self._sites[name] = np.full(math.prod(shape), one)  # for the steps of a loop, whose priors depend on others of the site
             if site is not None and site.likely is not None:
                 with _compat.eagerly():
                     found = self.values(self._program.roots(site.likely)).evaluate(site.likely)
