@@ -315,6 +315,18 @@ def test_reference_explains_a_level_by_what_the_prior_leaves_free(scales: tuple[
     assert np.abs(found[1:]).max() < 2
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.0, np.inf])
+def test_reference_of_a_slope_of_next_to_nothing(scale: float) -> None:
+    """Of group 2 the covariate hardly varies: its slope is the prior's, unless that is flat."""
+    rng = np.random.default_rng(0)
+    x = np.kron(np.eye(5), np.ones((4, 1))) * rng.normal(size=(20, 1)) * np.repeat([1.0, 1.0, 1e-4, 1.0, 1.0], 4)[:, None]
+    y = x.sum(1) + rng.normal(size=20)
+    found = reference(quadratic(x.T @ x, x.T @ y), np.zeros(5), np.full(5, scale))
+    solved = np.linalg.lstsq(x, y)[0]
+    assert abs(solved[2]) > 100
+    np.testing.assert_allclose(found, solved if np.isinf(scale) else solved * [1, 1, 0, 1, 1], rtol=1e-8)
+
+
 def test_nothing_is_explained_where_nothing_is_quadratic() -> None:
     found = explained(csr_array(np.diag([1.0, 0.0, 2.0])), np.array([1.0, 0.7, 2.0]))
     np.testing.assert_allclose(found, [1.0, 0.0, 2.0], rtol=1e-10)

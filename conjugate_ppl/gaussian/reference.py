@@ -79,7 +79,7 @@ def _said_little_of(distance: np.ndarray, curvature: np.ndarray, prior_scale: np
     largest = np.zeros(sites.max(initial=-1) + 1)
     np.maximum.at(largest, sites, curvature)
     little = curvature < _LITTLE * largest[sites]
-    scale = np.where(np.isfinite(prior_scale), prior_scale, 0.0)
+    scale = prior_scale.copy()  # of flat ones infinite
     if little.any():  # where the prior's scale is not known, that of the other elements
         for k in np.unique(sites[little & (scale == 0)]):
             scale[sites == k] = np.median(distance[(sites == k) & ~little])
