@@ -290,20 +290,29 @@ def test_sums_over_nodes_that_leave_nothing_to_sample() -> None:
     assert cj.explain(model, np.array([3, 5, 2, 4, 4, 7])).kept == ()
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_missing_cells_of_a_flat_prior(known: bool) -> None:
-    """They meet the coefficients alone, but only a prior lets them go one by one."""
+@pytest.mark.parametrize("prior, noise, stays", [("flat", None, True), ("normal", None, False), ("flat", 1.0, False)])
+def test_missing_cells_of_a_flat_prior(prior: str, noise: float | None, stays: bool) -> None:
+    """They meet the coefficients alone, but only a prior lets them go one by one. If nothing is sampled, all go."""
     rng = np.random.default_rng(0)
-    x, missing = rng.normal(size=80).astype(np.float32), np.arange(0, 80, 4)
-    y = (1 + 0.5 * x + rng.normal(size=80)).astype(np.float32)
+    x, missing = rng.normal(size=280).astype(np.float32), np.arange(0, 280, 4)
+    y = (1 + 0.5 * x + rng.normal(size=280)).astype(np.float32)
 
     def model(x: Any, y: Any) -> None:
-        a, s = numpyro.sample("a", dist.Normal(0.0, 1.0)), numpyro.sample("s", dist.HalfCauchy(1.0))
-        slope = numpyro.sample("slope", dist.Laplace(0.0, 1.0))
-        cells = numpyro.sample("cells", dist.Normal(0.0, 1.0).expand([20]).mask(known))
+        a = numpyro.sample("a", dist.Normal(0.0, 1.0))
+        s = numpyro.sample("s", dist.HalfCauchy(1.0)) if noise is None else noise
+        cells = numpyro.sample("cells", dist.Normal(0.0, 1.0).expand([70]).mask(prior == "normal"))
         x = jnp.asarray(x, float).at[missing].set(cells)
         numpyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
-        numpyro.sample("y", dist.Normal(a + slope * x, s), obs=y)
+        numpyro.sample("y", dist.Normal(a + 0.5 * x, s), obs=y)
 
-    assert cj.explain(model, x, y)["cells"].collapsed is known
+    assert cj.explain(model, x, y)["cells"].collapsed is not stays
     assert "cells" in cj.collapse(model, require=["cells"]).plan(x, y).collapsed
+
+
+def test_means_with_flat_priors_go() -> None:
+    """They meet nothing in common."""
+    def model(y: Any) -> None:
+        means = numpyro.sample("means", dist.Normal(0.0, 1.0).expand([70]).mask(False))
+        numpyro.sample("y", dist.Normal(means[np.arange(280) % 70], numpyro.sample("s", dist.HalfCauchy(1.0))), obs=y)
+
+    assert cj.explain(model, np.random.default_rng(0).normal(size=280).astype(np.float32)).collapsed == ("means",)

@@ -31,7 +31,8 @@ __all__ = ["idle", "too_dear"]
 _DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves; and for a component and two rows
 _SPARSE = 4e-9  # for a number of the quadratic that is not zero, read and added forwards and backwards
 _FACTORS = {"cholesky", "eigh", "lu", "qr", "svd", "householder_product", "triangular_solve"}
-_MANY = 16  # elements; of 22 that are sampled there are 1.15 times as many effective samples a second, of 88 five times
+_MANY = 64  # elements; of 22 that are sampled there are 1.15 times as many effective samples a second, of 88 five times
+_ROWS = 4  # of an element; of 8 samples a second were 0.3 to 0.6 of those without, of one 4 times as many (and 0.5, rounded)
 _LEAST = 2e-4  # seconds; less is no reason to leave anything to the sampler
 _FLOOR = 2e-5  # and no gradient takes less
 _ALIKE = 3  # times as many seconds are about as many
@@ -39,22 +40,24 @@ _ALIKE = 3  # times as many seconds are about as many
 # effective samples where only four scales move, 0.021 with the students' effects sampled, 0.011 with the lecturers'; of 500
 # effects crossed with 300, of the worst number 0.10, 0.008 and 0.010.
 _WORTH = 10
-_ROWS = 4  # of an element; of 8 samples a second were 0.3 to 0.6 of those without, of one 4 times as many (and 0.5, rounded)
 _WORTH_ALL = 30  # of the model itself: there 0.0030 and 0.0014, and 0.0022 of 0.079 where 20 teams' strengths walk 38 steps
 
 
 def idle(program: Program, eliminations: Iterable[Elimination], rows: Callable[[str], int], wanted: Collection[str]
          ) -> dict[str, Declined]:
-    """Sites whose integrals cost more than they save, none of which is `wanted` at any price; `rows` that depend on each."""
+    """Sites whose integrals cost more than they save where something is sampled anyway, none of which is `wanted` at any price;
+    `rows` that depend on each."""
     found = {}
     for e in eliminations:
         if isinstance(e, ElementwiseElimination) and e.family.by_nodes and not program.roots(*e.parameters.values()):
-            (name,) = e.sites
-            site = program.sites[name]
-            if name not in wanted and (site.size == 1 or rows(name) >= _ROWS * site.size):
-                found[name] = Declined(name, "its prior depends on no other site, and its integral, a sum over nodes, would "
-                                       "cost more than it saves; `require` collapses it all the same", site.source)
-    return found
+            size = program.sites[e.sites[0]].size
+            if size == 1 or rows(e.sites[0]) >= _ROWS * size:
+                found[e.sites[0]] = "its prior depends on no other site, and its integral, a sum over nodes, would cost more than it saves"
+        elif isinstance(e, GaussianElimination):
+            found.update({s.name: "its prior is flat, so that its elements cannot be integrated out one by one, and together they cost "
+                          "much more than to sample them" for s in e.block.sites if _apart(e.block, s)})
+    return {n: Declined(n, f"{why}; `require` collapses it all the same", program.sites[n].source)
+            for n, why in found.items() if n not in wanted}
 
 
 def too_dear(program: Program, elimination: GaussianElimination, touched: list[str], wanted: Collection[str]) -> list[Declined]:
@@ -64,10 +67,6 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
     of these: what determines each other is better integrated out together.
     """
     block = elimination.block
-    apart = [s for s in block.sites if s.name not in wanted and _apart(block, s)]
-    if apart:
-        return [Declined(s.name, "its prior is flat, so that its elements cannot be integrated out one by one, which together cost much "
-                         "more than to sample them; `require` collapses it all the same", program.sites[s.name].source) for s in apart]
     whole = best = _dense(block.structure)
     if whole < _LEAST:
         return []
@@ -98,8 +97,9 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
 
 
 def _apart(block: GaussianBlock, site: GaussianSite) -> bool:
-    """Whether a site is flat, and of many elements that meet none of each other (missing cells of a covariate), but most of the rest."""
-    if site.family != "Flat" or site.size < _MANY:
+    """Whether a site is flat, and of many elements that meet none of each other (missing cells of a covariate), but make a large dense
+    matrix with what they have in common."""
+    if site.family != "Flat" or min(site.size, block.structure.blocks.shape[1]) < _MANY:
         return False
     q = block.plain
     own = np.zeros(block.size, bool)
