@@ -240,8 +240,8 @@ def test_a_field_of_neighbours_is_cheap_to_sample() -> None:
 
     assert cj.explain(field, y, near).collapsed == ("mean",)
     assert set(cj.collapse(field, require=["f"]).plan(y, near).collapsed) == {"mean", "f"}
-    few = np.arange(40)
-    assert set(cj.explain(field, y[few], near[np.ix_(few, few)]).collapsed) == {"mean", "f"}
+    for few, found in ((16, {"mean", "f"}), (40, {"mean"})):
+        assert set(cj.explain(field, y[:few], near[:few, :few]).collapsed) == found
 
 
 def _uniform_scale(y: Any) -> None:

@@ -32,6 +32,7 @@ _DENSE = 2.4 / 4e10  # seconds for a row cubed: factor, two triangular solves; a
 _SPARSE = 4e-9  # for a number of the quadratic that is not zero, read and added forwards and backwards
 _FACTORS = {"cholesky", "eigh", "lu", "qr", "svd", "householder_product", "triangular_solve"}
 _MANY = 64  # elements; of 22 that are sampled there are 1.15 times as many effective samples a second, of 88 five times
+_AREAS = 32  # elements of a prior of neighbours; of 64 that are sampled there are twice as many effective samples a second
 _ROWS = 4  # of an element; of 8 samples a second were 0.3 to 0.6 of those without, of one 4 times as many (and 0.5, rounded)
 _LEAST = 2e-4  # seconds; less is no reason to leave anything to the sampler
 _FLOOR = 2e-5  # and no gradient takes less
@@ -56,6 +57,8 @@ def idle(program: Program, eliminations: Iterable[Elimination], rows: Callable[[
         elif isinstance(e, GaussianElimination):
             found.update({s.name: "its prior is flat, so that its elements cannot be integrated out one by one, and together they cost "
                           "much more than to sample them" for s in e.block.sites if _apart(e.block, s)})
+            found.update({s.name: "it would leave a dense matrix, with which a gradient costs much more than its prior, which takes no "
+                          "factor of one" for s in e.block.sites if s.width >= _AREAS and _sparse(program, s)})
     return {n: Declined(n, f"{why}; `require` collapses it all the same", program.sites[n].source)
             for n, why in found.items() if n not in wanted}
 
