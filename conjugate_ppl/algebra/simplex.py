@@ -40,6 +40,8 @@ def _at_most_one(walk: Walk, v: Variable) -> bool:
         return True
     if isinstance(v, Condition) or (isinstance(v, Elementwise | Opaque) and v.equation.primitive == "logistic"):
         return True
+    if isinstance(v, Elementwise) and v.primitive == "exp":
+        return v.coefficient <= 0 and walk.positive(v.base)
     exponent = v.exponent(walk)
     return exponent is not None and never_negative(Value(exponent.shape, tuple(t.scaled(-1.0) for t in exponent.terms)))
 

@@ -34,6 +34,7 @@ from conjugate_ppl.algebra.value import always_positive, move, never_negative
 from conjugate_ppl.algebra.variables import (
     LOGARITHMS,
     Computed,
+    Elementwise,
     Latent,
     LogSum,
     Opaque,
@@ -110,6 +111,9 @@ class Walk:
             return never_negative(variable.whole, self.positive) or is_probability(self, variable.whole)
         if isinstance(variable, Quotient):
             return all(never_negative(x, self.positive) for x in (variable.above, variable.below))
+        if isinstance(variable, Elementwise):
+            return variable.primitive in _OF_ANY or (
+                variable.primitive in _OF_POSITIVE and variable.coefficient >= 0 and self.positive(variable.base))
         if not isinstance(variable, Opaque) or variable.equation is None:
             return False
         numbers = variable.equation.inputs

@@ -78,7 +78,7 @@ def _said_little_of(distance: np.ndarray, curvature: np.ndarray, prior_scale: np
     slope of a group whose covariate hardly varies. It is the prior that determines them."""
     largest = np.zeros(sites.max(initial=-1) + 1)
     np.maximum.at(largest, sites, curvature)
-    little = curvature < _LITTLE * largest[sites]
+    little = (curvature < _LITTLE * largest[sites]) & (largest[sites] > 0)
     scale = prior_scale.copy()  # of flat ones infinite
     if little.any():  # where the prior's scale is not known, that of the other elements
         for k in np.unique(sites[little & (scale == 0)]):

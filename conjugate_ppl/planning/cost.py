@@ -48,19 +48,27 @@ def idle(program: Program, eliminations: Iterable[Elimination], rows: Callable[[
          ) -> dict[str, Declined]:
     """Sites whose integrals cost more than they save where something is sampled anyway, none of which is `wanted` at any price;
     `rows` that depend on each."""
-    found = {}
+    found: list[Declined] = []
+
+    def source(name: str) -> str:
+        return program.sites[name].source
+
     for e in eliminations:
         if isinstance(e, ElementwiseElimination) and e.family.by_nodes and not program.roots(*e.parameters.values()):
             size = program.sites[e.sites[0]].size
             if size == 1 or rows(e.sites[0]) >= _ROWS * size:
-                found[e.sites[0]] = "its prior depends on no other site, and its integral, a sum over nodes, would cost more than it saves"
-        elif isinstance(e, GaussianElimination):
-            found.update({s.name: "its prior is flat, so that its elements cannot be integrated out one by one, and together they cost "
-                          "much more than to sample them" for s in e.block.sites if _apart(e.block, s)})
-            found.update({s.name: "it would leave a dense matrix, with which a gradient costs much more than its prior, which takes no "
-                          "factor of one" for s in e.block.sites if s.width >= _AREAS and _sparse(program, s)})
-    return {n: Declined(n, f"{why}; `require` collapses it all the same", program.sites[n].source)
-            for n, why in found.items() if n not in wanted}
+                found.append(Declined(e.sites[0], "its prior depends on no other site, and its integral, a sum over nodes, would cost "
+                                      "more than it saves; `require` collapses it all the same", source(e.sites[0])))
+        if not isinstance(e, GaussianElimination):
+            continue
+        for s in e.block.sites:
+            if _apart(e.block, s):
+                found.append(Declined(s.name, "its prior is flat, so that its elements cannot be integrated out one by one, and together "
+                                      "they cost much more than to sample them; `require` collapses it all the same", source(s.name)))
+            elif s.width >= _AREAS and _sparse(program, s):
+                found.append(Declined(s.name, "it would leave a dense matrix, with which a gradient costs much more than with its prior, "
+                                      "which takes no factor of one; `require` collapses it all the same", source(s.name)))
+    return {problem.site: problem for problem in found if problem.site not in wanted}
 
 
 def too_dear(program: Program, elimination: GaussianElimination, touched: list[str], wanted: Collection[str]) -> list[Declined]:

@@ -140,6 +140,18 @@ def rate_times_an_error_function_of_either_sign(y):
 
 
 @declines("rate", "not proved positive", COUNT)
+def rate_times_a_wave_of_one_number(y):
+    k, rate = sample("k", dist.HalfNormal(1.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * jnp.cos(k / 100)), obs=y)  # here
+
+
+@declines("rate", "not proved positive", COUNT)
+def rate_times_more_than_a_share_seen(y):
+    k, rate = sample("k", dist.HalfNormal(1.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * (1.5 - jnp.exp(-k))), obs=y)  # here
+
+
+@declines("rate", "not proved positive", COUNT)
 def rate_times_a_quotient_of_either_sign(y):
     k, rate = sample("k", dist.HalfNormal(1.0)), sample("rate", dist.Gamma(2.0, 1.0))
     sample("y", dist.Poisson(rate * ((2.0**k - 0.5) / (2.0**k + 1.0))), obs=y)  # here

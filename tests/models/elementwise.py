@@ -406,3 +406,16 @@ def gamma_times_a_quotient_of_powers(y, g):
 @case("rate", COUNT, GROUP)
 def gamma_times_an_error_function(y, g):
     of_groups(y, g, lambda k: jax.lax.erf((DOSE + 0.1) / k), dist.Poisson)
+
+
+@case("rate", COUNT)
+def gamma_times_a_detection_rate(y):
+    """Of one number, not of many."""
+    k, rate = sample("k", dist.HalfNormal(2.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * k * jax.lax.erf(3.0 / k)), obs=y)
+
+
+@case("rate", COUNT)
+def gamma_times_a_share_seen(y):
+    k, rate = sample("k", dist.HalfNormal(2.0)), sample("rate", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Poisson(rate * (1 - jnp.exp(-k))), obs=y)
