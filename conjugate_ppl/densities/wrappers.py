@@ -12,7 +12,7 @@ from numpyro.distributions import constraints
 __all__ = ["apart", "bounds_of", "innermost", "likely_of", "mask_of"]
 
 _MEDIANS = (dist.Cauchy, dist.Exponential, dist.HalfCauchy, dist.HalfNormal, dist.LogNormal, dist.LogUniform, dist.Uniform)
-_MEANS = (dist.Beta, dist.Dirichlet, dist.Gamma, dist.InverseGamma, dist.Laplace, dist.Logistic, dist.MultivariateNormal, dist.Normal,
+_MEANS = (dist.Beta, dist.Dirichlet, dist.Gamma, dist.Laplace, dist.Logistic, dist.MultivariateNormal, dist.Normal,
           dist.StudentT, dist.Weibull)
 
 
@@ -67,7 +67,12 @@ def bounds_of(fn: Any) -> tuple[Any, Any] | None:
 
 
 def likely_of(fn: Any) -> Any:
-    """The median of a distribution, or its mean, where NumPyro has a form for it (of correlations none); else None."""
+    """The median of a distribution, or its mean, where NumPyro has a form for it (of correlations none); else None.
+
+    Of an inverse gamma, which may have no mean, one over that of what it is the inverse of.
+    """
     if type(fn) in (dist.LKJ, dist.LKJCholesky):
         return jnp.eye(fn.dimension)
+    if type(fn) is dist.InverseGamma:
+        return fn.rate / fn.concentration
     return fn.icdf(0.5) if type(fn) in _MEDIANS else fn.mean if type(fn) in _MEANS else None

@@ -14,7 +14,7 @@ from conjugate_ppl.algebra.weighted import DENSE
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.posterior import inner_columns, moments
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
-from conjugate_ppl.gaussian.solve import Solution
+from conjugate_ppl.gaussian.solution import Solution
 
 __all__ = ["Law", "Reshaped", "laws"]
 

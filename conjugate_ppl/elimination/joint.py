@@ -45,7 +45,8 @@ from conjugate_ppl.gaussian.posterior import centre, draw, log_probs
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.reference import reference
 from conjugate_ppl.gaussian.site import BLOCK, GaussianSite
-from conjugate_ppl.gaussian.solve import Solution, at_the_mean, log_integral, solve
+from conjugate_ppl.gaussian.solution import Solution
+from conjugate_ppl.gaussian.solve import at_the_mean, log_integral, solve
 from conjugate_ppl.program import Program, Site
 from conjugate_ppl.triangular import unless_failed
 
@@ -215,7 +216,7 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     if wordy is not None:
         raise wordy
     block = GaussianBlock(written.sites, reduced)
-    widest = block.structure.blocks.shape[1]
+    widest = block.structure.core.blocks.shape[1]
     if widest > _LARGEST_REST:
         rest = frozenset(block.structure.in_rest().tolist())
         big = max((s for s in block.sites if rest.intersection(s.elements.tolist())),

@@ -14,15 +14,18 @@ from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Assembly", "Parts", "rest_of"]
+__all__ = ["Assembly", "Parts", "rest_of", "within"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parts:
-    """H and h by structure, as run-time arrays: components, their coupling to the rest, the rest."""
+    """H and h by structure, as run-time arrays: components, their coupling to the rest, the rest.
+
+    Of a rest that is split itself `rest` has its parts, and `rest_linear` nothing.
+    """
 
     inner: Any  # (count, width, width)
-    cross: Any  # (count, width, rest)
+    cross: Any  # (count, width, reach)
     rest: Any  # (blocks, rest, rest)
     inner_linear: Any  # (count, width)
     rest_linear: Any  # (blocks, rest)
@@ -33,7 +36,7 @@ class Assembly:
 
     def __init__(self, q: Quadratic, s: Structure) -> None:
         self._q, self._s = q, s
-        (count, width), rest = s.components.shape, s.blocks.shape[1]
+        (count, width), rest = s.components.shape, s.reach
         ci, cj = s.component[q.rows], s.component[q.columns]
         pi, pj = s.place[q.rows], s.place[q.columns]
 
@@ -41,7 +44,7 @@ class Assembly:
         # of a component all in a row, for which a weight is read once: matrix, cross terms, vector
         first, linear = ci >= 0, c >= 0
         self._split = width * width, width * (width + rest)
-        column = np.where(cj >= 0, pi * width + pj, width * width + pi * rest + pj)
+        column = np.where(cj >= 0, pi * width + pj, width * width + pi * rest + s.column(q.columns))
         self.components = WeightedArray(
             (count, width * (width + rest + 1)),
             (np.concatenate([ci[first], c[linear]]), np.concatenate([column[first], self._split[1] + p[linear]])),
@@ -49,15 +52,19 @@ class Assembly:
             np.concatenate([q.numbers[first], q.linear[linear]]), along=not count)
         # what components take away from the rest may be all that is there: to the last digit, if both are added up alike
         along = not (count and self.components.held)
-        self.rest, self.rest_linear = rest_of(q, s, along)
+        self.above = None if s.upper is None else Assembly(within(q, s), s.upper.structure)
+        if self.above is None:
+            self.rest, self.rest_linear = rest_of(q, s, along)
 
     def evaluate(self, values: Values, omega: Any) -> Parts:
         """All parts at run time, late sums included."""
         s = self._s
-        (count, width), rest_size = s.components.shape, s.blocks.shape[1]
-        own, rest, rest_linear = (a.evaluate(values, omega) for a in (self.components, self.rest, self.rest_linear))
-        inner, cross, inner_linear = jnp.split(own, self._split, 1)
-        inner, cross = inner.reshape(count, width, width), cross.reshape(count, width, rest_size)
+        count, width = s.components.shape
+        inner, cross, inner_linear = jnp.split(self.components.evaluate(values, omega), self._split, 1)
+        inner, cross = inner.reshape(count, width, width), cross.reshape(count, width, s.reach)
+        if self.above is not None:
+            return Parts(inner, cross, self.above.evaluate(values, omega), inner_linear, None)
+        rest, rest_linear = (a.evaluate(values, omega) for a in (self.rest, self.rest_linear))
         all_rest = s.blocks.shape == (1, s.size)
         for late in self._q.reduced.late.get(2, ()):
             (i, j), c = late.evaluate(values)
@@ -88,14 +95,20 @@ class Assembly:
         return Parts(inner, cross, rest, inner_linear, rest_linear)
 
 
+def within(q: Quadratic, s: Structure) -> Quadratic:
+    """What is said of the rest alone."""
+    own, linear = (s.component[q.rows] < 0) & (s.component[q.columns] < 0), s.component[q.places] < 0
+    return dataclasses.replace(
+        q, rows=q.rows[own], columns=q.columns[own], weights=q.weights[own], numbers=q.numbers[own],
+        places=q.places[linear], linear_weights=q.linear_weights[linear], linear=q.linear[linear])
+
+
 def rest_of(q: Quadratic, s: Structure, along: bool) -> tuple[WeightedArray, WeightedArray]:
     """H and h of the rest, its sums of many weights `along` these."""
     number, rest = s.blocks.shape
-    own, linear = (s.component[q.rows] < 0) & (s.component[q.columns] < 0), s.component[q.places] < 0
-    rows, columns, places = q.rows[own], q.columns[own], q.places[linear]
-    return (WeightedArray((number, rest, rest), (s.block[rows], s.place[rows], s.place[columns]), q.weights[own],
-                          q.numbers[own], along),
-            WeightedArray((number, rest), (s.block[places], s.place[places]), q.linear_weights[linear], q.linear[linear], along))
+    q = within(q, s)
+    return (WeightedArray((number, rest, rest), (s.block[q.rows], s.place[q.rows], s.place[q.columns]), q.weights, q.numbers, along),
+            WeightedArray((number, rest), (s.block[q.places], s.place[q.places]), q.linear_weights, q.linear, along))
 
 
 def _table(rows: Any, columns: Any, numbers: Any, size: int, height: int | None = None) -> Any:

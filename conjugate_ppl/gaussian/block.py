@@ -18,6 +18,7 @@ from conjugate_ppl.algebra.reduce import Reduced
 from conjugate_ppl.algebra.runtime import Joined, Values
 from conjugate_ppl.algebra.term import Value, is_known
 from conjugate_ppl.gaussian.alike import Alike, alike_components
+from conjugate_ppl.gaussian.arrow import Split, joined, parted
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.between import Between, split_between
@@ -32,14 +33,13 @@ from conjugate_ppl.gaussian.rotation import Able, Group, Rotation, rotations
 from conjugate_ppl.gaussian.scale_map import NONE, OWN, WRITTEN, ScaleMap, scale_map
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.small import Small
-from conjugate_ppl.gaussian.structure import Structure, find_structure, split
+from conjugate_ppl.gaussian.structure import Structure, find_structure, in_tiers, split
+from conjugate_ppl.gaussian.tiers import Tiers, split_tiers
 
 __all__ = ["GaussianBlock"]
 
-_BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
 _WIDE = 8  # elements of a block of the rest from which on rotations are tried
 _DIFFERENTIATED = 4  # work of a factor that is differentiated too, in that of a factorisation and inverse
-_SMALL = 16  # rows of a scale that is written out in any case
 
 
 class _Coordinates(NamedTuple):
@@ -72,24 +72,30 @@ class GaussianBlock:
         self.plain: Quadratic = quadratic(reduced)
         units = np.full(self.size, WRITTEN)
         self._written = _Coordinates(self.plain, scale_map(sites, units), self._groups(), None, units, 0.0)
+        self._mean_map()
         at = self._apart()
         self._take(at, self._structure(at))
         dual = None
-        if max(self.structure.width - 1, self.structure.blocks.shape[1]) >= _WIDE:
+        if not self._tiers(at) and max(self.structure.width - 1, self.structure.blocks.shape[1]) >= _WIDE:
             self._rotate(at)
             dual = self._dual(at)
-        s = self.structure
-        self._mean_map()
         self._place_scales()
         self._place_flat()
-        prior = Prior(self._t_inner, self._alike, self._known)
-        self.parts: Dual | Between | Crossed | Alike | Assembly = (
-            dual or split_crossed(self.quadratic, s, prior) or split_between(self.quadratic, s, prior)
-            or alike_components(self.quadratic, s, prior) or Assembly(self.quadratic, s))
+        self.parts: Dual | Tiers | Between | Crossed | Alike | Assembly = dual or self._parts()
 
     def _take(self, at: _Coordinates, structure: Structure) -> None:
         self._at, self.structure = at, structure
         self.quadratic, self.rotation, self.constant, self._t = at.quadratic, at.rotation, at.constant, at.scales
+        self._known = np.append(self._known_mean(at), 0.0)
+
+    def _parts(self) -> Tiers | Between | Crossed | Alike | Assembly:
+        q, s, prior = self.quadratic, self.structure, self._prior()
+        if s.upper is not None:
+            return split_tiers(q, s, prior) or Assembly(q, s)
+        return split_crossed(q, s, prior) or split_between(q, s, prior) or alike_components(q, s, prior) or Assembly(q, s)
+
+    def _prior(self) -> Prior:
+        return Prior(self._t.in_components(self.structure), self._alike, self._known)
 
     def _apart(self) -> _Coordinates:
         """The sites as they are written, but for coefficients that nearly depend on each other."""
@@ -140,6 +146,20 @@ class GaussianBlock:
         self._take(at, structure)
         return found
 
+    def _tiers(self, at: _Coordinates) -> bool:
+        """Split the rest once more, where that saves half of the work; whether it is."""
+        s = self.structure
+        if max(s.width, s.blocks.shape[1]) <= FEW or not self.plain.fixed or self._anywhere(at.quadratic):
+            return False
+        found = in_tiers(self.size, at.groups, *self._pairs(at.quadratic, at.scales))
+        if found is None or 2 * found.products > s.products:
+            return False
+        alike = split_between(at.quadratic, s, self._prior())  # of groups that are alike one stands for all
+        if alike is not None and len(alike.many) * s.products < len(s.components) * found.products:
+            return False
+        self._take(at, found)
+        return True
+
     def _groups(self) -> list[Group]:
         return [(s.elements, s.family != "Flat") for s in self.sites]
 
@@ -186,7 +206,6 @@ class GaussianBlock:
         for s in self.sites:
             alike.append(offset + s.alike.reshape(-1))
             offset += int(s.alike.max(initial=-1)) + 1
-        self._known = np.append(self._known_mean(self._at), 0.0)
         self._alike = np.append(np.concatenate(alike), offset)
         self._moving = any(s.mean is not None for s in self.sites)
 
@@ -196,34 +215,22 @@ class GaussianBlock:
 
     def _place_scales(self) -> None:
         """Where the numbers of T go; an index one past their end stands for 0."""
-        s, none = self.structure, self._t.none
-        ci, cj = s.component[self._t.rows], s.component[self._t.columns]
-        pi, pj = s.place[self._t.rows], s.place[self._t.columns]
-        inner, rest = np.flatnonzero(ci >= 0), np.flatnonzero((ci < 0) & (cj < 0))
-        count, width = s.components.shape
-        self._t_inner = np.full((count, width, width), none)
-        self._t_inner[ci[inner], pi[inner], pj[inner]] = self._t.index[inner]
-        b, i, j, k = s.block[self._t.rows[rest]], pi[rest], pj[rest], self._t.index[rest]
-        number, widest = s.blocks.shape
-        reach = int((i - j).max(initial=0))
-        self._banded = reach <= _BANDS and widest > _SMALL
-        if self._banded:
-            self._t_rest = np.full((reach + 1, number, widest), none)
-            self._t_rest[i - j, b, i] = k
-        else:
-            self._t_rest = np.full((number, widest, widest), none)
-            self._t_rest[b, i, j] = k
+        s = self.structure
+        self._t_inner = self._t.in_components(s)
+        self._t_above = [self._t.in_components(tier) for tier in s.tiers[1:]]
+        self._t_rest, self._banded = self._t.in_blocks(s.core)
 
     def _place_flat(self) -> None:
-        """Flat elements of the rest, and a column scale for each (1 / sqrt of its own precision)."""
-        s, q = self.structure, self.quadratic
+        """Flat elements of the blocks, and a column scale for each (1 / sqrt of its own precision)."""
+        core, q = self.structure.core, self.quadratic
         flat = np.zeros(self.size + 1, bool)
         for site in self.sites:
             flat[site.elements] = site.family == "Flat"
         flat[: self.size] |= self._at.units == NONE
-        self.flat = flat[s.blocks]
+        self._proper = np.where(flat, 0.0, 1.0)
+        self.flat = flat[core.blocks]
         own = q.rows == q.columns
-        diagonal = np.bincount(q.rows[own], q.numbers[own], self.size + 1)[s.blocks]
+        diagonal = np.bincount(q.rows[own], q.numbers[own], self.size + 1)[core.blocks]
         self.flat_scale = np.where(self.flat & (diagonal > 0),
                                    1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
 
@@ -254,11 +261,14 @@ class GaussianBlock:
         """T of the components, or of others by their numbers of T, shape (many, width, width)."""
         index = self._t_inner if numbers is None else numbers
         once = index[:1] if (index == index[:1]).all() else index
-        return small(self.structure.width, lambda i, j: read(t, index[:, i, j], last_is_zero=True),
-                     lambda: t[once])
+        return small(index.shape[-1], lambda i, j: read(t, index[:, i, j], last_is_zero=True), lambda: t[once])
+
+    def scale_above(self, t: Any, tier: int) -> Small:
+        """T of the components of a tier above those."""
+        return self.inner_scale(t, self._t_above[tier])
 
     def rest_scale(self, values: Values, t: Any) -> Scale:
-        """T of the rest."""
+        """T of the blocks."""
         numbers = t[self._t_rest]
         flat = np.where(self.flat, self.flat_scale, 0.0)
         if not self._banded:
@@ -290,6 +300,23 @@ class GaussianBlock:
         parts = [jnp.zeros(s.size, values.dtype) if s.mean is None
                  else values.value(s.mean).reshape(-1) for s in self.sites]
         return Joined([*parts, jnp.zeros(1, values.dtype)])
+
+    def pushed(self, values: Values, t: Any, rest: Any) -> Any:
+        """T u of the rest, shape (blocks, rest)."""
+        if not rest.size:
+            return rest
+        if self.structure.upper is None:
+            return self.rest_scale(values, t).apply(rest)
+        def push(u: Any, tier: int) -> Any:
+            if isinstance(u, Split):
+                return Split(self.scale_above(t, tier).times(u.components), push(u.rest, tier + 1))
+            return self.rest_scale(values, t).apply(u) if u.size else u
+
+        return joined(self.structure, push(parted(self.structure, rest), 0))
+
+    def proper(self, values: Values, elements: np.ndarray) -> Any:
+        """1 for elements with a prior, padding too, and 0 for flat ones."""
+        return values.number(self._proper[elements])
 
     def mean_at(self, values: Values, moving: Any, elements: np.ndarray) -> Any:
         """m at the given element numbers; padding reads 0."""

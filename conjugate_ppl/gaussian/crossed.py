@@ -19,38 +19,16 @@ import numpy as np
 
 from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.weighted import WeightedArray
-from conjugate_ppl.gaussian.estimates import Prior, estimates, one_weight, patterns
+from conjugate_ppl.gaussian.assemble import rest_of
+from conjugate_ppl.gaussian.estimates import Prior
+from conjugate_ppl.gaussian.links import Links, linked
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Crossed", "Links", "Products", "split_crossed"]
+__all__ = ["Crossed", "Products", "split_crossed"]
 
 _PRODUCT = 32  # multiplications of a product of matrices in the time of one product of links
 _MOST = 1 << 25  # products of links written out on the host
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Links:
-    """K by its columns that are not zero.
-
-    Attributes:
-        component: which component a link belongs to, in order.
-        column: which element of the rest, as a number in `Structure.blocks` flattened.
-        loading: the column of K, shape (links, width).
-    """
-
-    component: np.ndarray
-    column: np.ndarray
-    loading: np.ndarray
-
-    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """All pairs of links of one component, the smaller column first."""
-        count = len(self.component)
-        end = np.searchsorted(self.component, self.component, side="right")
-        many = end - np.arange(count)
-        first = np.repeat(np.arange(count), many)
-        start = np.cumsum(many) - many
-        return first, first + np.arange(len(first)) - start[first]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,76 +75,24 @@ class Crossed:
 
 def split_crossed(q: Quadratic, s: Structure, prior: Prior) -> Crossed | None:
     """The split, or None where dense cross terms are cheaper or a component has several weights."""
-    (count, width), (number, rest) = s.components.shape, s.blocks.shape
+    (count, width), rest = s.components.shape, s.blocks.shape[1]
     ci, cj = s.component[q.rows], s.component[q.columns]
     meets = (ci >= 0) & (cj < 0)
     degree = np.bincount(ci[meets], minlength=count)  # entries of K, if a component has one weight
     pairs = int((degree * (degree + width) // 2).sum())
     if not pairs or pairs > _MOST or _PRODUCT * pairs > count * rest**2:
         return None
-    weight = one_weight(q, s)
-    if weight is None:
+    of = linked(q, s)
+    if of is None:
         return None
-    inner = np.zeros((count, width, width))
-    keep = (ci >= 0) & (cj >= 0)
-    np.add.at(inner, (ci[keep], s.place[q.rows[keep]], s.place[q.columns[keep]]), q.numbers[keep])
-    found = estimates(inner)
-    if found is None:
-        return None
-    linear = np.zeros((count, width))
-    cl = s.component[q.places]
-    np.add.at(linear, (cl[cl >= 0], s.place[q.places[cl >= 0]]), q.linear[cl >= 0])
-    estimate, links = found.solve(linear), _links(q, s, meets)
-    loading = found.solve(links.loading, links.component)
-    if estimate is None or loading is None:
-        return None
-    links = dataclasses.replace(links, loading=loading)
-
-    # what the components' own estimates explain is taken from the rest
-    first, second = links.pairs()
-    rooted = np.einsum("lik,li->lk", found.root[links.component], loading)
-    rooted_estimate = np.einsum("cik,ci->ck", found.root, estimate)
-    taken = -(rooted[first] * rooted[second]).sum(1)
-    a, b, w = links.column[first], links.column[second], weight[links.component[first]]
-    off = a != b
-    of_rest = (ci < 0) & (cj < 0)
-    at = np.concatenate([_flat(s, q.rows[of_rest]), a, b[off]])
-    to = np.concatenate([_flat(s, q.columns[of_rest]), b, a[off]])
-    within = WeightedArray(
-        (number, rest, rest), (at // rest, at % rest, to % rest),
-        np.concatenate([q.weights[of_rest], w, w[off]]),
-        np.concatenate([q.numbers[of_rest], taken, taken[off]]))
-    at = np.concatenate([_flat(s, q.places[cl < 0]), links.column])
-    within_linear = WeightedArray(
-        (number, rest), (at // rest, at % rest),
-        np.concatenate([q.linear_weights[cl < 0], weight[links.component]]),
-        np.concatenate([q.linear[cl < 0], -(rooted * rooted_estimate[links.component]).sum(1)]))
-
-    pattern, one = patterns([weight, *prior.scale.reshape(count, -1).T], inner.reshape(count, -1),
-                            np.abs(inner).reshape(count, -1))
+    pattern, one = of.patterns(prior)
+    first, second = of.links.pairs()
+    off = of.links.column[first] != of.links.column[second]
     return Crossed(
-        pattern, np.bincount(pattern), weight[one], found.root[one], prior.scale[one],
-        estimate - prior.known[s.components], estimate, links,
-        _products(links, first[off], second[off], pattern, rest), _products(links, first[~off], second[~off], pattern),
-        within, within_linear,
-        np.bincount(weight, (rooted_estimate**2).sum(1)), np.arange(int(weight.max()) + 1))
-
-
-def _flat(s: Structure, elements: np.ndarray) -> np.ndarray:
-    """Numbers of elements of the rest in `blocks` flattened."""
-    out: np.ndarray = s.block[elements] * s.blocks.shape[1] + s.place[elements]
-    return out
-
-
-def _links(q: Quadratic, s: Structure, meets: np.ndarray) -> Links:
-    """The cross terms, one row for each component and each element of the rest that it meets."""
-    rows, columns = q.rows[meets], q.columns[meets]
-    (component, column, place), numbers = add_up(
-        [s.component[rows], _flat(s, columns), s.place[rows]], q.numbers[meets])
-    new = np.append(True, (np.diff(component) != 0) | (np.diff(column) != 0))
-    cross = np.zeros((int(new.sum()), s.width))
-    cross[np.cumsum(new) - 1, place] = numbers
-    return Links(component[new], column[new], cross)
+        pattern, np.bincount(pattern), of.weight[one], of.root[one], prior.scale[one],
+        of.estimate - prior.known[s.components], of.estimate, of.links,
+        _products(of.links, first[off], second[off], pattern, rest), _products(of.links, first[~off], second[~off], pattern),
+        *rest_of(of.within, s, True), *of.adjustment)
 
 
 def _products(links: Links, first: np.ndarray, second: np.ndarray, pattern: np.ndarray, rest: int = 0

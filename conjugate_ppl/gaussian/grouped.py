@@ -37,6 +37,7 @@ from conjugate_ppl.gaussian.narrow import (
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares, newton
 from conjugate_ppl.gaussian.small import Small
+from conjugate_ppl.gaussian.tiers import Tiers
 
 __all__ = ["added", "estimated", "grouped_shares", "of_patterns"]
 
@@ -94,7 +95,7 @@ def grouped_shares(block: GaussianBlock, parts: Between, values: Values, omega: 
     return Shares(rest, linear, added(many, logdet), quadratic, components)
 
 
-def of_patterns(block: GaussianBlock, parts: Between | Crossed, values: Values, omega: Any, t: Any
+def of_patterns(block: GaussianBlock, parts: Between | Crossed | Tiers, values: Values, omega: Any, t: Any
                 ) -> tuple[Any, Any, Small, Small, Small, Any]:
     """How many components each pattern has, its weight, R, T, V and log det M."""
     many = known_numbers(values, parts.many.astype(float))

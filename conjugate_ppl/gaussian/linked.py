@@ -11,8 +11,9 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 from conjugate_ppl.gaussian.batches import take
 from conjugate_ppl.gaussian.block import GaussianBlock
-from conjugate_ppl.gaussian.crossed import Crossed, Links, Products
+from conjugate_ppl.gaussian.crossed import Crossed, Products
 from conjugate_ppl.gaussian.grouped import added, estimated, of_patterns
+from conjugate_ppl.gaussian.links import Links
 from conjugate_ppl.gaussian.products import transposed
 from conjugate_ppl.gaussian.shares import Components, Shares
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.products import product
-from conjugate_ppl.gaussian.solve import Solution
+from conjugate_ppl.gaussian.solution import Solution
 from conjugate_ppl.noise import normal
 
 __all__ = ["Moments", "centre", "draw", "inner_columns", "log_probs", "moments"]

@@ -10,11 +10,15 @@ import numpy as np
 
 from conjugate_ppl.algebra.term import Value
 from conjugate_ppl.gaussian.site import GaussianSite
+from conjugate_ppl.gaussian.structure import Structure
 
 __all__ = ["NONE", "OWN", "WRITTEN", "Read", "ScaleMap", "scale_map"]
 
 WRITTEN, OWN, NONE = range(3)
 """Units of elements."""
+
+_BANDS = 3  # diagonals below the main one that a scale may have and still count as banded
+_SMALL = 16  # rows of a scale that is written out in any case
 
 
 class Read(NamedTuple):
@@ -48,6 +52,29 @@ class ScaleMap:
     read: tuple[Read, ...]
     none: int
     tables: tuple[np.ndarray | None, ...]
+
+    def in_components(self, s: Structure) -> np.ndarray:
+        """Where the numbers stand in T of the components, shape (count, width, width); `none` for a 0."""
+        c, i, j = s.component[self.rows], s.place[self.rows], s.place[self.columns]
+        own = np.flatnonzero(c >= 0)
+        out = np.full((len(s.components), s.width, s.width), self.none)
+        out[c[own], i[own], j[own]] = self.index[own]
+        return out
+
+    def in_blocks(self, s: Structure) -> tuple[np.ndarray, bool]:
+        """Where they stand in T of the blocks, shape (number, widest, widest); or, where that is said, by diagonals, shape
+        (diagonals, number, widest)."""
+        own = np.flatnonzero((s.component[self.rows] < 0) & (s.block[self.rows] >= 0))
+        b, i, j, k = s.block[self.rows[own]], s.place[self.rows[own]], s.place[self.columns[own]], self.index[own]
+        number, widest = s.blocks.shape
+        reach = int((i - j).max(initial=0))
+        if reach <= _BANDS and widest > _SMALL:
+            bands = np.full((reach + 1, number, widest), self.none)
+            bands[i - j, b, i] = k
+            return bands, True
+        out = np.full((number, widest, widest), self.none)
+        out[b, i, j] = k
+        return out, False
 
 
 def scale_map(sites: Sequence[GaussianSite], units: np.ndarray) -> ScaleMap:

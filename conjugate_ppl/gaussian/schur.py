@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian.alike import Alike
+from conjugate_ppl.gaussian.arrow import Arrow, arrow, columns, parted, tied, vector
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import of_array, read, take
 from conjugate_ppl.gaussian.block import GaussianBlock
@@ -31,12 +31,12 @@ class _Rows:
     d: Small
     scale: Small
     inverse: Small
-    cross: Coupling
+    cross: Any  # Coupling, or Tied
     linear: list[Any]
     mean: list[Any]
 
     @functools.cached_property
-    def spread(self) -> Coupling:
+    def spread(self) -> Any:
         """T (I + T'DT)^-1 T' times the cross terms."""
         return self.cross.after((self.scale @ self.inverse @ self.scale.T).times)
 
@@ -63,7 +63,10 @@ def schur_shares(block: GaussianBlock, assembly: Assembly, values: Values, omega
     """The shares of components whose monomials may carry different weights."""
     parts = assembly.evaluate(values, omega)
     rows, precision, logdet = _components(block, parts, values, t, moving)
-    return _shares(parts.rest, parts.rest_linear, rows, jnp.sum(logdet), lambda: _law(block, rows, precision))
+    upper, rest, linear = block.structure.upper, parts.rest, parts.rest_linear
+    if upper is not None:
+        rest, linear = arrow(parts.rest, upper.structure), vector(parts.rest, upper.structure)
+    return _shares(rest, linear, rows, jnp.sum(logdet), lambda: _law(block, rows, precision))
 
 
 def alike_shares(block: GaussianBlock, alike: Alike, values: Values, omega: Any, t: Any, moving: Any) -> Shares:
@@ -78,7 +81,7 @@ def alike_shares(block: GaussianBlock, alike: Alike, values: Values, omega: Any,
     if moving is not None:
         ones = values.number(alike.ones)
         mean = [a + ones * read(moving, e) for a, e in zip(mean, alike.element[alike.pattern].T, strict=True)]
-    rows = _Rows(d, scale, inverse, _coupling(cross, alike.owner, len(s.blocks)), list(linear.T), mean)
+    rows = _Rows(d, scale, inverse, Coupling(_by_place(cross), alike.owner, len(s.blocks)), list(linear.T), mean)
 
     def components() -> Components:
         every, precision, _ = _components(block, alike.every().evaluate(values, omega), values, t, moving)
@@ -96,16 +99,18 @@ def _components(block: GaussianBlock, parts: Any, values: Values, t: Any, moving
     mean = [block.mean_at(values, moving, x) for x in s.components.T]
     precision = (scale.T @ d @ scale).plus_one()
     inverse, logdet = inverse_logdet(precision)
-    cross = _coupling(parts.cross, s.owner, len(s.blocks))
+    cross = tied(_by_place(parts.cross), s)
     return _Rows(d, scale, inverse, cross, list(parts.inner_linear.T), mean), precision, logdet
 
 
-def _coupling(cross: Any, owner: np.ndarray, blocks: int) -> Coupling:
-    return Coupling([cross[:, i, :].T for i in range(cross.shape[1])], owner, blocks)
+def _by_place(cross: Any) -> list[Any]:
+    return [cross[:, i, :].T for i in range(cross.shape[1])]
 
 
 def _shares(rest: Any, linear: Any, rows: _Rows, logdet: Any, components: Callable[[], Components]) -> Shares:
     def quadratic(e: Any) -> Any:
+        if isinstance(rest, Arrow):
+            return rows.quadratic(e) + (e * (rest.times(e) - linear - linear)).sum()
         return rows.quadratic(e) + jnp.sum(e * (times(rest, e) - 2 * linear))
 
     left = rows.taken_from(rest, linear) if rows.cross.rows[0].size else (rest, linear)
@@ -114,11 +119,16 @@ def _shares(rest: Any, linear: Any, rows: _Rows, logdet: Any, components: Callab
 
 def _law(block: GaussianBlock, rows: _Rows, precision: Small) -> Components:
     """The components given the rest."""
+    s = block.structure
+
     def found(e: Any) -> tuple[Any, Any]:
+        e = e if s.upper is None else parted(s, e)
         return newton(rows.mean, rows.scale, rows.inverse.times, lambda x: rows.pull(x, e))
 
     def slope() -> Any:
-        return -jnp.stack([x.T for x in rows.spread.rows], 1)
+        spread = rows.spread.rows
+        found = jnp.stack(spread, -1) if s.upper is None else columns(s, spread)
+        return -jnp.transpose(found, (1, 2, 0))
 
-    law = Pieces(rows.scale, precision.lower(), len(block.structure.components))
+    law = Pieces(rows.scale, precision.lower(), len(s.components))
     return Components(lambda e: found(e)[0], slope, law, lambda e: found(e)[1])

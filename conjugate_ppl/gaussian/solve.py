@@ -8,9 +8,7 @@ one. The quadratic is evaluated as the penalised residual at the solution, a sum
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.alike import Alike
+from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
@@ -29,44 +28,27 @@ from conjugate_ppl.gaussian.dual import Dual
 from conjugate_ppl.gaussian.dual_solve import dual_shares
 from conjugate_ppl.gaussian.entries import diagonal, dot
 from conjugate_ppl.gaussian.grouped import grouped_shares
-from conjugate_ppl.gaussian.law import Law, Whitened
+from conjugate_ppl.gaussian.law import Whitened
 from conjugate_ppl.gaussian.linear import whitened, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.schur import alike_shares, schur_shares
-from conjugate_ppl.gaussian.shares import Components, Shares
+from conjugate_ppl.gaussian.shares import Shares
+from conjugate_ppl.gaussian.solution import Solution, refined
 from conjugate_ppl.gaussian.stationary import at_stationary
+from conjugate_ppl.gaussian.tiered import solve_tiers
 from conjugate_ppl.triangular import unless_failed
 
-__all__ = ["Solution", "at_the_mean", "log_integral", "solve"]
-
-Map = Callable[[Any], Any]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
-    """A block solved at given values of the kept sites.
-
-    Attributes:
-        components: makes the components, where they are asked for.
-        rest: the law of the rest's elements about their posterior mean, `centre` that, and `whitened` u, where it is m + T u.
-        quadratic, logdet: the two parts of the log integral.
-    """
-
-    components: Callable[[], Components]
-    rest: Law
-    centre: Any
-    whitened: Any
-    quadratic: Any
-    logdet: Any
-
+__all__ = ["at_the_mean", "log_integral", "solve"]
 
 def solve(block: GaussianBlock, values: Values) -> Solution:
     """Eliminate the components, then the rest."""
     omega = block.reduced.weights.evaluate(values)
     t = block.scale_numbers(values)
     moving = block.moving_mean(values)
+    if block.structure.upper is not None:
+        return solve_tiers(block, values, omega, t, moving)
     if isinstance(block.parts, Dual):
         shares = dual_shares(block, block.parts, values, omega, t, moving)
     elif isinstance(block.parts, Between):
@@ -76,6 +58,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     elif isinstance(block.parts, Alike):
         shares = alike_shares(block, block.parts, values, omega, t, moving)
     else:
+        assert isinstance(block.parts, Assembly)
         shares = schur_shares(block, block.parts, values, omega, t, moving)
     scale = block.rest_scale(values, t)
     m = block.mean_at(values, moving, block.structure.blocks)
@@ -87,7 +70,7 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
     proper = jnp.asarray(np.where(block.flat, 0.0, 1.0), values.dtype)
     precision = whitened(shares.rest, scale, proper)
     inverse, logdet = whitened_inverse(shares.rest, scale, proper)
-    mean, step, centre = _refined(m.shape[1], m, shares.linear, proper, scale.apply, scale.transpose_apply,
+    mean, step, centre = refined(m.shape[1], m, shares.linear, proper, scale.apply, scale.transpose_apply,
                                   partial(times, shares.rest), partial(times, inverse))
 
     def quadratic(mean: Any, step: Any) -> Any:
@@ -105,7 +88,7 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
     proper = [known_numbers(values, x) for x in np.where(block.flat, 0.0, 1.0).T]
     precision = scale.T.around(shares.rest) + diagonal(proper)
     inverse, logdet = small.inverse_logdet(precision)
-    mean, step, centre = _refined(len(m), m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times,
+    mean, step, centre = refined(len(m), m, shares.linear, proper, scale.times, scale.T.times, shares.rest.times,
                                   inverse.times)
 
     def quadratic(mean: Any, step: Any) -> Any:
@@ -119,25 +102,6 @@ def _solve_narrow(block: GaussianBlock, values: Values, t: Any, moving: Any, sha
                     stacked([a + b for a, b in zip(mean, step, strict=True)], blocks, dtype), smallest, jnp.sum(logdet) + shares.logdet)
 
 
-def _refined(width: int, m: Any, linear: Any, proper: Any, push: Map, back: Map, rest: Map, inverse: Map
-             ) -> tuple[Any, Any, Any]:
-    """The posterior mean of u, of so many elements a block, a last step from it, and m + T u after the step.
-
-    Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `inverse` that of u's
-    precision I + T'HT.
-    """
-    plus, minus, times_each = (partial(jax.tree.map, f) for f in (operator.add, operator.sub, operator.mul))
-    target = back(minus(linear, rest(m)))
-    mean = inverse(target)
-    if width > 1:  # one number is divided by another to its last digit
-        mean = plus(mean, inverse(minus(target, plus(times_each(proper, mean), back(rest(push(mean)))))))
-    solution = plus(m, push(mean))
-    # A second Newton step in the elements themselves, which are small where prior means are far away: there m + T u
-    # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
-    step = inverse(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
-    return mean, jax.lax.stop_gradient(step), plus(solution, push(step))
-
-
 def at_the_mean(block: GaussianBlock, values: Values, solution: Solution, f: Callable[[Any, Any], Any]) -> Any:
     """f(components, rest) - u'u / 2 at the posterior mean m + T u, where it is largest: u' u is of elements with a prior.
 
@@ -145,7 +109,7 @@ def at_the_mean(block: GaussianBlock, values: Values, solution: Solution, f: Cal
     """
     s, t, moving = block.structure, block.scale_numbers(values), block.moving_mean(values)
     parts = solution.components() if s.components.size else None
-    proper = values.number(np.where(block.flat, 0.0, 1.0))
+    proper = block.proper(values, s.blocks)
 
     def moved(x: Any, change: Any) -> Any:
         """x, which is as precise as it can be, with the derivatives of the change."""
@@ -157,8 +121,7 @@ def at_the_mean(block: GaussianBlock, values: Values, solution: Solution, f: Cal
             pushed = jnp.stack(block.inner_scale(t).times(list(inner.T)), -1)
             at = moved(parts.centre(solution.centre), block.mean_at(values, moving, s.components) + pushed)
             total = total + jnp.sum(inner**2)
-        pushed = block.rest_scale(values, t).apply(rest) if rest.size else rest
-        around = moved(solution.centre, block.mean_at(values, moving, s.blocks) + pushed)
+        around = moved(solution.centre, block.mean_at(values, moving, s.blocks) + block.pushed(values, t, rest))
         return f(at, around) - 0.5 * total
 
     inner = parts.whitened(solution.centre) if parts is not None else jnp.zeros(s.components.shape, values.dtype)

@@ -100,7 +100,7 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
             cost, worth = seconds[kept[-1].name], _WORTH
         if max(cost, _FLOOR) * worth < best:
             best, chosen = cost, list(kept)
-    rows = block.structure.blocks.shape[1]
+    rows = block.structure.core.blocks.shape[1]
     names = " and ".join(f"`{s.name}`" for s in chosen)
     return [Declined(s.name, f"with the others it would leave a dense matrix of {rows} rows, with which a gradient costs much "
                      f"more than with {names} sampled; `require` collapses it all the same", program.sites[s.name].source)
@@ -110,7 +110,7 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
 def _apart(block: GaussianBlock, site: GaussianSite) -> bool:
     """Whether a site is flat, and of many elements that meet none of each other (missing cells of a covariate), but make a large dense
     matrix with what they have in common."""
-    if site.family != "Flat" or min(site.size, block.structure.blocks.shape[1]) < _MANY:
+    if site.family != "Flat" or min(site.size, block.structure.core.blocks.shape[1]) < _MANY:
         return False
     q = block.plain
     own = np.zeros(block.size, bool)
@@ -135,6 +135,8 @@ def _sparse(program: Program, site: GaussianSite) -> bool:
 def _dense(structure: Structure) -> float:
     """Seconds for the rest and what the components leave for it."""
     (count, width), (number, widest) = structure.components.shape, structure.blocks.shape
+    if structure.upper is not None:
+        return _DENSE * float(count * width) * float(structure.reach) ** 2 + _dense(structure.core)
     return _DENSE * (float(number) * float(widest) ** 3 + float(count * width) * float(widest) ** 2)
 
 

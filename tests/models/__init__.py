@@ -17,9 +17,10 @@ from models import (
     residuals,
     shaped,
     statespace,
+    tiers,
     wide,
 )
 from models.table import CASES, Case
 
 __all__ = ["CASES", "Case", "alike", "collinear", "composition", "dual", "elementwise", "finite", "forms", "gaussian", "gaussian_blocks",
-           "handlers", "matrices", "mixed", "relations", "residuals", "shaped", "statespace", "wide"]
+           "handlers", "matrices", "mixed", "relations", "residuals", "shaped", "statespace", "tiers", "wide"]

@@ -295,4 +295,6 @@ X41    sums of several masks, events and cases
        test_sums::test_rate_of_a_line_that_starts_at_time_zero
 X42    indices that are traced
        test_sums::test_indices_that_are_traced_below_functions_of_kept_sites
+X43    a prior without a mean, given by Python's own numbers
+       test_distributions::test_priors_without_a_mean
 """

@@ -9,7 +9,7 @@ from numpyro import handlers, plate, sample
 from numpyro.distributions import constraints, transforms
 from numpyro.infer import init_to_mean, init_to_median
 from numpyro.infer.reparam import TransformReparam
-from numpyro.infer.util import initialize_model
+from numpyro.infer.util import initialize_model, log_density
 from scipy import stats
 
 import conjugate_ppl as cj
@@ -224,3 +224,19 @@ def test_unobserved_delta():
 
     assert "its prior, Delta, has no conjugate family" in reason(model, "d", Y)
     assert cj.explain(model, Y).collapsed == ()
+
+
+@pytest.mark.parametrize("prior", [
+    dist.InverseGamma(1, 1), dist.InverseGamma(1.0, 1.0), dist.InverseGamma(0.001, 0.001), dist.Pareto(1.0, 1.0),
+    dist.InverseGamma(1, 1).mask(True), dist.InverseGamma(1, 1).expand(())])
+def test_priors_without_a_mean(prior):
+    def model(y):
+        variance = sample("variance", prior)
+        a = sample("a", dist.Normal(0.0, 2.0))
+        sample("y", dist.Normal(a, jnp.sqrt(variance)), obs=y)
+
+    collapsed = cj.collapse(model)
+    assert collapsed.plan(Y).collapsed == ("a",)
+    found = log_density(collapsed, (Y,), {}, {"variance": jnp.asarray(1.3)})[0]
+    np.testing.assert_allclose(found, dense(Y, 1.3 * EYE + 4 * ONES) + (
+        float(prior.log_prob(1.3)) if not isinstance(prior, dist.MaskedDistribution) else float(prior.base_dist.log_prob(1.3))), rtol=1e-9)

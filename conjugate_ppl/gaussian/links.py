@@ -1,0 +1,127 @@
+"""Components as group estimates whose cross terms are kept as links, one for each element of the rest that one meets.
+
+What eliminating such components takes from the rest is a sum of products of links: at places by two elements of the rest
+(`crossed`), or by the structure of a rest that is split itself (`tiers`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from conjugate_ppl.algebra.value import add_up
+from conjugate_ppl.gaussian.assemble import within
+from conjugate_ppl.gaussian.estimates import Prior, estimates, one_weight, patterns
+from conjugate_ppl.gaussian.quadratic import Quadratic
+from conjugate_ppl.gaussian.structure import Structure
+
+__all__ = ["Linked", "Links", "linked"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Links:
+    """K by its columns that are not zero.
+
+    Attributes:
+        component: which component a link belongs to, in order.
+        column: which element of the rest, as a number in `Structure.blocks` flattened.
+        loading: the column of K, shape (links, width).
+    """
+
+    component: np.ndarray
+    column: np.ndarray
+    loading: np.ndarray
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs of links of one component, the smaller column first."""
+        count = len(self.component)
+        end = np.searchsorted(self.component, self.component, side="right")
+        many = end - np.arange(count)
+        first = np.repeat(np.arange(count), many)
+        start = np.cumsum(many) - many
+        return first, first + np.arange(len(first)) - start[first]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Linked:
+    """Components as estimates, and their cross terms as links.
+
+    Attributes:
+        weight, inner, root, estimate: weight number, D, R and what the data say, of each component.
+        links: K.
+        within: what is left for the rest, by elements.
+        adjustment: numbers and weights whose sum makes the quadratic complete.
+    """
+
+    weight: np.ndarray
+    inner: np.ndarray
+    root: np.ndarray
+    estimate: np.ndarray
+    links: Links
+    within: Quadratic
+    adjustment: tuple[np.ndarray, np.ndarray]
+
+    def patterns(self, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+        """The pattern of each component, and one component of each."""
+        count = len(self.inner)
+        numbers = self.inner.reshape(count, -1)
+        return patterns([self.weight, *prior.scale.reshape(count, -1).T], numbers, np.abs(numbers))
+
+
+def linked(q: Quadratic, s: Structure) -> Linked | None:
+    """The components so, or None where one has several weights or sums of run time."""
+    count, width = s.components.shape
+    weight = one_weight(q, s)
+    if weight is None:
+        return None
+    ci, cj = s.component[q.rows], s.component[q.columns]
+    inner = np.zeros((count, width, width))
+    keep = (ci >= 0) & (cj >= 0)
+    np.add.at(inner, (ci[keep], s.place[q.rows[keep]], s.place[q.columns[keep]]), q.numbers[keep])
+    found = estimates(inner)
+    if found is None:
+        return None
+    linear = np.zeros((count, width))
+    cl = s.component[q.places]
+    np.add.at(linear, (cl[cl >= 0], s.place[q.places[cl >= 0]]), q.linear[cl >= 0])
+    estimate, links = found.solve(linear), _links(q, s, (ci >= 0) & (cj < 0))
+    loading = found.solve(links.loading, links.component)
+    if estimate is None or loading is None:
+        return None
+    links = dataclasses.replace(links, loading=loading)
+
+    # what the components' own estimates explain is taken from the rest
+    first, second = links.pairs()
+    rooted = np.einsum("lik,li->lk", found.root[links.component], loading)
+    rooted_estimate = np.einsum("cik,ci->ck", found.root, estimate)
+    taken = -(rooted[first] * rooted[second]).sum(1)
+    a, b, w = links.column[first], links.column[second], weight[links.component[first]]
+    off, element = a != b, s.blocks.reshape(-1)
+    left = within(q, s)
+    left = dataclasses.replace(
+        left, rows=np.concatenate([left.rows, element[a], element[b[off]]]),
+        columns=np.concatenate([left.columns, element[b], element[a[off]]]),
+        weights=np.concatenate([left.weights, w, w[off]]), numbers=np.concatenate([left.numbers, taken, taken[off]]),
+        places=np.concatenate([left.places, element[links.column]]),
+        linear_weights=np.concatenate([left.linear_weights, weight[links.component]]),
+        linear=np.concatenate([left.linear, -(rooted * rooted_estimate[links.component]).sum(1)]))
+    return Linked(weight, inner, found.root, estimate, links, left,
+                  (np.bincount(weight, (rooted_estimate**2).sum(1)), np.arange(int(weight.max()) + 1)))
+
+
+def _flat(s: Structure, elements: np.ndarray) -> np.ndarray:
+    """Numbers of elements of the rest in `blocks` flattened."""
+    out: np.ndarray = s.block[elements] * s.blocks.shape[1] + s.place[elements]
+    return out
+
+
+def _links(q: Quadratic, s: Structure, meets: np.ndarray) -> Links:
+    """The cross terms, one row for each component and each element of the rest that it meets."""
+    rows, columns = q.rows[meets], q.columns[meets]
+    (component, column, place), numbers = add_up(
+        [s.component[rows], _flat(s, columns), s.place[rows]], q.numbers[meets])
+    new = np.append(True, (np.diff(component) != 0) | (np.diff(column) != 0))
+    cross = np.zeros((int(new.sum()), s.width))
+    cross[np.cumsum(new) - 1, place] = numbers
+    return Links(component[new], column[new], cross)
