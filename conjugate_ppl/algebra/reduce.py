@@ -79,7 +79,7 @@ class Weights:
         return bool(self.where()[1][numbers].all())
 
     def where(self, unit: str = "", rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Which weights are not zero, and which are proved positive, where the matrices of `rows` rows of the site
+        """Which weights are not zero, and which are proved positive (one over a square is), where the matrices of `rows` rows of the site
         `unit` are the identity."""
         there, positive = [], []
         for signature, numbers in self._groups:
@@ -87,7 +87,7 @@ class Weights:
             at = numbers[:, of_unit] % rows**2
             there.append((at // rows == at % rows).all(1))
             positive.append(np.full(len(numbers), all(
-                v.positive or own for (v, _), own in zip(signature, of_unit, strict=True))))
+                v.positive or own or (p < 0 and p % 2 == 0) for (v, p), own in zip(signature, of_unit, strict=True))))
         return np.concatenate(there), np.concatenate(positive)
 
     def evaluate(self, values: Values) -> Joined:

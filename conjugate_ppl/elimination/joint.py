@@ -211,7 +211,11 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     inside = frozenset(sites)
     free: Sequence[Term] = [t for t in written.terms if not t.roots & inside]
     bound = [t for t in written.terms if t.roots & inside]
-    reduced = reduce_terms(bound, lambda v: 0 if v is written.elements else None)
+    with_block = _with_block(free, bound, written, inside, visible)
+    reduced = reduce_terms([*bound, *with_block], lambda v: 0 if v is written.elements else None)
+    if reduced.late.get(0):
+        with_block, reduced = [], reduce_terms(bound, lambda v: 0 if v is written.elements else None)
+    free = [t for t in free if t not in with_block]
     wordy = too_wordy(program, written.sites, reduced, touched, wanted) if concrete else None
     if wordy is not None:
         raise wordy
@@ -242,6 +246,17 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                  lambda: _densities(program, written, touched))
     elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part, owned=owned)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
+
+
+def _with_block(free: Sequence[Term], bound: Sequence[Term], written: _Written, inside: frozenset[str], visible: frozenset[str]
+                ) -> list[Term]:
+    """Terms that do not hold the block, but have the weights of what does: the squares of the data. Of these less what the block
+    explains a sum is known ahead; apart, both are large where a weight is. What may be integrated out next stays a term."""
+    weights = {frozenset((a.variable, a.power) for a in t.atoms if a.variable is not written.elements) for t in bound}
+    roots = frozenset[str]().union(*(t.roots for t in bound)) - inside
+    if roots & visible:
+        return []
+    return [t for t in free if t.atoms and frozenset((a.variable, a.power) for a in t.atoms) in weights]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

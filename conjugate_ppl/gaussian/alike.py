@@ -22,8 +22,9 @@ from scipy.linalg import qr
 from conjugate_ppl.algebra.classes import distinct
 from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
-from conjugate_ppl.gaussian.assemble import Assembly, rest_of
+from conjugate_ppl.gaussian.assemble import Assembly, rest_of, within
 from conjugate_ppl.gaussian.estimates import Prior, patterns
+from conjugate_ppl.gaussian.pieces import Pieces, pieces_of
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -49,6 +50,7 @@ class Alike:
         vectors: cross terms and linear parts of the rows, shape (rows, width * rest + width).
         known, ones: of the rows the known part of prior means, shape (rows, width), and what their common part is times.
         owner: the block of each row.
+        pieces: of the rows (`pieces`); None where these have none.
     """
 
     every: Callable[[], Assembly]
@@ -63,6 +65,7 @@ class Alike:
     known: np.ndarray
     ones: np.ndarray
     owner: np.ndarray
+    pieces: Pieces | None
 
     def evaluate(self, values: Values, omega: Any) -> tuple[Any, Any, Any]:
         """Matrices of the patterns, cross terms of the rows, shape (rows, width, rest), and linear parts, (rows, width)."""
@@ -128,12 +131,45 @@ def alike_components(q: Quadratic, s: Structure, prior: Prior) -> Alike | None:
     means, own_pattern = np.concatenate(rows), np.repeat(np.arange(len(first)), [len(r) for r in rows])
     at, place, weight, numbers = (np.concatenate(x) for x in zip(*entries, strict=True))
     of, what = np.nonzero(inner[first])
+    of_row, what_of_row = np.nonzero(inner[first][own_pattern])
+    rows_alone = pieces_of(*_rows(q, s, s.owner[first][own_pattern], (
+        of_row, weights[what_of_row] % width**2, weights[what_of_row] // width**2, inner[first][own_pattern][of_row, what_of_row]),
+        (at, place, weight, numbers)))
     return Alike(
         functools.cache(functools.partial(Assembly, q, s)), *rest_of(q, s, True), own_pattern, np.bincount(pattern),
         prior.scale[first], s.components[first],
         WeightedArray((len(first), width * width), (of, weights[what] % width**2), weights[what] // width**2,
                       inner[first][of, what]),
-        WeightedArray((total, vectors), (at, place), weight, numbers), means[:, :-1], means[:, -1], s.owner[first][own_pattern])
+        WeightedArray((total, vectors), (at, place), weight, numbers), means[:, :-1], means[:, -1], s.owner[first][own_pattern], rows_alone)
+
+
+def _rows(q: Quadratic, s: Structure, owner: np.ndarray, inner: tuple[np.ndarray, ...], vectors: tuple[np.ndarray, ...]
+          ) -> tuple[Quadratic, Structure]:
+    """The rows as if they were components: what is said of them, and of the rest; their elements have numbers of their own.
+
+    `inner` and `vectors` are (row, place, weight, number) of their matrices, and of cross terms and linear parts.
+    """
+    count, width, rest, size = len(owner), s.width, s.blocks.shape[1], s.size
+    components = size + np.arange(count * width).reshape(count, width)
+    total = size + count * width
+    blocks = np.where(s.blocks == size, total, s.blocks)
+    component, place, block = np.full(total + 1, -1), np.zeros(total + 1, np.int64), np.zeros(total + 1, np.int64)
+    component[components], place[components], block[components] = np.arange(count)[:, None], np.arange(width), owner[:, None]
+    there = np.flatnonzero(s.component[:-1] < 0)
+    place[there], block[there] = s.place[there], s.block[there]
+    left = within(q, s)
+    row, at, weight, number = vectors
+    across = at < width * rest
+    rows, columns = components[row[across], at[across] // rest] if rest else row[:0], blocks[owner[row[across]], at[across] % max(rest, 1)]
+    own = components[inner[0], inner[1] // width], components[inner[0], inner[1] % width]
+    said = dataclasses.replace(
+        left, rows=np.concatenate([left.rows, own[0], rows]), columns=np.concatenate([left.columns, own[1], columns]),
+        weights=np.concatenate([left.weights, inner[2], weight[across]]),
+        numbers=np.concatenate([left.numbers, inner[3], number[across]]),
+        places=np.concatenate([left.places, components[row[~across], at[~across] - width * rest]]),
+        linear_weights=np.concatenate([left.linear_weights, weight[~across]]),
+        linear=np.concatenate([left.linear, number[~across]]))
+    return said, Structure(total, components, blocks, component, block, place, owner)
 
 
 def _triangular(parts: Iterable[np.ndarray], rows: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from conjugate_ppl.gaussian.small import Small
 from conjugate_ppl.gaussian.stacked import Stacked
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Arrow", "Split", "Tied", "arrow", "columns", "joined", "parted", "products", "tied", "vector"]
+__all__ = ["Arrow", "Split", "Tied", "arrow", "columns", "joined", "numbers", "parted", "products", "tied", "vector", "with_numbers"]
 
 _WASTE = 4  # numbers read for one that is there, of groups filled up to the largest
 
@@ -173,6 +173,19 @@ class Tied:
 def products(a: Any, b: Any) -> Any:
     """K' L for two maps of one kind, for which that is symmetric, added up."""
     return a.products(b)
+
+
+def numbers(h: Any) -> Any:
+    """All arrays of symmetric matrices over a rest; `with_numbers` is the inverse."""
+    return (h.inner, h.cross.rows, numbers(h.corner)) if isinstance(h, Arrow) else h
+
+
+def with_numbers(h: Any, found: Any) -> Any:
+    """Matrices of the same structure with other numbers."""
+    if not isinstance(h, Arrow):
+        return found
+    inner, rows, corner = found
+    return Arrow(inner, dataclasses.replace(h.cross, rows=rows), with_numbers(h.corner, corner))
 
 
 def tied(rows: list[Any], s: Structure) -> Coupling | Tied:

@@ -8,15 +8,17 @@ flat site has no T. The elements of some sites may be rotated (`rotation`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.reduce import Reduced
+from conjugate_ppl.algebra.reduce import Entries, Reduced
 from conjugate_ppl.algebra.runtime import Joined, Values
 from conjugate_ppl.algebra.term import Value, is_known
+from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.gaussian.alike import Alike, alike_components
 from conjugate_ppl.gaussian.arrow import Split, joined, parted
 from conjugate_ppl.gaussian.assemble import Assembly
@@ -25,9 +27,11 @@ from conjugate_ppl.gaussian.between import Between, split_between
 from conjugate_ppl.gaussian.collinear import collinear
 from conjugate_ppl.gaussian.crossed import Crossed, split_crossed
 from conjugate_ppl.gaussian.dual import Dual, dual_form
-from conjugate_ppl.gaussian.entries import FEW, Entries
+from conjugate_ppl.gaussian.entries import FEW
+from conjugate_ppl.gaussian.entries import Entries as Numbers
 from conjugate_ppl.gaussian.estimates import Prior
 from conjugate_ppl.gaussian.linear import Scale
+from conjugate_ppl.gaussian.pieces import Pieced, split_pieces
 from conjugate_ppl.gaussian.quadratic import Quadratic, quadratic
 from conjugate_ppl.gaussian.rotation import Able, Group, Rotation, rotations
 from conjugate_ppl.gaussian.scale_map import NONE, OWN, WRITTEN, ScaleMap, scale_map
@@ -81,18 +85,38 @@ class GaussianBlock:
             dual = self._dual(at)
         self._place_scales()
         self._place_flat()
-        self.parts: Dual | Tiers | Between | Crossed | Alike | Assembly = dual or self._parts()
+        self.parts: Dual | Tiers | Between | Crossed | Alike | Pieced | Assembly = self._complete(dual or self._parts())
 
     def _take(self, at: _Coordinates, structure: Structure) -> None:
         self._at, self.structure = at, structure
         self.quadratic, self.rotation, self.constant, self._t = at.quadratic, at.rotation, at.constant, at.scales
         self._known = np.append(self._known_mean(at), 0.0)
 
-    def _parts(self) -> Tiers | Between | Crossed | Alike | Assembly:
+    def _parts(self) -> Tiers | Between | Crossed | Alike | Pieced | Assembly:
         q, s, prior = self.quadratic, self.structure, self._prior()
         if s.upper is not None:
-            return split_tiers(q, s, prior) or Assembly(q, s)
-        return split_crossed(q, s, prior) or split_between(q, s, prior) or alike_components(q, s, prior) or Assembly(q, s)
+            return split_tiers(q, s, prior) or split_pieces(q, s) or Assembly(q, s)
+        return (split_crossed(q, s, prior) or split_between(q, s, prior) or alike_components(q, s, prior) or split_pieces(q, s)
+                or Assembly(q, s))
+
+    def _complete(self, parts: Any) -> Any:
+        """The parts with what does not depend on elements, where they have numbers for it; else it is left to `constant_left`."""
+        found = self.reduced.entries.get(0)
+        self._constant = None
+        if found is None or not len(found.weights):
+            return parts
+        if isinstance(parts, (Between, Crossed, Tiers)):
+            return completed(parts, found)
+        if isinstance(parts, (Pieced, Alike)) and parts.pieces is not None:
+            return dataclasses.replace(parts, pieces=completed(parts.pieces, found))
+        self._constant = found
+        return parts
+
+    def constant_left(self, values: Values, omega: Any) -> Any:
+        """What does not depend on elements and is in no part."""
+        if self._constant is None:
+            return 0.0
+        return jnp.dot(values.number(self._constant.coefficients), omega[self._constant.weights], precision="highest")
 
     def _prior(self) -> Prior:
         return Prior(self._t.in_components(self.structure), self._alike, self._known)
@@ -283,7 +307,7 @@ class GaussianBlock:
         rest = self.structure.blocks.shape[1]
         return isinstance(self.parts, Between) and rest > 0 and max(self.structure.width, rest) <= FEW
 
-    def rest_entries(self, values: Values, t: Any) -> Entries:
+    def rest_entries(self, values: Values, t: Any) -> Numbers:
         """T of a narrow rest."""
         def entry(i: int, j: int) -> Any:
             own = read(t, self._t_rest[:, i, j], last_is_zero=True)
@@ -291,7 +315,7 @@ class GaussianBlock:
             return own + values.number(flat) if i == j and flat.any() else own
 
         n = range(self.structure.blocks.shape[1])
-        return Entries(tuple(tuple(entry(i, j) for j in n) for i in n))
+        return Numbers(tuple(tuple(entry(i, j) for j in n) for i in n))
 
     def moving_mean(self, values: Values) -> Joined | None:
         """The part of m that depends on kept sites, length size + 1; None if there is none."""
@@ -339,6 +363,13 @@ class GaussianBlock:
         out = both[np.where(component >= 0, component * s.width + place,
                             s.components.size + block * s.blocks.shape[1] + place)]
         return out if self.rotation is None else self.rotation.backward(out)
+
+
+def completed(parts: Any, constant: Entries) -> Any:
+    """Parts with twice a constant added to their adjustment, number by number."""
+    weights = np.concatenate([parts.adjustment_weight, constant.weights])
+    (weights,), numbers = add_up([weights], np.concatenate([parts.adjustment, 2 * constant.coefficients]))
+    return dataclasses.replace(parts, adjustment=numbers, adjustment_weight=weights)
 
 
 def _able(site: GaussianSite, way: int) -> list[Able]:

@@ -21,7 +21,7 @@ from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.gaussian.assemble import rest_of
 from conjugate_ppl.gaussian.estimates import Prior
-from conjugate_ppl.gaussian.links import Links, linked
+from conjugate_ppl.gaussian.links import Links, in_one_piece, linked
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -82,7 +82,7 @@ def split_crossed(q: Quadratic, s: Structure, prior: Prior) -> Crossed | None:
     pairs = int((degree * (degree + width) // 2).sum())
     if not pairs or pairs > _MOST or _PRODUCT * pairs > count * rest**2:
         return None
-    of = linked(q, s)
+    of = linked(q, s, in_one_piece(q, s))
     if of is None:
         return None
     pattern, one = of.patterns(prior)

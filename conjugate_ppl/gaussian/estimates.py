@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Estimates:
         part lies outside the range of D (a factor that is linear in a latent)."""
         pseudo, inner, scale, own = (x if owner is None else x[owner] for x in (
             self.pseudo, self.inner, self.scale, self.own))
-        columns = part.reshape(*scale.shape, -1)
+        columns = part.reshape(*scale.shape, math.prod(part.shape[2:]))
         solution = pseudo @ columns
         solution = solution + pseudo @ (columns - inner @ solution)  # an inverse alone loses digits twice
         left = np.abs(inner @ solution - columns) * scale[:, :, None]

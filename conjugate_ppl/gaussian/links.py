@@ -16,7 +16,7 @@ from conjugate_ppl.gaussian.estimates import Prior, estimates, one_weight, patte
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Linked", "Links", "linked"]
+__all__ = ["Linked", "Links", "Numbering", "in_one_piece", "in_pieces", "linked"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Links:
     """K by its columns that are not zero.
 
     Attributes:
-        component: which component a link belongs to, in order.
+        component: which component, or piece of one, a link belongs to, in order.
         column: which element of the rest, as a number in `Structure.blocks` flattened.
         loading: the column of K, shape (links, width).
     """
@@ -45,10 +45,10 @@ class Links:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linked:
-    """Components as estimates, and their cross terms as links.
+    """Components, or their pieces, as estimates, and their cross terms as links.
 
     Attributes:
-        weight, inner, root, estimate: weight number, D, R and what the data say, of each component.
+        weight, inner, root, estimate: weight number, D, R and what the data say, of each.
         links: K.
         within: what is left for the rest, by elements.
         adjustment: numbers and weights whose sum makes the quadratic complete.
@@ -69,29 +69,64 @@ class Linked:
         return patterns([self.weight, *prior.scale.reshape(count, -1).T], numbers, np.abs(numbers))
 
 
-def linked(q: Quadratic, s: Structure) -> Linked | None:
-    """The components so, or None where one has several weights or sums of run time."""
-    count, width = s.components.shape
+@dataclasses.dataclass(frozen=True, eq=False)
+class Numbering:
+    """Components, each in one piece for each of its weights.
+
+    Attributes:
+        component, weight: of each piece, in the order of these.
+    """
+
+    component: np.ndarray
+    weight: np.ndarray
+
+    def number(self, component: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Which piece each monomial belongs to, by its component (-1 for none) and weight."""
+        span = int(max(self.weight.max(initial=0), weights.max(initial=0))) + 1
+        found = np.searchsorted(self.component * span + self.weight, component * span + weights)
+        out: np.ndarray = np.where(component >= 0, found, -1)
+        return out
+
+
+def in_one_piece(q: Quadratic, s: Structure) -> Numbering | None:
+    """Components of one weight each; None where one has several, or sums of run time."""
     weight = one_weight(q, s)
-    if weight is None:
+    return None if weight is None else Numbering(np.arange(len(weight)), weight)
+
+
+def in_pieces(q: Quadratic, s: Structure) -> Numbering | None:
+    """Components of any weights that are proved positive."""
+    if not q.fixed:
         return None
-    ci, cj = s.component[q.rows], s.component[q.columns]
+    pairs = [(s.component[e], w) for e, w in ((q.rows, q.weights), (q.columns, q.weights), (q.places, q.linear_weights))]
+    component, weight = (np.concatenate(x) for x in zip(*pairs, strict=True))
+    component, weight = np.unique(np.stack([component, weight])[:, component >= 0], axis=1)
+    return Numbering(component, weight) if q.reduced.weights.positive(weight) else None
+
+
+def linked(q: Quadratic, s: Structure, pieces: Numbering | None) -> Linked | None:
+    """The pieces of components so; None where something linear has no estimate."""
+    if pieces is None:
+        return None
+    weight, count, width = pieces.weight, len(pieces.weight), s.width
+    inside = s.component[q.rows]
+    ci, of_columns = pieces.number(inside, q.weights), s.component[q.columns] >= 0
     inner = np.zeros((count, width, width))
-    keep = (ci >= 0) & (cj >= 0)
+    keep = (ci >= 0) & of_columns
     np.add.at(inner, (ci[keep], s.place[q.rows[keep]], s.place[q.columns[keep]]), q.numbers[keep])
     found = estimates(inner)
     if found is None:
         return None
     linear = np.zeros((count, width))
-    cl = s.component[q.places]
+    cl = pieces.number(s.component[q.places], q.linear_weights)
     np.add.at(linear, (cl[cl >= 0], s.place[q.places[cl >= 0]]), q.linear[cl >= 0])
-    estimate, links = found.solve(linear), _links(q, s, (ci >= 0) & (cj < 0))
+    estimate, links = found.solve(linear), _links(q, s, ci, (ci >= 0) & ~of_columns)
     loading = found.solve(links.loading, links.component)
     if estimate is None or loading is None:
         return None
     links = dataclasses.replace(links, loading=loading)
 
-    # what the components' own estimates explain is taken from the rest
+    # what the pieces' own estimates explain is taken from the rest
     first, second = links.pairs()
     rooted = np.einsum("lik,li->lk", found.root[links.component], loading)
     rooted_estimate = np.einsum("cik,ci->ck", found.root, estimate)
@@ -116,12 +151,11 @@ def _flat(s: Structure, elements: np.ndarray) -> np.ndarray:
     return out
 
 
-def _links(q: Quadratic, s: Structure, meets: np.ndarray) -> Links:
-    """The cross terms, one row for each component and each element of the rest that it meets."""
+def _links(q: Quadratic, s: Structure, piece: np.ndarray, meets: np.ndarray) -> Links:
+    """The cross terms, one row for each piece and each element of the rest that it meets."""
     rows, columns = q.rows[meets], q.columns[meets]
-    (component, column, place), numbers = add_up(
-        [s.component[rows], _flat(s, columns), s.place[rows]], q.numbers[meets])
-    new = np.append(True, (np.diff(component) != 0) | (np.diff(column) != 0))
+    (component, column, place), numbers = add_up([piece[meets], _flat(s, columns), s.place[rows]], q.numbers[meets])
+    new = (np.diff(component, prepend=-1) != 0) | (np.diff(column, prepend=-1) != 0)
     cross = np.zeros((int(new.sum()), s.width))
     cross[np.cumsum(new) - 1, place] = numbers
     return Links(component[new], column[new], cross)

@@ -101,6 +101,10 @@ class Shares:
     quadratic: Callable[[Any], Any]
     components: Callable[[], Components]
 
+    def less(self, number: Any) -> Shares:
+        """The same with a number taken from the quadratic."""
+        return dataclasses.replace(self, quadratic=lambda e: self.quadratic(e) - number)
+
 
 def newton(mean: list[Any], scale: Small, solve: Callable[[list[Any]], list[Any]],
            pull: Callable[[list[Any]], list[Any]]) -> tuple[Any, Any]:

@@ -32,6 +32,8 @@ from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.grouped import added, estimated, of_patterns
 from conjugate_ppl.gaussian.law import Pieces, Whitened
 from conjugate_ppl.gaussian.linear import Scale, whitened, whitened_inverse
+from conjugate_ppl.gaussian.pieced import pieced_shares
+from conjugate_ppl.gaussian.pieces import Pieced
 from conjugate_ppl.gaussian.products import times
 from conjugate_ppl.gaussian.schur import schur_shares
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares
@@ -49,9 +51,12 @@ def solve_tiers(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
     s = block.structure
     if isinstance(block.parts, Tiers):
         shares = _tier_shares(block, block.parts, values, omega, t, moving)
+    elif isinstance(block.parts, Pieced):
+        shares = pieced_shares(block, block.parts, values, omega, t, moving)
     else:
         assert isinstance(block.parts, Assembly)
         shares = schur_shares(block, block.parts, values, omega, t, moving)
+    shares = shares.less(2 * block.constant_left(values, omega))
     above = s.tiers[1:]
     proper = block.proper(values, s.core.blocks)
     solver = _solver(shares.rest, [block.scale_above(t, k) for k in range(len(above))], block.rest_scale(values, t), proper)

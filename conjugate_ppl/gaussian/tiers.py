@@ -12,7 +12,7 @@ import numpy as np
 
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.estimates import Prior
-from conjugate_ppl.gaussian.links import linked
+from conjugate_ppl.gaussian.links import in_one_piece, linked
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -49,7 +49,7 @@ class Tiers:
 def split_tiers(q: Quadratic, s: Structure, prior: Prior) -> Tiers | None:
     """The split, or None where a component has several weights."""
     assert s.upper is not None
-    of = linked(q, s)
+    of = linked(q, s, in_one_piece(q, s))
     if of is None:
         return None
     pattern, one = of.patterns(prior)

@@ -1,0 +1,140 @@
+"""Eliminating components by their pieces (`pieces`): sums of squares at the components' posterior mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values, look_up
+from conjugate_ppl.gaussian.arrow import Arrow, Tied, arrow, numbers, products, vector, with_numbers
+from conjugate_ppl.gaussian.batches import read, small
+from conjugate_ppl.gaussian.block import GaussianBlock
+from conjugate_ppl.gaussian.entries import Entries
+from conjugate_ppl.gaussian.narrow import known_numbers
+from conjugate_ppl.gaussian.pieces import Pieced, Pieces
+from conjugate_ppl.gaussian.products import times
+from conjugate_ppl.gaussian.schur import Rows, components_of, law_of
+from conjugate_ppl.gaussian.shares import Coupling, Shares, newton
+from conjugate_ppl.gaussian.stationary import at_stationary
+
+__all__ = ["by_pieces", "pieced_shares"]
+
+
+def pieced_shares(block: GaussianBlock, parts: Pieced, values: Values, omega: Any, t: Any, moving: Any) -> Shares:
+    """The shares of components with several weights each."""
+    rows, precision, logdet = components_of(block, parts.whole.evaluate(values, omega), values, t, moving)
+    rest, linear, quadratic = by_pieces(block, rows, parts.pieces, values, omega)
+    return Shares(rest, linear, jnp.sum(logdet), quadratic, lambda: law_of(block, rows, precision))
+
+
+def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, omega: Any
+              ) -> tuple[Any, Any, Callable[[Any], Any]]:
+    """H and h of the rest, and the quadratic as a function of it, from components or rows that stand for them."""
+    width = block.structure.width
+    root = small(width, lambda i, j: known_numbers(values, parts.root[:, i, j]), lambda: values.number(parts.root)).T
+    weight = jnp.sqrt(read(omega, parts.weight))
+    estimate = [values.number(x) for x in parts.estimate.T]
+    loading = _pieces(rows.cross, [values.number(parts.loading[:, i, :].T) for i in range(width)], parts.component)
+    rest, linear = _within(block, parts, values, omega)
+    h, pulled = rest, linear
+    adjustment = jnp.dot(values.number(parts.adjustment), look_up(omega, parts.adjustment_weight), precision="highest")
+
+    def of_pieces(x: Any) -> Any:
+        """Numbers of components, along the last axis, for each of their pieces."""
+        return look_up(x, parts.component) if x.ndim == 1 else jax.vmap(of_pieces)(x)
+
+    def rooted(gap: list[Any]) -> list[Any]:
+        # of pieces of lower rank (a row of a regression) some columns of R are 0
+        return [weight * x for x, some in zip(root.times(gap), there, strict=True) if some]
+
+    held, there = _held(rows), np.atleast_1d(parts.root.any((0, 1)))
+
+    def found(e: Any = None) -> tuple[list[Any], list[Any]]:
+        """x and u at the mean, given the rest; at 0 if that is not said."""
+        x, u = newton(rows.mean, rows.scale, rows.inverse.times, lambda x: rows.pull(x, e))
+        return list(jnp.moveaxis(x, -1, 0)), list(jnp.moveaxis(u, -1, 0))
+
+    if rows.cross.rows[0].size:
+        white = rows.cross.after(lambda k: _refined(rows, k))
+        pushed = rows.scale.times(white.rows)
+
+        def seen(pushed: list[Any]) -> Any:
+            return loading.after(lambda k: rooted([a - of_pieces(b) for a, b in zip(k, pushed, strict=True)]))
+
+        def left(pushed: list[Any], white: list[Any]) -> Any:
+            pushed, white = held(pushed, white)
+            own, prior = seen(pushed), dataclasses.replace(rows.cross, rows=white)
+            return numbers(rest + products(own, own) + products(prior, prior))
+
+        x, u = found()
+        gap = rooted([a - of_pieces(b) for a, b in zip(estimate, x, strict=True)])
+        # each number of it is stationary in U, whose derivative is all rounding where a weight is large
+        h = with_numbers(rest, at_stationary(left, pushed, white.rows))
+        pulled = linear + seen(pushed).back(gap) + white.back(u)
+
+    def quadratic(e: Any) -> Any:
+        across = loading.apply(e)
+
+        def squares(pushed: list[Any], u: list[Any]) -> Any:
+            pushed, u = held(pushed, u)
+            gap = rooted([a - of_pieces(b + c) - d for a, b, c, d in zip(estimate, rows.mean, pushed, across, strict=True)])
+            return sum(jnp.sum(v**2) for v in (*gap, *u))
+
+        u = found(e)[1]
+        total = at_stationary(squares, rows.scale.times(u), u) - adjustment
+        if parts.squares is not None:
+            return total + parts.squares.evaluate(values, omega, e)
+        if isinstance(rest, Arrow):
+            return total + (e * (rest.times(e) - linear - linear)).sum()
+        return total + jnp.sum(e * (times(rest, e) - 2 * linear))
+
+    return h, pulled, quadratic
+
+
+def _held(rows: Rows) -> Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]:
+    """T u and u where one of both is held, the other follows T: T u of components that data determine, for which u has the
+    derivative, else u, which a scale of 0 does not harm. Held u would leave to a large weight what rounding leaves of a residual.
+    """
+    if not isinstance(rows.scale, Entries):
+        return lambda pushed, u: (rows.scale.times(u), u)
+    seen = rows.scale.T.around(rows.d).rows
+    determined = functools.reduce(operator.and_, (jnp.asarray(seen[i][i]) > 1 for i in range(len(seen))))
+    scale = Entries(tuple(tuple(x if isinstance(x, int) and i != j else jnp.where(determined, x, float(i == j))
+                                for j, x in enumerate(r)) for i, r in enumerate(rows.scale.rows)))
+
+    def held(pushed: list[Any], u: list[Any]) -> tuple[list[Any], list[Any]]:
+        solved, moved = scale.solve_lower(pushed), rows.scale.times(u)
+        return ([jnp.where(determined, a, b) for a, b in zip(pushed, moved, strict=True)],
+                [jnp.where(determined, a, b) for a, b in zip(solved, u, strict=True)])
+
+    return held
+
+
+def _refined(rows: Rows, cross: list[Any]) -> list[Any]:
+    """U = (I + T'DT)^-1 T' K, of columns, by two Newton steps."""
+    back, push = rows.scale.T.times, rows.scale.times
+    u = rows.inverse.times(back(cross))
+    left = back([a - b for a, b in zip(cross, rows.d.times(push(u)), strict=True)])
+    return [a + b for a, b in zip(u, rows.inverse.times([a - b for a, b in zip(left, u, strict=True)]), strict=True)]
+
+
+def _pieces(cross: Coupling | Tied, rows: list[Any], component: np.ndarray) -> Any:
+    """A map to the pieces, which meet what their components meet."""
+    if isinstance(cross, Coupling):
+        return Coupling(rows, cross.owner[component], cross.blocks)
+    return Tied(rows, cross.above, tuple(h[component] for h in cross.homes), cross.owner[component])
+
+
+def _within(block: GaussianBlock, parts: Pieces, values: Values, omega: Any) -> tuple[Any, Any]:
+    if isinstance(parts.within, tuple):
+        rest, linear = parts.within
+        return rest.evaluate(values, omega), linear.evaluate(values, omega)
+    above, found = block.structure.tiers[1], parts.within.evaluate(values, omega)
+    return arrow(found, above), vector(found, above)

@@ -1,0 +1,146 @@
+"""Components with several weights as estimates, one for each weight: sums of squares in place of differences.
+
+Two instruments measure the same objects, or each row has a noise of its own. Where one of them is much more precise than the
+prior, what components take from the rest and from the quadratic is nearly all that there is, and a Schur complement by
+subtraction is rounding. A component and one of its weights are a *piece*: w (estimate - x - K e)' D (estimate - x - K e), with
+D, K and the estimate split off on the host. At the posterior mean x0 - J e = m + T (u0 - U e) of the component given the rest
+
+    H = sum_pieces w (K - J)' D (K - J) + U'U,    h = sum_pieces w (K - J)' D (estimate - x0) + U'u0,
+
+the form of Joseph, in which nothing is subtracted but what is as small as that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_ppl.algebra.runtime import Values, look_up
+from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
+from conjugate_ppl.gaussian.assemble import Assembly, rest_of, within
+from conjugate_ppl.gaussian.estimates import estimates
+from conjugate_ppl.gaussian.links import in_pieces, linked
+from conjugate_ppl.gaussian.quadratic import Quadratic
+from conjugate_ppl.gaussian.structure import Structure
+
+__all__ = ["Pieced", "Pieces", "pieces_of", "split_pieces"]
+
+_TURNED = 1e8  # multiplications on the host, for the roots of what is left for the rest
+_WORK = 4  # times as many multiplications as by subtraction
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pieces:
+    """The component part of a quadratic by pieces.
+
+    Attributes:
+        component, weight, root, estimate: of each piece its component, weight number, R and estimate.
+        loading: K, shape (pieces, width, reach).
+        within: H and h that are left for the rest: two arrays, or of a rest that is split by its structure.
+        squares: what is left for the rest as squares; None where these would be too many.
+        adjustment, adjustment_weight: numbers and weights whose sum makes the quadratic complete.
+    """
+
+    component: np.ndarray
+    weight: np.ndarray
+    root: np.ndarray
+    estimate: np.ndarray
+    loading: np.ndarray
+    within: tuple[WeightedArray, WeightedArray] | Assembly
+    squares: Squares | None
+    adjustment: np.ndarray
+    adjustment_weight: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Squares:
+    """A quadratic of the rest as sum w |target - R'e|^2.
+
+    Attributes:
+        weight, owner: of each term.
+        root, target: shapes (terms, rest, rank) and (terms, rank).
+    """
+
+    weight: np.ndarray
+    owner: np.ndarray
+    root: np.ndarray
+    target: np.ndarray
+
+    @staticmethod
+    def of(q: Quadratic, s: Structure) -> Squares | None:
+        """Of what is said of the rest alone, one term for each block and weight."""
+        rest, span = s.blocks.shape[1], q.reduced.weights.count
+        keys = [s.block[e] * span + w for e, w in ((q.rows, q.weights), (q.places, q.linear_weights))]
+        used = np.unique(np.concatenate(keys))
+        if not rest or s.upper is not None or len(used) * rest**3 > _TURNED:
+            return None
+        at, linear_at = (np.searchsorted(used, k) for k in keys)
+        h, linear = np.zeros((len(used), rest, rest)), np.zeros((len(used), rest))
+        np.add.at(h, (at, s.place[q.rows], s.place[q.columns]), q.numbers)
+        np.add.at(linear, (linear_at, s.place[q.places]), q.linear)
+        found = estimates(h)
+        centre = None if found is None else found.solve(linear)
+        if found is None or centre is None:
+            return None
+        rank = int((found.root != 0).any(1).sum(-1).max(initial=0))
+        if len(used) * rank * rest > _WORK * max(len(q.numbers), rest**2):
+            return None
+        root = found.root[:, :, rest - rank:]  # eigenvalues ascend
+        return Squares(used % span, used // span, root, np.einsum("nik,ni->nk", root, centre))
+
+    @property
+    def adjustment(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers and weights of all that does not depend on elements."""
+        return np.bincount(self.weight, (self.target**2).sum(1)), np.arange(int(self.weight.max(initial=-1)) + 1)
+
+    def evaluate(self, values: Values, omega: Any, e: Any) -> Any:
+        """The sum at e, shape (blocks, rest)."""
+        own = e if len(e) == 1 else e[self.owner]
+        gaps = [values.number(t) - jnp.sum(values.number(r) * own, -1)
+                for r, t in zip(np.moveaxis(self.root, -1, 0), self.target.T, strict=True)]
+        return jnp.dot(look_up(omega, self.weight), sum(g**2 for g in gaps), precision="highest")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pieced:
+    """The component part of a quadratic, added up by components and by pieces."""
+
+    whole: Assembly
+    pieces: Pieces
+
+
+def split_pieces(q: Quadratic, s: Structure) -> Pieced | None:
+    """The component part by pieces, where these are estimates."""
+    pieces = pieces_of(q, s)
+    return None if pieces is None else Pieced(Assembly(q, s), pieces)
+
+
+def pieces_of(q: Quadratic, s: Structure) -> Pieces | None:
+    """The pieces; None where they would be too many, or are no estimates."""
+    found = in_pieces(q, s)
+    if found is None or not q.fixed:
+        return None
+    number, width, reach = len(found.weight), s.width, s.reach
+    one = width * (width + reach)**2
+    if number * one > _WORK * (len(q.numbers) + len(s.components) * one) or number * width * (width + reach) > DENSE:
+        return None
+    if not number:
+        squares = Squares.of(within(q, s), s)
+        if squares is None or len(squares.weight) == len(s.blocks):
+            return None
+        none = np.zeros((0, width, max(width, reach)))
+        return Pieces(found.component, found.weight, none[:, :, :width], none[:, :, 0], none[:, :, :reach], rest_of(q, s, True), squares,
+                      *squares.adjustment)
+    of = linked(q, s, found)
+    if of is None:
+        return None
+    loading = np.zeros((number, width, reach))
+    loading[of.links.component, :, s.column(s.blocks.reshape(-1)[of.links.column])] = of.links.loading
+    left = rest_of(of.within, s, True) if s.upper is None else Assembly(of.within, s.upper.structure)
+    squares = Squares.of(of.within, s)
+    adjustments = [of.adjustment, *([] if squares is None else [squares.adjustment])]
+    return Pieces(found.component, found.weight, of.root, of.estimate, loading, left, squares,
+                  *(np.concatenate(x) for x in zip(*adjustments, strict=True)))
