@@ -80,15 +80,20 @@ def test_a_gradient_does_not_grow_with_components() -> None:
     assert numbers(2000) == numbers(200)
 
 
+def added_up(model: Any, args: Any) -> Any:
+    """How numbers of components are."""
+    parts = parts_of(model, *args)
+    return (parts.whole if isinstance(parts, Pieced) else parts).components
+
+
 @pytest.mark.parametrize("name", ["strips_of_growth", "strips_of_crossed_groups"])
 def test_strips_are_scattered_sums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, args = CASES[name].model, tuple(map(jnp.asarray, CASES[name].args))
-    parts = parts_of(model, *args)
-    assert (parts.whole if isinstance(parts, Pieced) else parts).components._sparse._strips
+    assert added_up(model, args)._sparse._strips
 
     found = derivatives(model, args)
     monkeypatch.setattr(strips, "_KIND", np.inf)
-    assert not parts_of(model, *args).components._sparse._strips
+    assert not added_up(model, args)._sparse._strips
     agree(found, derivatives(model, args))
 
 
