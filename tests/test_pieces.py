@@ -29,6 +29,8 @@ CONTENT = np.tile([0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0], 6)
 BATCH = np.repeat(np.arange(6), 7).astype(np.int32)
 SIGNAL = 0.05 + 1.1 * CONTENT * (1 + 0.03 * RNG.normal(size=6)[BATCH]) + np.sqrt(
     0.002**2 + (0.05 * CONTENT)**2) * RNG.normal(size=42)
+PRECISE = 1 + RNG.normal(size=6)[BATCH] + 0.001 * RNG.normal(size=42)
+ITEMS = 3 + RNG.normal(size=(25, 1)) * [1.0, -0.8, 0.6] + RNG.normal(size=(25, 3)) * [0.1, 0.5, 0.6]
 E = np.eye(OBJECTS)
 
 
@@ -69,6 +71,23 @@ def line(c: Any, y: Any) -> None:
     sample("y", dist.Normal(b[0] + b[1] * c, jnp.sqrt(s[0]**2 + (s[1] * c)**2)), obs=y)
 
 
+def non_centred(y: Any) -> None:
+    t, s = sample("t", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
+    m = sample("m", dist.Normal(0.0, 10.0))
+    with plate("batches", 6):
+        z = sample("z", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(m + t * z[BATCH], s), obs=y)
+
+
+def factor(y: Any) -> None:
+    """Scores below loadings of either sign."""
+    t, s = sample("t", dist.Normal(0.0, 1.0).expand([3]).to_event(1)), sample("s", dist.HalfNormal(1.0).expand([3]).to_event(1))
+    m = sample("m", dist.Normal(0.0, 5.0).expand([3]).to_event(1))
+    with plate("people", 25, dim=-2):
+        f = sample("f", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(m + t * f, s).to_event(2), obs=y)
+
+
 def of_instruments(t: Any, s: Any) -> Any:
     both = np.concatenate([E, E])
     return 100.0**2 * both.sum(1)[:, None] * both.sum(1) + t**2 * both @ both.T + np.diag(np.repeat(np.square(s), OBJECTS))
@@ -83,6 +102,15 @@ def of_offsets(t: Any, s: Any) -> Any:
 def of_lines(s: Any, t: Any = (0.0, 0.0)) -> Any:
     design, same = np.stack([np.ones(42), CONTENT], 1), BATCH[:, None] == BATCH
     return 25 * design @ design.T + same * (design * np.square(t) @ design.T) + np.diag(s[0]**2 + (s[1] * CONTENT)**2)
+
+
+def of_non_centred(t: Any, s: Any) -> Any:
+    return 100.0 * np.ones((42, 42)) + t**2 * (BATCH[:, None] == BATCH) + s**2 * np.eye(42)
+
+
+def of_factor(t: Any, s: Any) -> Any:
+    means = np.kron(np.ones((25, 25)), 25 * np.eye(3))
+    return means + np.kron(np.eye(25), np.outer(t, t) + np.diag(np.square(s)))
 
 
 def normal(y: Any, covariance: Any) -> tuple[Any, Any, float]:
@@ -108,6 +136,10 @@ MODELS: dict[str, tuple[Callable[..., None], tuple[Any, ...], Callable[..., Any]
         {"t": 10.0, "s": s} for s in ([0.03, 2.0, 1.0], [0.001, 2.0, 1.0], [2.0, 1.0, 0.001], [0.001, 0.5, 5.0])]),
     "calibration": (calibration, (CONTENT, SIGNAL), of_lines, [
         {"s": s, "t": t} for s, t in (([0.002, 0.05], [0.002, 0.03]), ([0.0025, 0.06], [0.003, 0.04]), ([0.05, 0.01], [0.5, 0.01]))]),
+    "non-centred": (non_centred, (PRECISE,), of_non_centred, [
+        {"t": t, "s": s} for t in (1.0, 0.7) for s in (0.1, 0.01, 0.001)] + [{"t": 1e-4, "s": 1.0}, {"t": 1.0, "s": 30.0}]),
+    "factor": (factor, (ITEMS,), of_factor, [
+        {"t": [1.0, -0.8, 0.6], "s": s} for s in ([0.1, 0.5, 0.6], [1e-3, 0.5, 0.6], [0.5, 1e-4, 0.6], [1e-3, 1e-3, 0.5])]),
     "line": (line, (CONTENT, SIGNAL), of_lines, [{"s": s} for s in ([0.002, 0.05], [0.0025, 0.06], [0.1, 0.3])]),
 }
 
@@ -118,7 +150,7 @@ def test_against_a_dense_normal(name: str, x64: bool) -> None:
     """Densities, and derivatives by each scale, where one instrument is much better than the prior and the others."""
     model, data, covariance_at, points = MODELS[name]
     args = tuple(jnp.asarray(a, None if a.dtype.kind == "i" else float) for a in data)
-    y = np.concatenate([np.asarray(a, float) for a in args[1 if model in (calibration, line) else 0:]])
+    y = np.concatenate([np.asarray(a, float).ravel() for a in args[1 if model in (calibration, line) else 0:]])
     collapsed = cj.collapse(model)
     f = jax.jit(jax.value_and_grad(lambda z: log_density(collapsed, args, {}, z)[0]))
     priors = {"t": 20.0, "s": 5.0} if model in (instruments, offsets) else {"t": 1.0, "s": 1.0}
@@ -128,8 +160,8 @@ def test_against_a_dense_normal(name: str, x64: bool) -> None:
         at = {n: np.asarray(v, float) for n, v in kept.items()}
         covariance = covariance_at(**at)
         pulled, inverse, density = normal(y, covariance)
-        expected = density + sum(
-            np.sum(np.log(2 / priors[n]) - 0.5 * np.log(2 * np.pi) - 0.5 * (v / priors[n])**2) for n, v in at.items())
+        expected = density + sum(np.sum(np.log((1 if n == "t" and model is factor else 2) / priors[n]) - 0.5 * np.log(2 * np.pi)
+                                        - 0.5 * (v / priors[n])**2) for n, v in at.items())
         np.testing.assert_allclose(found, expected, rtol=1e-6 if x64 else 3e-6, atol=1e-6 if x64 else 1e-3)
         for n, v in at.items():
             for k in np.ndindex(v.shape):
@@ -147,7 +179,7 @@ def test_as_by_subtraction(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, data, _, _ = MODELS[name]
     args = tuple(map(jnp.asarray, data))
     parts = block_of(model, *args).parts
-    assert isinstance(parts, Alike if name in ("instruments", "offsets") else Pieced) and parts.pieces is not None
+    assert isinstance(parts, Pieced if name in ("calibration", "line") else Alike) and parts.pieces is not None
 
     found = derivatives(model, args)
     for module in (alike, pieces):

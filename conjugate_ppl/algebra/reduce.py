@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -59,6 +59,17 @@ class Weights:
         self._groups.append((signature, selections[first]))
         self.count += len(first)
         return self.count - len(first) + classes
+
+    def factors(self) -> list[dict[tuple[Variable, int], Fraction]]:
+        """What each weight is made of: elements of variables to powers."""
+        return [{(v, int(k)): Fraction(p) for (v, p), k in zip(signature, row, strict=True)}
+                for signature, rows in self._groups for row in rows]
+
+    def of_factors(self, factors: Mapping[tuple[Variable, int], Fraction]) -> int:
+        """The number of a new weight that is made of these."""
+        items = list(factors.items())
+        signature = tuple((v, p) for (v, _), p in items)
+        return int(self.add(signature, np.array([[k for (_, k), _ in items]], np.int64).reshape(1, len(items)))[0])
 
     def merge(self) -> np.ndarray:
         """Give equal weights one number; returns old number -> new number."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_elements
-from conjugate_ppl.algebra.reduce import reduce_terms
+from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
 from conjugate_ppl.algebra.runtime import Values, raised
 from conjugate_ppl.algebra.term import Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
@@ -54,6 +54,7 @@ __all__ = ["GaussianElimination", "eliminate_gaussian"]
 
 _OFTEN = 1 << 20  # monomials that are written out more often than needed, for a better point
 _LARGEST_REST = 4000  # elements solved densely
+_FEW = 32  # kinds of weights that are looked at in pairs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -205,21 +206,25 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
         origin.update({s: p for r in remnants for s, p in r.points.items() if s in sites})
         # only what enters quadratically is moved: elsewhere an origin would hide a latent's form
         kept = {s: v for s, v in origin.items() if s not in sites and v.any()}
-        about = functools.partial(about, {s: origin[s] for s in sites}, {**kept, **factors})
+        bare, about = about, functools.partial(about, {s: origin[s] for s in sites}, {**kept, **factors})
         written = about()
     sites = tuple(sites)
     inside = frozenset(sites)
-    free: Sequence[Term] = [t for t in written.terms if not t.roots & inside]
-    bound = [t for t in written.terms if t.roots & inside]
-    with_block = _with_block(free, bound, written, inside, visible)
-    reduced = reduce_terms([*bound, *with_block], lambda v: 0 if v is written.elements else None)
-    if reduced.late.get(0):
-        with_block, reduced = [], reduce_terms(bound, lambda v: 0 if v is written.elements else None)
-    free = [t for t in free if t not in with_block]
+    free, bound, reduced = _reduced(written, inside, visible)
     wordy = too_wordy(program, written.sites, reduced, touched, wanted) if concrete else None
     if wordy is not None:
         raise wordy
     block = GaussianBlock(written.sites, reduced)
+    loaded = _loaded(block) if concrete and not block.pieced else None
+    if loaded is not None:
+        # what is multiplied is no estimate about a point; as one it needs none
+        unmoved = functools.partial(bare, {s: origin[s] * (s not in loaded[0]) for s in sites},
+                                   {s: v for s, v in kept.items() if s not in loaded[1]})
+        alone = unmoved()
+        again = _reduced(alone, inside, visible)
+        found = GaussianBlock(alone.sites, again[2])
+        if found.pieced:
+            about, written, (free, bound, reduced), block = unmoved, alone, again, found
     widest = block.structure.core.blocks.shape[1]
     if widest > _LARGEST_REST:
         rest = frozenset(block.structure.in_rest().tolist())
@@ -248,15 +253,51 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
 
 
+def _reduced(written: _Written, inside: frozenset[str], visible: frozenset[str]) -> tuple[Sequence[Term], list[Term], Reduced]:
+    """Terms that do not hold the block, and those that do, which are added up."""
+    free: Sequence[Term] = [t for t in written.terms if not t.roots & inside]
+    bound = [t for t in written.terms if t.roots & inside]
+    with_block = _with_block(free, bound, written, inside, visible)
+    reduced = reduce_terms([*bound, *with_block], lambda v: 0 if v is written.elements else None)
+    if reduced.late.get(0):
+        with_block, reduced = [], reduce_terms(bound, lambda v: 0 if v is written.elements else None)
+    return [t for t in free if t not in with_block], bound, reduced
+
+
+def _loaded(block: GaussianBlock) -> tuple[frozenset[str], frozenset[str]] | None:
+    """The sites of the block whose squares a kept site multiplies, and those kept sites; None if there are none."""
+    squares = block.reduced.entries.get(2)
+    if squares is None:
+        return None
+    factors = block.reduced.weights.factors()
+    by = {w: frozenset(n for (v, _), p in factors[w].items() if p > 0 for n in v.roots) for w in np.unique(squares.weights).tolist()}
+    own = squares.positions[0] == squares.positions[1]
+    elements = np.unique(squares.positions[0][own & np.isin(squares.weights, [w for w, names in by.items() if names])])
+    if not len(elements):
+        return None
+    return (frozenset(s.name for s in block.sites if np.isin(s.elements, elements).any()), frozenset().union(*by.values()))
+
+
 def _with_block(free: Sequence[Term], bound: Sequence[Term], written: _Written, inside: frozenset[str], visible: frozenset[str]
                 ) -> list[Term]:
     """Terms that do not hold the block, but have the weights of what does: the squares of the data. Of these less what the block
     explains a sum is known ahead; apart, both are large where a weight is. What may be integrated out next stays a term."""
-    weights = {frozenset((a.variable, a.power) for a in t.atoms if a.variable is not written.elements) for t in bound}
+    own = {frozenset((a.variable, a.power) for a in t.atoms if a.variable is not written.elements) for t in bound}
+    weights = own | {_third(a, b) for a in own for b in own if a != b and len(own) <= _FEW}
     roots = frozenset[str]().union(*(t.roots for t in bound)) - inside
     if roots & visible:
         return []
     return [t for t in free if t.atoms and frozenset((a.variable, a.power) for a in t.atoms) in weights]
+
+
+def _third(first: frozenset[tuple[Variable, Fraction]], second: frozenset[tuple[Variable, Fraction]]
+           ) -> frozenset[tuple[Variable, Fraction]]:
+    """Of weights w l and w l^2 the weight w."""
+    total: dict[Variable, Fraction] = {}
+    for names, sign in ((first, 2), (second, -1)):
+        for v, p in names:
+            total[v] = total.get(v, Fraction(0)) + sign * p
+    return frozenset((v, p) for v, p in total.items() if p)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

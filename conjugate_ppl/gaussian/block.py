@@ -259,6 +259,11 @@ class GaussianBlock:
                                    1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
 
     @property
+    def pieced(self) -> bool:
+        """Whether components are kept as estimates."""
+        return isinstance(self.parts, (Between, Crossed, Tiers)) or getattr(self.parts, "pieces", None) is not None
+
+    @property
     def whitened(self) -> bool:
         """Whether all that priors say of elements is in T: not where coefficients that nearly depend on each other are taken
         apart (`collinear`)."""

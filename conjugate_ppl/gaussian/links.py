@@ -16,7 +16,7 @@ from conjugate_ppl.gaussian.estimates import Prior, estimates, one_weight, patte
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Linked", "Links", "Numbering", "in_one_piece", "in_pieces", "linked"]
+__all__ = ["Linked", "Links", "Numbering", "in_one_piece", "linked"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,11 +27,13 @@ class Links:
         component: which component, or piece of one, a link belongs to, in order.
         column: which element of the rest, as a number in `Structure.blocks` flattened.
         loading: the column of K, shape (links, width).
+        again: whether that is multiplied as the component's elements are.
     """
 
     component: np.ndarray
     column: np.ndarray
     loading: np.ndarray
+    again: np.ndarray
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """All pairs of links of one component, the smaller column first."""
@@ -74,34 +76,26 @@ class Numbering:
     """Components, each in one piece for each of its weights.
 
     Attributes:
-        component, weight: of each piece, in the order of these.
+        component, weight: of each piece.
+        entry, linear: the piece of each entry of H and h, -1 for none.
+        again: which entries hold an element of the rest that is multiplied as that of the component is; None for none.
+        powers: of each piece its weight times what multiplies elements to the powers 0, 1 and 2, shape (pieces, 3).
     """
 
     component: np.ndarray
     weight: np.ndarray
-
-    def number(self, component: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Which piece each monomial belongs to, by its component (-1 for none) and weight."""
-        span = int(max(self.weight.max(initial=0), weights.max(initial=0))) + 1
-        found = np.searchsorted(self.component * span + self.weight, component * span + weights)
-        out: np.ndarray = np.where(component >= 0, found, -1)
-        return out
+    entry: np.ndarray
+    linear: np.ndarray
+    again: np.ndarray | None = None
+    powers: np.ndarray | None = None
 
 
 def in_one_piece(q: Quadratic, s: Structure) -> Numbering | None:
     """Components of one weight each; None where one has several, or sums of run time."""
     weight = one_weight(q, s)
-    return None if weight is None else Numbering(np.arange(len(weight)), weight)
-
-
-def in_pieces(q: Quadratic, s: Structure) -> Numbering | None:
-    """Components of any weights that are proved positive."""
-    if not q.fixed:
+    if weight is None:
         return None
-    pairs = [(s.component[e], w) for e, w in ((q.rows, q.weights), (q.columns, q.weights), (q.places, q.linear_weights))]
-    component, weight = (np.concatenate(x) for x in zip(*pairs, strict=True))
-    component, weight = np.unique(np.stack([component, weight])[:, component >= 0], axis=1)
-    return Numbering(component, weight) if q.reduced.weights.positive(weight) else None
+    return Numbering(np.arange(len(weight)), weight, s.component[q.rows], s.component[q.places])
 
 
 def linked(q: Quadratic, s: Structure, pieces: Numbering | None) -> Linked | None:
@@ -109,8 +103,7 @@ def linked(q: Quadratic, s: Structure, pieces: Numbering | None) -> Linked | Non
     if pieces is None:
         return None
     weight, count, width = pieces.weight, len(pieces.weight), s.width
-    inside = s.component[q.rows]
-    ci, of_columns = pieces.number(inside, q.weights), s.component[q.columns] >= 0
+    ci, of_columns = pieces.entry, s.component[q.columns] >= 0
     inner = np.zeros((count, width, width))
     keep = (ci >= 0) & of_columns
     np.add.at(inner, (ci[keep], s.place[q.rows[keep]], s.place[q.columns[keep]]), q.numbers[keep])
@@ -118,9 +111,11 @@ def linked(q: Quadratic, s: Structure, pieces: Numbering | None) -> Linked | Non
     if found is None:
         return None
     linear = np.zeros((count, width))
-    cl = pieces.number(s.component[q.places], q.linear_weights)
+    cl = pieces.linear
     np.add.at(linear, (cl[cl >= 0], s.place[q.places[cl >= 0]]), q.linear[cl >= 0])
-    estimate, links = found.solve(linear), _links(q, s, ci, (ci >= 0) & ~of_columns)
+    again = np.zeros(len(q.rows), bool) if pieces.again is None else pieces.again
+    powers = np.repeat(weight[:, None], 3, 1) if pieces.powers is None else pieces.powers
+    estimate, links = found.solve(linear), _links(q, s, ci, again, (ci >= 0) & ~of_columns)
     loading = found.solve(links.loading, links.component)
     if estimate is None or loading is None:
         return None
@@ -131,7 +126,8 @@ def linked(q: Quadratic, s: Structure, pieces: Numbering | None) -> Linked | Non
     rooted = np.einsum("lik,li->lk", found.root[links.component], loading)
     rooted_estimate = np.einsum("cik,ci->ck", found.root, estimate)
     taken = -(rooted[first] * rooted[second]).sum(1)
-    a, b, w = links.column[first], links.column[second], weight[links.component[first]]
+    a, b, twice = links.column[first], links.column[second], links.again.astype(int)
+    w = powers[links.component[first], twice[first] + twice[second]]
     off, element = a != b, s.blocks.reshape(-1)
     left = within(q, s)
     left = dataclasses.replace(
@@ -139,7 +135,7 @@ def linked(q: Quadratic, s: Structure, pieces: Numbering | None) -> Linked | Non
         columns=np.concatenate([left.columns, element[b], element[a[off]]]),
         weights=np.concatenate([left.weights, w, w[off]]), numbers=np.concatenate([left.numbers, taken, taken[off]]),
         places=np.concatenate([left.places, element[links.column]]),
-        linear_weights=np.concatenate([left.linear_weights, weight[links.component]]),
+        linear_weights=np.concatenate([left.linear_weights, powers[links.component, twice]]),
         linear=np.concatenate([left.linear, -(rooted * rooted_estimate[links.component]).sum(1)]))
     return Linked(weight, inner, found.root, estimate, links, left,
                   (np.bincount(weight, (rooted_estimate**2).sum(1)), np.arange(int(weight.max()) + 1)))
@@ -151,11 +147,12 @@ def _flat(s: Structure, elements: np.ndarray) -> np.ndarray:
     return out
 
 
-def _links(q: Quadratic, s: Structure, piece: np.ndarray, meets: np.ndarray) -> Links:
+def _links(q: Quadratic, s: Structure, piece: np.ndarray, again: np.ndarray, meets: np.ndarray) -> Links:
     """The cross terms, one row for each piece and each element of the rest that it meets."""
     rows, columns = q.rows[meets], q.columns[meets]
-    (component, column, place), numbers = add_up([piece[meets], _flat(s, columns), s.place[rows]], q.numbers[meets])
-    new = (np.diff(component, prepend=-1) != 0) | (np.diff(column, prepend=-1) != 0)
+    (component, column, again, place), numbers = add_up(
+        [piece[meets], _flat(s, columns), again[meets].astype(np.int64), s.place[rows]], q.numbers[meets])
+    new = (np.diff(component, prepend=-1) != 0) | (np.diff(column, prepend=-1) != 0) | (np.diff(again, prepend=-1) != 0)
     cross = np.zeros((int(new.sum()), s.width))
     cross[np.cumsum(new) - 1, place] = numbers
-    return Links(component[new], column[new], cross)
+    return Links(component[new], column[new], cross, again[new].astype(bool))

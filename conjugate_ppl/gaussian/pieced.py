@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conjugate_ppl.algebra.runtime import Values, look_up
+from conjugate_ppl.algebra.runtime import Values, look_up, segment_sums
 from conjugate_ppl.gaussian.arrow import Arrow, Tied, arrow, numbers, products, vector, with_numbers
 from conjugate_ppl.gaussian.batches import read, small
 from conjugate_ppl.gaussian.block import GaussianBlock
@@ -41,20 +41,25 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
     root = small(width, lambda i, j: known_numbers(values, parts.root[:, i, j]), lambda: values.number(parts.root)).T
     weight = jnp.sqrt(read(omega, parts.weight))
     estimate = [values.number(x) for x in parts.estimate.T]
-    loading = _pieces(rows.cross, [values.number(parts.loading[:, i, :].T) for i in range(width)], parts.component)
     rest, linear = _within(block, parts, values, omega)
     h, pulled = rest, linear
     adjustment = jnp.dot(values.number(parts.adjustment), look_up(omega, parts.adjustment_weight), precision="highest")
 
-    def of_pieces(x: Any) -> Any:
-        """Numbers of components, along the last axis, for each of their pieces."""
-        return look_up(x, parts.component) if x.ndim == 1 else jax.vmap(of_pieces)(x)
+    factor = [1 if not f.any() else omega[f] for f in parts.factor.T]
+    columns = [[values.number(k[:, i, :].T) if k.any() else 0 for i in range(width)] for k in parts.loading[1:]]
+    loading = _pieces(rows.cross, [values.number(parts.loading[0, :, i, :].T) + f * k for i, (f, k) in enumerate(
+        zip(factor, columns[0], strict=True))], parts.component)
+    held, product = _held(rows, _leading(parts, weight, factor, len(rows.cross.owner)))
+    there = np.atleast_1d(parts.root.any((0, 1)))
+
+    def of_pieces(vector: Sequence[Any]) -> list[Any]:
+        """Vectors over components, along the last axis, as each of their pieces sees them."""
+        return [f * _read(x, parts.component) for f, x in zip(factor, vector, strict=True)]
 
     def rooted(gap: list[Any]) -> list[Any]:
         # of pieces of lower rank (a row of a regression) some columns of R are 0
         return [weight * x for x, some in zip(root.times(gap), there, strict=True) if some]
 
-    held, there = _held(rows), np.atleast_1d(parts.root.any((0, 1)))
 
     def found(e: Any = None) -> tuple[list[Any], list[Any]]:
         """x and u at the mean, given the rest; at 0 if that is not said."""
@@ -66,7 +71,7 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
         pushed = rows.scale.times(white.rows)
 
         def seen(pushed: list[Any]) -> Any:
-            return loading.after(lambda k: rooted([a - of_pieces(b) for a, b in zip(k, pushed, strict=True)]))
+            return loading.after(lambda k: rooted([a - b for a, b in zip(k, of_pieces(pushed), strict=True)]))
 
         def left(pushed: list[Any], white: list[Any]) -> Any:
             pushed, white = held(pushed, white)
@@ -74,9 +79,9 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
             return numbers(rest + products(own, own) + products(prior, prior))
 
         x, u = found()
-        gap = rooted([a - of_pieces(b) for a, b in zip(estimate, x, strict=True)])
+        gap = rooted([a - b for a, b in zip(estimate, of_pieces(x), strict=True)])
         # each number of it is stationary in U, whose derivative is all rounding where a weight is large
-        h = with_numbers(rest, at_stationary(left, pushed, white.rows))
+        h = with_numbers(rest, at_stationary(left, product(white.rows), white.rows))
         pulled = linear + seen(pushed).back(gap) + white.back(u)
 
     def quadratic(e: Any) -> Any:
@@ -84,11 +89,12 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
 
         def squares(pushed: list[Any], u: list[Any]) -> Any:
             pushed, u = held(pushed, u)
-            gap = rooted([a - of_pieces(b + c) - d for a, b, c, d in zip(estimate, rows.mean, pushed, across, strict=True)])
+            x = of_pieces([a + b for a, b in zip(rows.mean, pushed, strict=True)])
+            gap = rooted([a - b - c for a, b, c in zip(estimate, x, across, strict=True)])
             return sum(jnp.sum(v**2) for v in (*gap, *u))
 
         u = found(e)[1]
-        total = at_stationary(squares, rows.scale.times(u), u) - adjustment
+        total = at_stationary(squares, product(u), u) - adjustment
         if parts.squares is not None:
             return total + parts.squares.evaluate(values, omega, e)
         if isinstance(rest, Arrow):
@@ -98,23 +104,44 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
     return h, pulled, quadratic
 
 
-def _held(rows: Rows) -> Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]:
-    """T u and u where one of both is held, the other follows T: T u of components that data determine, for which u has the
-    derivative, else u, which a scale of 0 does not harm. Held u would leave to a large weight what rounding leaves of a residual.
+def _held(rows: Rows, factor: list[Any]
+          ) -> tuple[Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]], Callable[[list[Any]], list[Any]]]:
+    """T u and u from what is held of both, and the first of that from u: T u, times what all pieces multiply it by, of components that data
+    determine, for which u has the derivative, else u, which a scale of 0 does not harm. Held u would leave to a large weight what
+    rounding leaves of a residual.
     """
     if not isinstance(rows.scale, Entries):
-        return lambda pushed, u: (rows.scale.times(u), u)
+        return lambda pushed, u: (rows.scale.times(u), u), rows.scale.times
     seen = rows.scale.T.around(rows.d).rows
     determined = functools.reduce(operator.and_, (jnp.asarray(seen[i][i]) > 1 for i in range(len(seen))))
     scale = Entries(tuple(tuple(x if isinstance(x, int) and i != j else jnp.where(determined, x, float(i == j))
                                 for j, x in enumerate(r)) for i, r in enumerate(rows.scale.rows)))
 
+    own = [jnp.where(determined, f, 1.0) for f in factor]
+
     def held(pushed: list[Any], u: list[Any]) -> tuple[list[Any], list[Any]]:
+        pushed = [x / f for f, x in zip(own, pushed, strict=True)]
         solved, moved = scale.solve_lower(pushed), rows.scale.times(u)
         return ([jnp.where(determined, a, b) for a, b in zip(pushed, moved, strict=True)],
                 [jnp.where(determined, a, b) for a, b in zip(solved, u, strict=True)])
 
-    return held
+    return held, lambda u: [f * x for f, x in zip(own, rows.scale.times(u), strict=True)]
+
+
+def _leading(parts: Pieces, weight: Any, factor: list[Any], count: int) -> list[Any]:
+    """What the pieces that say most of a component multiply its elements by, for each place; 1 where that differs in sign."""
+    out: list[Any] = []
+    for k, f in enumerate(factor):
+        if not parts.factor[:, k].any():
+            out.append(1.0)
+            continue
+        said = (weight * f)**2 * np.square(parts.root[:, k]).sum(-1).astype(weight.dtype)
+        total = jax.lax.stop_gradient(segment_sums(said, parts.component, count))
+        share = jax.lax.stop_gradient(said) / jnp.where(total > 0, total, 1.0)[parts.component]
+        mean = segment_sums(share * f, parts.component, count)
+        size = jax.lax.stop_gradient(segment_sums(share * f**2, parts.component, count))
+        out.append(jnp.where(mean**2 > 0.5 * size, mean, 1.0))
+    return out
 
 
 def _refined(rows: Rows, cross: list[Any]) -> list[Any]:
@@ -123,6 +150,10 @@ def _refined(rows: Rows, cross: list[Any]) -> list[Any]:
     u = rows.inverse.times(back(cross))
     left = back([a - b for a, b in zip(cross, rows.d.times(push(u)), strict=True)])
     return [a + b for a, b in zip(u, rows.inverse.times([a - b for a, b in zip(left, u, strict=True)]), strict=True)]
+
+
+def _read(x: Any, component: np.ndarray) -> Any:
+    return look_up(x, component) if x.ndim == 1 else jax.vmap(lambda row: look_up(row, component))(x)
 
 
 def _pieces(cross: Coupling | Tied, rows: list[Any], component: np.ndarray) -> Any:

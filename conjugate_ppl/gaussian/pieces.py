@@ -22,7 +22,8 @@ from conjugate_ppl.algebra.runtime import Values, look_up
 from conjugate_ppl.algebra.weighted import DENSE, WeightedArray
 from conjugate_ppl.gaussian.assemble import Assembly, rest_of, within
 from conjugate_ppl.gaussian.estimates import estimates
-from conjugate_ppl.gaussian.links import in_pieces, linked
+from conjugate_ppl.gaussian.links import Linked, linked
+from conjugate_ppl.gaussian.loaded import Loaded, as_seen, by_loads
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -38,7 +39,8 @@ class Pieces:
 
     Attributes:
         component, weight, root, estimate: of each piece its component, weight number, R and estimate.
-        loading: K, shape (pieces, width, reach).
+        loading: K, shape (2, pieces, width, reach): of elements of the rest as they are, and of those multiplied like the component's.
+        factor: weight numbers of what multiplies the elements of the component, shape (pieces, width).
         within: H and h that are left for the rest: two arrays, or of a rest that is split by its structure.
         squares: what is left for the rest as squares; None where these would be too many.
         adjustment, adjustment_weight: numbers and weights whose sum makes the quadratic complete.
@@ -49,6 +51,7 @@ class Pieces:
     root: np.ndarray
     estimate: np.ndarray
     loading: np.ndarray
+    factor: np.ndarray
     within: tuple[WeightedArray, WeightedArray] | Assembly
     squares: Squares | None
     adjustment: np.ndarray
@@ -120,27 +123,36 @@ def split_pieces(q: Quadratic, s: Structure) -> Pieced | None:
 
 def pieces_of(q: Quadratic, s: Structure) -> Pieces | None:
     """The pieces; None where they would be too many, or are no estimates."""
-    found = in_pieces(q, s)
-    if found is None or not q.fixed:
-        return None
-    number, width, reach = len(found.weight), s.width, s.reach
-    one = width * (width + reach)**2
-    if number * one > _WORK * (len(q.numbers) + len(s.components) * one) or number * width * (width + reach) > DENSE:
-        return None
-    if not number:
-        squares = Squares.of(within(q, s), s)
+    width, reach = s.width, s.reach
+    if not len(s.components):
+        squares = Squares.of(within(q, s), s) if q.fixed else None
         if squares is None or len(squares.weight) == len(s.blocks):
             return None
-        none = np.zeros((0, width, max(width, reach)))
-        return Pieces(found.component, found.weight, none[:, :, :width], none[:, :, 0], none[:, :, :reach], rest_of(q, s, True), squares,
-                      *squares.adjustment)
-    of = linked(q, s, found)
-    if of is None:
+        none, zero = np.zeros((0, width, max(width, reach))), np.zeros(0, np.int64)
+        return Pieces(zero, zero, none[:, :, :width], none[:, :, 0], np.zeros((2, 0, width, reach)), np.zeros((0, width), np.int64),
+                      rest_of(q, s, True), squares, *squares.adjustment)
+    loaded, of = _estimates(q, s)
+    if loaded is None or of is None:
         return None
-    loading = np.zeros((number, width, reach))
-    loading[of.links.component, :, s.column(s.blocks.reshape(-1)[of.links.column])] = of.links.loading
+    loading = np.zeros((2, len(of.weight), width, reach))
+    loading[of.links.again.astype(int), of.links.component, :, s.column(s.blocks.reshape(-1)[of.links.column])] = of.links.loading
     left = rest_of(of.within, s, True) if s.upper is None else Assembly(of.within, s.upper.structure)
     squares = Squares.of(of.within, s)
     adjustments = [of.adjustment, *([] if squares is None else [squares.adjustment])]
-    return Pieces(found.component, found.weight, of.root, of.estimate, loading, left, squares,
+    return Pieces(loaded.pieces.component, of.weight, of.root, of.estimate, loading, loaded.factor, left, squares,
                   *(np.concatenate(x) for x in zip(*adjustments, strict=True)))
+
+
+def _estimates(q: Quadratic, s: Structure) -> tuple[Loaded | None, Linked | None]:
+    """The pieces as estimates, as they are seen, or else by what multiplies elements."""
+    one = s.width * (s.width + s.reach)**2
+    for way in (as_seen, by_loads):
+        loaded = way(q, s)
+        number = 0 if loaded is None else len(loaded.factor)
+        if loaded is None or number * one > _WORK * (len(q.numbers) + len(s.components) * one) or (
+                number * s.width * (s.width + s.reach) > DENSE):
+            continue
+        of = linked(q, s, loaded.pieces)
+        if of is not None:
+            return loaded, of
+    return None, None
