@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conjugate_ppl.algebra.classes import equal_elements
-from conjugate_ppl.algebra.reduce import Reduced, reduce_terms
+from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.runtime import Values, raised
 from conjugate_ppl.algebra.term import Term, Value, is_known, thin_einsum
 from conjugate_ppl.algebra.value import add, collect
@@ -37,6 +37,7 @@ from conjugate_ppl.elimination.place import Place, point_of
 from conjugate_ppl.elimination.points import entering_like_real, is_quadratic, least_squares, single
 from conjugate_ppl.elimination.proper import check_proper
 from conjugate_ppl.elimination.symbols import signed, start_walk
+from conjugate_ppl.elimination.together import added_up, loaded
 from conjugate_ppl.elimination.typical import larger_scales, unweighted
 from conjugate_ppl.elimination.wordy import too_wordy
 from conjugate_ppl.families.registry import CORRELATED
@@ -54,7 +55,6 @@ __all__ = ["GaussianElimination", "eliminate_gaussian"]
 
 _OFTEN = 1 << 20  # monomials that are written out more often than needed, for a better point
 _LARGEST_REST = 4000  # elements solved densely
-_FEW = 32  # kinds of weights that are looked at in pairs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,18 +210,18 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
         written = about()
     sites = tuple(sites)
     inside = frozenset(sites)
-    free, bound, reduced = _reduced(written, inside, visible)
+    free, bound, reduced = added_up(written.terms, written.elements, inside, visible)
     wordy = too_wordy(program, written.sites, reduced, touched, wanted) if concrete else None
     if wordy is not None:
         raise wordy
     block = GaussianBlock(written.sites, reduced)
-    loaded = _loaded(block) if concrete and not block.pieced else None
-    if loaded is not None:
+    multiplied = loaded(block) if concrete and not block.pieced else None
+    if multiplied is not None:
         # what is multiplied is no estimate about a point; as one it needs none
-        unmoved = functools.partial(bare, {s: origin[s] * (s not in loaded[0]) for s in sites},
-                                   {s: v for s, v in kept.items() if s not in loaded[1]})
+        unmoved = functools.partial(bare, {s: origin[s] * (s not in multiplied[0]) for s in sites},
+                                   {s: v for s, v in kept.items() if s not in multiplied[1]})
         alone = unmoved()
-        again = _reduced(alone, inside, visible)
+        again = added_up(alone.terms, alone.elements, inside, visible)
         found = GaussianBlock(alone.sites, again[2])
         if found.pieced:
             about, written, (free, bound, reduced), block = unmoved, alone, again, found
@@ -251,53 +251,6 @@ def eliminate_gaussian(program: Program, sites: Sequence[str], pool: Pool, touch
                  lambda: _densities(program, written, touched))
     elimination = dataclasses.replace(elimination, scale=scale, by_part=by_part, owned=owned)
     return elimination, pool.replaced(touched, {", ".join(sites) + MARGINAL: (*free, *left)})
-
-
-def _reduced(written: _Written, inside: frozenset[str], visible: frozenset[str]) -> tuple[Sequence[Term], list[Term], Reduced]:
-    """Terms that do not hold the block, and those that do, which are added up."""
-    free: Sequence[Term] = [t for t in written.terms if not t.roots & inside]
-    bound = [t for t in written.terms if t.roots & inside]
-    with_block = _with_block(free, bound, written, inside, visible)
-    reduced = reduce_terms([*bound, *with_block], lambda v: 0 if v is written.elements else None)
-    if reduced.late.get(0):
-        with_block, reduced = [], reduce_terms(bound, lambda v: 0 if v is written.elements else None)
-    return [t for t in free if t not in with_block], bound, reduced
-
-
-def _loaded(block: GaussianBlock) -> tuple[frozenset[str], frozenset[str]] | None:
-    """The sites of the block whose squares a kept site multiplies, and those kept sites; None if there are none."""
-    squares = block.reduced.entries.get(2)
-    if squares is None:
-        return None
-    factors = block.reduced.weights.factors()
-    by = {w: frozenset(n for (v, _), p in factors[w].items() if p > 0 for n in v.roots) for w in np.unique(squares.weights).tolist()}
-    own = squares.positions[0] == squares.positions[1]
-    elements = np.unique(squares.positions[0][own & np.isin(squares.weights, [w for w, names in by.items() if names])])
-    if not len(elements):
-        return None
-    return (frozenset(s.name for s in block.sites if np.isin(s.elements, elements).any()), frozenset().union(*by.values()))
-
-
-def _with_block(free: Sequence[Term], bound: Sequence[Term], written: _Written, inside: frozenset[str], visible: frozenset[str]
-                ) -> list[Term]:
-    """Terms that do not hold the block, but have the weights of what does: the squares of the data. Of these less what the block
-    explains a sum is known ahead; apart, both are large where a weight is. What may be integrated out next stays a term."""
-    own = {frozenset((a.variable, a.power) for a in t.atoms if a.variable is not written.elements) for t in bound}
-    weights = own | {_third(a, b) for a in own for b in own if a != b and len(own) <= _FEW}
-    roots = frozenset[str]().union(*(t.roots for t in bound)) - inside
-    if roots & visible:
-        return []
-    return [t for t in free if t.atoms and frozenset((a.variable, a.power) for a in t.atoms) in weights]
-
-
-def _third(first: frozenset[tuple[Variable, Fraction]], second: frozenset[tuple[Variable, Fraction]]
-           ) -> frozenset[tuple[Variable, Fraction]]:
-    """Of weights w l and w l^2 the weight w."""
-    total: dict[Variable, Fraction] = {}
-    for names, sign in ((first, 2), (second, -1)):
-        for v, p in names:
-            total[v] = total.get(v, Fraction(0)) + sign * p
-    return frozenset((v, p) for v, p in total.items() if p)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

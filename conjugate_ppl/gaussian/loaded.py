@@ -50,7 +50,7 @@ def as_seen(q: Quadratic, s: Structure) -> Loaded | None:
 
 def by_loads(q: Quadratic, s: Structure) -> Loaded | None:
     """The pieces; None where weights are not so, or one of a piece is not proved positive."""
-    if not q.fixed or np.count_nonzero(s.component[q.rows] >= 0) > _MANY:
+    if not q.fixed or max(int(np.count_nonzero(s.component[q.rows] >= 0)), q.reduced.weights.count) > _MANY:
         return None
     inside, other = s.component[q.rows] >= 0, s.component[q.columns] >= 0
     linear = s.component[q.places] >= 0
