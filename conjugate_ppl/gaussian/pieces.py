@@ -89,7 +89,7 @@ class Squares:
         if found is None or centre is None:
             return None
         rank = int((found.root != 0).any(1).sum(-1).max(initial=0))
-        if len(used) * rank * rest > _WORK * max(len(q.numbers), rest**2):
+        if not rank or len(used) * rank * rest > _WORK * max(len(q.numbers), rest**2):
             return None
         root = found.root[:, :, rest - rank:]  # eigenvalues ascend
         return Squares(used % span, used // span, root, np.einsum("nik,ni->nk", root, centre))
@@ -126,7 +126,7 @@ def pieces_of(q: Quadratic, s: Structure) -> Pieces | None:
     width, reach = s.width, s.reach
     if not len(s.components):
         squares = Squares.of(within(q, s), s) if q.fixed else None
-        if squares is None or len(squares.weight) == len(s.blocks):
+        if squares is None or len(squares.weight) <= len(s.blocks):
             return None
         none, zero = np.zeros((0, width, max(width, reach))), np.zeros(0, np.int64)
         return Pieces(zero, zero, none[:, :, :width], none[:, :, 0], np.zeros((2, 0, width, reach)), np.zeros((0, width), np.int64),
