@@ -197,3 +197,21 @@ def test_pieces_in_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block, "split_pieces", lambda *_: None)
     for a, b in zip(found, derivatives(model, args), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_multiplied_in_one_of_two_likelihoods_of_one_scale(x64: bool) -> None:
+    """A weight may be that of two residuals, one of which multiplies: then these are no piece, and the density is that all the same."""
+    def model(y: Any) -> None:
+        t, s = sample("t", dist.HalfNormal(1.0)), sample("s", dist.HalfNormal(1.0))
+        with plate("objects", 4):
+            z = sample("z", dist.Normal(0.0, 1.0))
+            sample("y", dist.Normal(t * z, s), obs=y)
+            sample("w", dist.Normal(z, s), obs=2 * y)
+
+    y = np.array([0.5, -1.0, 0.2, 2.0])
+    assert getattr(block_of(model, jnp.asarray(y)).parts, "pieces", None) is None
+    seen = np.kron(np.array([[0.7], [1.0]]), np.eye(4))
+    density = normal(np.concatenate([y, 2 * y]), seen @ seen.T + 0.25 * np.eye(8))[2]
+    found = log_density(cj.collapse(model), (jnp.asarray(y, float),), {}, {"t": jnp.asarray(0.7), "s": jnp.asarray(0.5)})[0]
+    priors = sum(float(dist.HalfNormal(1.0).log_prob(v)) for v in (0.7, 0.5))
+    np.testing.assert_allclose(found, density + priors, rtol=1e-6 if x64 else 1e-5)

@@ -21,7 +21,7 @@ from conjugate_ppl.algebra.value import add_up
 from conjugate_ppl.algebra.weighted import WeightedArray
 from conjugate_ppl.gaussian.assemble import rest_of
 from conjugate_ppl.gaussian.estimates import Prior
-from conjugate_ppl.gaussian.links import Links, in_one_piece, linked
+from conjugate_ppl.gaussian.links import Links, Patterned, in_one_piece, linked
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -42,14 +42,10 @@ class Products:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Crossed:
+class Crossed(Patterned):
     """The component part of a quadratic by links; see the module's docstring.
 
     Attributes:
-        pattern: for each component its pattern.
-        many: for each pattern how many components it has.
-        weight, root, scale: weight number, R and numbers of T, a pattern.
-        shift: estimate less known prior mean; `estimate` itself, of each component.
         links: K.
         products, squares: of its columns, each with another one (a half of a symmetric matrix; cells of all blocks,
             flattened), and with itself (cells of the diagonals).
@@ -57,13 +53,6 @@ class Crossed:
         adjustment, adjustment_weight: numbers and weights whose sum makes the quadratic complete.
     """
 
-    pattern: np.ndarray
-    many: np.ndarray
-    weight: np.ndarray
-    root: np.ndarray
-    scale: np.ndarray
-    shift: np.ndarray
-    estimate: np.ndarray
     links: Links
     products: Products
     squares: Products
@@ -85,14 +74,14 @@ def split_crossed(q: Quadratic, s: Structure, prior: Prior) -> Crossed | None:
     of = linked(q, s, in_one_piece(q, s))
     if of is None:
         return None
-    pattern, one = of.patterns(prior)
+    own = of.patterned(s, prior)
     first, second = of.links.pairs()
     off = of.links.column[first] != of.links.column[second]
-    return Crossed(
-        pattern, np.bincount(pattern), of.weight[one], of.root[one], prior.scale[one],
-        of.estimate - prior.known[s.components], of.estimate, of.links,
-        _products(of.links, first[off], second[off], pattern, rest), _products(of.links, first[~off], second[~off], pattern),
-        *rest_of(of.within, s, True), *of.adjustment)
+    within, within_linear = rest_of(of.within, s, True)
+    numbers, weights = of.adjustment
+    return Crossed(**own, links=of.links, products=_products(of.links, first[off], second[off], own["pattern"], rest),
+                   squares=_products(of.links, first[~off], second[~off], own["pattern"]), within=within,
+                   within_linear=within_linear, adjustment=numbers, adjustment_weight=weights)
 
 
 def _products(links: Links, first: np.ndarray, second: np.ndarray, pattern: np.ndarray, rest: int = 0

@@ -16,7 +16,7 @@ from conjugate_ppl.gaussian.estimates import Prior, estimates, one_weight, patte
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
-__all__ = ["Linked", "Links", "Numbering", "in_one_piece", "linked"]
+__all__ = ["Linked", "Links", "Numbering", "Patterned", "in_one_piece", "linked"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,11 +64,33 @@ class Linked:
     within: Quadratic
     adjustment: tuple[np.ndarray, np.ndarray]
 
-    def patterns(self, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
-        """The pattern of each component, and one component of each."""
+    def patterned(self, s: Structure, prior: Prior) -> dict[str, np.ndarray]:
+        """The fields of `Patterned`."""
         count = len(self.inner)
         numbers = self.inner.reshape(count, -1)
-        return patterns([self.weight, *prior.scale.reshape(count, -1).T], numbers, np.abs(numbers))
+        pattern, one = patterns([self.weight, *prior.scale.reshape(count, -1).T], numbers, np.abs(numbers))
+        return vars(Patterned(pattern, np.bincount(pattern), self.weight[one], self.root[one], prior.scale[one],
+                              self.estimate - prior.known[s.components], self.estimate))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patterned:
+    """Components of one weight each, by patterns.
+
+    Attributes:
+        pattern: for each component its pattern.
+        many: for each pattern how many components it has.
+        weight, root, scale: weight number, R and numbers of T, a pattern.
+        shift: estimate less known prior mean; `estimate` itself, of each component.
+    """
+
+    pattern: np.ndarray
+    many: np.ndarray
+    weight: np.ndarray
+    root: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    estimate: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -20,15 +20,17 @@ from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.narrow import known_numbers
 from conjugate_ppl.gaussian.pieces import Pieced, Pieces
 from conjugate_ppl.gaussian.products import times
-from conjugate_ppl.gaussian.schur import Rows, components_of, law_of
+from conjugate_ppl.gaussian.schur import Rows, components_of, law_of, schur_shares
 from conjugate_ppl.gaussian.shares import Coupling, Shares, newton
 from conjugate_ppl.gaussian.stationary import at_stationary
 
-__all__ = ["by_pieces", "pieced_shares"]
+__all__ = ["by_pieces", "general_shares"]
 
 
-def pieced_shares(block: GaussianBlock, parts: Pieced, values: Values, omega: Any, t: Any, moving: Any) -> Shares:
-    """The shares of components with several weights each."""
+def general_shares(block: GaussianBlock, parts: Any, values: Values, omega: Any, t: Any, moving: Any) -> Shares:
+    """The shares of components with several weights each: by pieces, or where these have none by subtraction."""
+    if not isinstance(parts, Pieced):
+        return schur_shares(block, parts, values, omega, t, moving)
     rows, precision, logdet = components_of(block, parts.whole.evaluate(values, omega), values, t, moving)
     rest, linear, quadratic = by_pieces(block, rows, parts.pieces, values, omega)
     return Shares(rest, linear, jnp.sum(logdet), quadratic, lambda: law_of(block, rows, precision))

@@ -21,7 +21,6 @@ from conjugate_ppl.algebra.runtime import Values
 from conjugate_ppl.gaussian import small
 from conjugate_ppl.gaussian.alike import Alike
 from conjugate_ppl.gaussian.alike_solve import alike_shares
-from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.between import Between
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.crossed import Crossed
@@ -33,10 +32,8 @@ from conjugate_ppl.gaussian.law import Whitened
 from conjugate_ppl.gaussian.linear import whitened, whitened_inverse
 from conjugate_ppl.gaussian.linked import crossed_shares
 from conjugate_ppl.gaussian.narrow import known_numbers, stacked
-from conjugate_ppl.gaussian.pieced import pieced_shares
-from conjugate_ppl.gaussian.pieces import Pieced
+from conjugate_ppl.gaussian.pieced import general_shares
 from conjugate_ppl.gaussian.products import times
-from conjugate_ppl.gaussian.schur import schur_shares
 from conjugate_ppl.gaussian.shares import Shares
 from conjugate_ppl.gaussian.solution import Solution, refined
 from conjugate_ppl.gaussian.stationary import at_stationary
@@ -60,11 +57,8 @@ def solve(block: GaussianBlock, values: Values) -> Solution:
         shares = crossed_shares(block, block.parts, values, omega, t, moving)
     elif isinstance(block.parts, Alike):
         shares = alike_shares(block, block.parts, values, omega, t, moving)
-    elif isinstance(block.parts, Pieced):
-        shares = pieced_shares(block, block.parts, values, omega, t, moving)
     else:
-        assert isinstance(block.parts, Assembly)
-        shares = schur_shares(block, block.parts, values, omega, t, moving)
+        shares = general_shares(block, block.parts, values, omega, t, moving)
     shares = shares.less(2 * block.constant_left(values, omega))
     scale = block.rest_scale(values, t)
     m = block.mean_at(values, moving, block.structure.blocks)

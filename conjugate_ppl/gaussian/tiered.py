@@ -26,16 +26,13 @@ from conjugate_ppl.gaussian.arrow import (
     tied,
     vector,
 )
-from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.batches import take
 from conjugate_ppl.gaussian.block import GaussianBlock
 from conjugate_ppl.gaussian.grouped import added, estimated, of_patterns
 from conjugate_ppl.gaussian.law import Pieces, Whitened
 from conjugate_ppl.gaussian.linear import Scale, whitened, whitened_inverse
-from conjugate_ppl.gaussian.pieced import pieced_shares
-from conjugate_ppl.gaussian.pieces import Pieced
+from conjugate_ppl.gaussian.pieced import general_shares
 from conjugate_ppl.gaussian.products import times
-from conjugate_ppl.gaussian.schur import schur_shares
 from conjugate_ppl.gaussian.shares import Components, Coupling, Shares
 from conjugate_ppl.gaussian.small import Small, inverse_logdet
 from conjugate_ppl.gaussian.solution import Solution, refined
@@ -51,11 +48,8 @@ def solve_tiers(block: GaussianBlock, values: Values, omega: Any, t: Any, moving
     s = block.structure
     if isinstance(block.parts, Tiers):
         shares = _tier_shares(block, block.parts, values, omega, t, moving)
-    elif isinstance(block.parts, Pieced):
-        shares = pieced_shares(block, block.parts, values, omega, t, moving)
     else:
-        assert isinstance(block.parts, Assembly)
-        shares = schur_shares(block, block.parts, values, omega, t, moving)
+        shares = general_shares(block, block.parts, values, omega, t, moving)
     shares = shares.less(2 * block.constant_left(values, omega))
     above = s.tiers[1:]
     proper = block.proper(values, s.core.blocks)

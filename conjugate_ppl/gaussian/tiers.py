@@ -12,7 +12,7 @@ import numpy as np
 
 from conjugate_ppl.gaussian.assemble import Assembly
 from conjugate_ppl.gaussian.estimates import Prior
-from conjugate_ppl.gaussian.links import in_one_piece, linked
+from conjugate_ppl.gaussian.links import Patterned, in_one_piece, linked
 from conjugate_ppl.gaussian.quadratic import Quadratic
 from conjugate_ppl.gaussian.structure import Structure
 
@@ -20,26 +20,15 @@ __all__ = ["Tiers", "split_tiers"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Tiers:
+class Tiers(Patterned):
     """The component part of a quadratic, and the parts of the rest by its structure.
 
     Attributes:
-        pattern: for each component its pattern.
-        many: for each pattern how many components it has.
-        weight, root, scale: weight number, R and numbers of T, a pattern.
-        shift: estimate less known prior mean; `estimate` itself, of each component.
         loading: K, shape (count, width, reach).
         within: what is left for the rest.
         adjustment, adjustment_weight: numbers and weights whose sum makes the quadratic complete.
     """
 
-    pattern: np.ndarray
-    many: np.ndarray
-    weight: np.ndarray
-    root: np.ndarray
-    scale: np.ndarray
-    shift: np.ndarray
-    estimate: np.ndarray
     loading: np.ndarray
     within: Assembly
     adjustment: np.ndarray
@@ -52,9 +41,8 @@ def split_tiers(q: Quadratic, s: Structure, prior: Prior) -> Tiers | None:
     of = linked(q, s, in_one_piece(q, s))
     if of is None:
         return None
-    pattern, one = of.patterns(prior)
     loading = np.zeros((*s.components.shape, s.reach))
     loading[of.links.component, :, s.column(s.blocks[0][of.links.column])] = of.links.loading
-    return Tiers(pattern, np.bincount(pattern), of.weight[one], of.root[one], prior.scale[one],
-                 of.estimate - prior.known[s.components], of.estimate, loading,
-                 Assembly(of.within, s.upper.structure), *of.adjustment)
+    numbers, weights = of.adjustment
+    return Tiers(**of.patterned(s, prior), loading=loading, within=Assembly(of.within, s.upper.structure), adjustment=numbers,
+                 adjustment_weight=weights)
