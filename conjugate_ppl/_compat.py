@@ -135,6 +135,8 @@ _QUICKLY: tuple[dict[str, Any], ...] = (
 
 def compiled_quickly(function: Callable[..., Any], *args: Any) -> Any:
     """`function` compiled for arguments like these, for few calls: in little time, not to be fast."""
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        return function
     lowered = jax.jit(function).lower(*args)
     for options in _QUICKLY if jax.default_backend() == "cpu" else ():
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # an option that this version does not have

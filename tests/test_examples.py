@@ -1,5 +1,6 @@
 """Every example collapses what it should, and exactly: the identity of `check` in float64."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 import numpyro
 import pytest
+from test_shaped import block_of
 
 import conjugate_ppl as cj
 
@@ -108,3 +110,11 @@ def test_simulated_patients_are_unbalanced():
     rows = np.bincount(kwargs["patient"])
     assert (len(rows), rows.sum()) == (176, 1549)
     assert rows.min() < rows.max()
+
+
+@pytest.mark.parametrize(("name", "most"), [("dutch", 10), ("gibsonwu", 8)])
+def test_the_balance_of_a_design_is_found(name, most):
+    """What is left after rotations that free most effects: without them, or with rounding taken for numbers, three times as much."""
+    model, kwargs = prepared("crossed_effects", name, name)
+    structure = block_of(functools.partial(model, **kwargs)).structure
+    assert structure.blocks.shape == (1, most)

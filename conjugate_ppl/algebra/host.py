@@ -41,6 +41,8 @@ def _iota(p: Params) -> np.ndarray:
 def dot_general(p: Params, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """`lax.dot_general` by einsum."""
     (xc, yc), (xb, yb) = p["dimension_numbers"]
+    if (preferred := p.get("preferred_element_type")) is not None:  # in which small integers do not overflow
+        x, y = (_convert({"new_dtype": preferred}, a) for a in (x, y))
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     xs = [""] * x.ndim
     ys = [""] * y.ndim
@@ -93,7 +95,15 @@ def _reduction(function: np.ufunc) -> Callable[..., np.ndarray]:
 def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind in "fc":
         return np.asarray(x / y)
-    return np.asarray(np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))).astype(x.dtype)
+    with np.errstate(all="ignore"):
+        quotient = np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))
+        return np.asarray(np.where(y == 0, np.array(-1).astype(x.dtype), quotient)).astype(x.dtype)  # all bits, as XLA has it
+
+
+def _rem(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        left = np.fmod(x, y)
+    return np.asarray(left if x.dtype.kind in "fc" else np.where(y == 0, x, left))
 
 
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
@@ -101,7 +111,7 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add_any": np.add, "sign": np.sign,
     "exp": np.exp, "exp2": np.exp2, "log": np.log, "log1p": np.log1p, "expm1": np.expm1,
     "sqrt": np.sqrt, "rsqrt": lambda x: 1.0 / np.sqrt(x), "cbrt": np.cbrt, "square": np.square,
-    "pow": np.power, "max": np.maximum, "min": np.minimum, "abs": np.abs, "rem": np.fmod,
+    "pow": np.power, "max": np.maximum, "min": np.minimum, "abs": np.abs, "rem": _rem,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "not": np.invert, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,

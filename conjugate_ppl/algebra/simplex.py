@@ -76,10 +76,11 @@ def sum_of_events(value: Value, axes: Iterable[int], known: Callable[[Term], Ter
         if axis is None:
             left.append(term)
         else:
-            done.append((axis, Value(value.shape, (_without_event(term, axis),))))
+            one = tuple(1 if i == axis else n for i, n in enumerate(value.shape))  # its cells sum to one
+            done.append(Value(one, (_without_event(term, axis),)))
     terms = list(reduce_sum(Value(value.shape, tuple(left)), axes, known).terms)
-    for axis, event in done:
-        terms += [t.scaled(1 / value.shape[axis]) for t in reduce_sum(event, axes).terms]
+    for event in done:
+        terms += reduce_sum(event, axes).terms
     return Value(tuple(n for i, n in enumerate(value.shape) if i not in axes), tuple(terms))
 
 

@@ -37,8 +37,9 @@ from conjugate_ppl.gaussian.rotation import Able, Group, Rotation, rotations
 from conjugate_ppl.gaussian.scale_map import NONE, OWN, WRITTEN, ScaleMap, scale_map
 from conjugate_ppl.gaussian.site import GaussianSite
 from conjugate_ppl.gaussian.small import Small
-from conjugate_ppl.gaussian.structure import Structure, find_structure, in_tiers, split
+from conjugate_ppl.gaussian.structure import LARGEST, Structure, find_structure, in_tiers, split
 from conjugate_ppl.gaussian.tiers import Tiers, split_tiers
+from conjugate_ppl.gaussian.unseen import by_what_is_seen
 
 __all__ = ["GaussianBlock"]
 
@@ -83,9 +84,14 @@ class GaussianBlock:
         if not self._tiers(at) and max(self.structure.width - 1, self.structure.blocks.shape[1]) >= _WIDE:
             self._rotate(at)
             dual = self._dual(at)
+        parts = dual or self._parts()
+        if dual is None and not isinstance(parts, Crossed) and self._turn_rest():
+            parts = self._parts()
+        if isinstance(parts, Assembly):
+            parts = self._with_component() or parts
         self._place_scales()
         self._place_flat()
-        self.parts: Dual | Tiers | Between | Crossed | Alike | Pieced | Assembly = self._complete(dual or self._parts())
+        self.parts: Dual | Tiers | Between | Crossed | Alike | Pieced | Assembly = self._complete(parts)
 
     def _take(self, at: _Coordinates, structure: Structure) -> None:
         self._at, self.structure = at, structure
@@ -154,6 +160,31 @@ class GaussianBlock:
         structure = self._structure(rotated)
         if structure.work < self.structure.work / 2:
             self._take(rotated, structure)
+
+    def _with_component(self) -> Pieced | None:
+        """A small block without components with one after all, where that is by pieces: what a kept site multiplies."""
+        s, q = self.structure, self._at.quadratic
+        able = np.concatenate([np.zeros(0, np.int64), *(elements for elements, able in self._at.groups if able)])
+        if len(s.components) or len(s.blocks) > 1 or not 0 < len(able) <= LARGEST or not q.fixed:
+            return None
+        pairs = self._pairs(q, self._at.scales)
+        for element in able:
+            structure = split(self.size, np.arange(self.size) == element, *pairs)
+            found = split_pieces(q, structure)
+            if found is not None:
+                self._take(self._at, structure)
+                return found
+        return None
+
+    def _turn_rest(self) -> bool:
+        """Turn the rest so that what is not seen of it stands alone; whether that changes anything."""
+        at, s = self._at, self.structure
+        found = by_what_is_seen(at.quadratic, s, self.sites, at.units, at.rotation)
+        if found is None:
+            return False
+        self._take(at._replace(quadratic=found.quadratic, rotation=found.rotation, units=found.units,
+                               scales=scale_map(self.sites, found.units)), s)
+        return True
 
     def _dual(self, at: _Coordinates) -> Dual | None:
         """Components of the sites with wide covariances in their dual form, where that saves half of the work."""

@@ -158,7 +158,7 @@ class _State:
         return own if _of_squares(own.numbers) else None
 
     def _set(self, q: Quadratic, own: Among, found: Axes) -> bool:
-        new = turned(q, own, found)
+        new = turned(q, own, found.turn, found.squares)
         if new is None:
             return False
         self.q = new
@@ -181,6 +181,21 @@ class _State:
         return [(e, False) for e in self._free] + able
 
 
+def exchangeable(structure: Structure, sites: Sequence[GaussianSite], units: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+    """Of the rest the events with known scales, and those of each factor that multiplies known scales, with their units; 1 for what is
+    in units of its own already."""
+    kinds: dict[tuple[Any, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for s in sites:
+        events = s.elements.reshape(-1, s.width)
+        there = np.flatnonzero((structure.component[events] < 0).all(1) & (units[events] != NONE).all(1))
+        if not len(there) or s.family == "Flat" or s.mean is not None or s.shaped is None:
+            continue
+        for k, kind in zip(there, _kinds(s, there), strict=True):
+            root = s.shaped.roots[k] if units[events[k, 0]] == WRITTEN else np.eye(s.width)
+            kinds.setdefault(kind, []).append((events[k], root))
+    return [_events(k) for k in kinds.values()]
+
+
 def _blocks(structure: Structure, sites: Sequence[GaussianSite]) -> list[_Members]:
     """The blocks of the rest, as far as they are not too many or too large."""
     rest = structure.blocks
@@ -196,7 +211,8 @@ def _blocks(structure: Structure, sites: Sequence[GaussianSite]) -> list[_Member
             for e, b in zip(s.elements, block, strict=True):
                 flat[b].append(np.array([e]))
         elif s.shaped is not None and s.mean is None:
-            for event, kind, root in zip(s.elements.reshape(-1, s.width), _kinds(s), s.shaped.roots, strict=True):
+            for event, kind, root in zip(s.elements.reshape(-1, s.width), _kinds(s, np.arange(len(s.shaped.index))), s.shaped.roots,
+                                         strict=True):
                 known[structure.block[event[0]]].setdefault(kind, []).append((event, root))
     return [_Members(_joined(f), _events(k.pop((), [])), [_events(x) for x in k.values()], e[e < structure.size])
             for f, k, e in zip(flat, known, rest, strict=True)]
@@ -210,10 +226,10 @@ def _joined(elements: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *elements])
 
 
-def _kinds(site: GaussianSite) -> list[tuple[Any, ...]]:
-    """For each event what its factor is made of."""
+def _kinds(site: GaussianSite, events: np.ndarray) -> list[tuple[Any, ...]]:
+    """For each of some events what its factor is made of."""
     assert site.shaped is not None
-    factor, index = site.shaped.factor, site.shaped.index
+    factor, index = site.shaped.factor, site.shaped.index[events]
     (term,) = factor.terms
     names = [(id(a.variable), a.power) for a in term.atoms]  # variables are equal if they are one
     places = [np.broadcast_to(a.selection, factor.shape).reshape(-1)[index] for a in term.atoms]

@@ -64,7 +64,7 @@ def by_loads(q: Quadratic, s: Structure) -> Loaded | None:
     beside_data = set((q.places[linear] * span + q.linear_weights[linear]).tolist())
     at: dict[tuple[int, int], int] = {}  # the piece of an element with a weight
     again: dict[tuple[int, int], int] = {}  # likewise, beside an element of the rest that is multiplied like it
-    numbers: dict[tuple[int, int], int] = {}  # of a component and a base weight
+    numbers: dict[tuple[int, int, int], int] = {}  # of a component, a base weight and, if that has one element, what multiplies this
     factors: dict[tuple[int, int], int] = {}  # of a piece and a place
     for element, seconds in _by_element(squares, span).items():
         component, place = int(s.component[element]), int(s.place[element])
@@ -75,7 +75,7 @@ def by_loads(q: Quadratic, s: Structure) -> Loaded | None:
         if left and (s.width > 1 or any(element * span + w in beside_data for w in left)):
             return None
         for base, load, first, second in own:
-            piece = numbers.setdefault((component, base), len(numbers))
+            piece = numbers.setdefault((component, base, load if s.width == 1 else 0), len(numbers))
             if factors.setdefault((piece, place), load) != load:
                 return None
             at[element, first] = piece
@@ -84,7 +84,7 @@ def by_loads(q: Quadratic, s: Structure) -> Loaded | None:
     if firsts:
         return None  # what is not squared
     count = len(numbers)
-    components, bases = np.array(list(numbers), np.int64).reshape(count, 2).T
+    components, bases, _ = np.array(list(numbers), np.int64).reshape(count, 3).T
     factor = np.zeros((count, s.width), np.int64)
     for (piece, place), load in factors.items():
         factor[piece, place] = load
@@ -92,7 +92,7 @@ def by_loads(q: Quadratic, s: Structure) -> Loaded | None:
         return None
     entry, twice = np.full(len(q.rows), -1), np.zeros(len(q.rows), bool)
     of_component: dict[int, list[tuple[int, int]]] = {}
-    for (c, b), piece in numbers.items():
+    for (c, b, _), piece in numbers.items():
         of_component.setdefault(c, []).append((b, piece))
     for k in np.flatnonzero(inside):
         i, j, w = int(q.rows[k]), int(q.columns[k]), int(q.weights[k])

@@ -20,7 +20,7 @@ from conjugate_ppl.gaussian.entries import Entries
 from conjugate_ppl.gaussian.narrow import known_numbers
 from conjugate_ppl.gaussian.pieces import Pieced, Pieces
 from conjugate_ppl.gaussian.products import times
-from conjugate_ppl.gaussian.schur import Rows, components_of, law_of, schur_shares
+from conjugate_ppl.gaussian.schur import Rows, by_place, components_of, law_of, schur_shares
 from conjugate_ppl.gaussian.shares import Coupling, Shares, newton
 from conjugate_ppl.gaussian.stationary import at_stationary
 
@@ -53,6 +53,10 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
         zip(factor, columns[0], strict=True))], parts.component)
     held, product = _held(rows, _leading(parts, weight, factor, len(rows.cross.owner)))
     there = np.atleast_1d(parts.root.any((0, 1)))
+    about = None
+    if parts.about is not None and parts.cross is not None:
+        about = dataclasses.replace(rows.cross, rows=by_place(values.number(parts.about)))
+        rows = dataclasses.replace(rows, cross=dataclasses.replace(rows.cross, rows=by_place(parts.cross.evaluate(values, omega))))
 
     def of_pieces(vector: Sequence[Any]) -> list[Any]:
         """Vectors over components, along the last axis, as each of their pieces sees them."""
@@ -62,40 +66,41 @@ def by_pieces(block: GaussianBlock, rows: Rows, parts: Pieces, values: Values, o
         # of pieces of lower rank (a row of a regression) some columns of R are 0
         return [weight * x for x, some in zip(root.times(gap), there, strict=True) if some]
 
-
-    def found(e: Any = None) -> tuple[list[Any], list[Any]]:
-        """x and u at the mean, given the rest; at 0 if that is not said."""
-        x, u = newton(rows.mean, rows.scale, rows.inverse.times, lambda x: rows.pull(x, e))
-        return list(jnp.moveaxis(x, -1, 0)), list(jnp.moveaxis(u, -1, 0))
+    def found(e: Any = None) -> tuple[list[Any], list[Any], list[Any]]:
+        """Prior means, x and u at the mean, given the rest; at 0 if that is not said."""
+        mean = rows.mean if e is None or about is None else [a + b for a, b in zip(rows.mean, about.apply(e), strict=True)]
+        x, u = newton(mean, rows.scale, rows.inverse.times, lambda x: rows.pull(x, e))
+        return mean, list(jnp.moveaxis(x, -1, 0)), list(jnp.moveaxis(u, -1, 0))
 
     if rows.cross.rows[0].size:
-        white = rows.cross.after(lambda k: _refined(rows, k))
-        pushed = rows.scale.times(white.rows)
+        whites, moves = _refined(rows, about)
+        pushed = rows.scale.times(whites)
 
         def seen(pushed: list[Any]) -> Any:
-            return loading.after(lambda k: rooted([a - b for a, b in zip(k, of_pieces(pushed), strict=True)]))
+            moved = [_moved(a, -b) for a, b in zip(moves, pushed, strict=True)]
+            return loading.after(lambda k: rooted([a + b for a, b in zip(k, of_pieces(moved), strict=True)]))
 
         def left(pushed: list[Any], white: list[Any]) -> Any:
             pushed, white = held(pushed, white)
             own, prior = seen(pushed), dataclasses.replace(rows.cross, rows=white)
             return numbers(rest + products(own, own) + products(prior, prior))
 
-        x, u = found()
+        _, x, u = found()
         gap = rooted([a - b for a, b in zip(estimate, of_pieces(x), strict=True)])
         # each number of it is stationary in U, whose derivative is all rounding where a weight is large
-        h = with_numbers(rest, at_stationary(left, product(white.rows), white.rows))
-        pulled = linear + seen(pushed).back(gap) + white.back(u)
+        h = with_numbers(rest, at_stationary(left, product(whites), whites))
+        pulled = linear + seen(pushed).back(gap) + dataclasses.replace(rows.cross, rows=whites).back(u)
 
     def quadratic(e: Any) -> Any:
         across = loading.apply(e)
+        mean, centre, u = found(e)
 
         def squares(pushed: list[Any], u: list[Any]) -> Any:
             pushed, u = held(pushed, u)
-            x = of_pieces([a + b for a, b in zip(rows.mean, pushed, strict=True)])
+            x = of_pieces([_moved(a, b + c) for a, b, c in zip(centre, mean, pushed, strict=True)])
             gap = rooted([a - b - c for a, b, c in zip(estimate, x, across, strict=True)])
             return sum(jnp.sum(v**2) for v in (*gap, *u))
 
-        u = found(e)[1]
         total = at_stationary(squares, product(u), u) - adjustment
         if parts.squares is not None:
             return total + parts.squares.evaluate(values, omega, e)
@@ -146,12 +151,27 @@ def _leading(parts: Pieces, weight: Any, factor: list[Any], count: int) -> list[
     return out
 
 
-def _refined(rows: Rows, cross: list[Any]) -> list[Any]:
-    """U = (I + T'DT)^-1 T' K, of columns, by two Newton steps."""
+def _refined(rows: Rows, about: Coupling | Tied | None) -> tuple[list[Any], list[Any]]:
+    """U = (I + T'DT)^-1 T' (D B + C), and B - T U, columns, by two Newton steps."""
     back, push = rows.scale.T.times, rows.scale.times
-    u = rows.inverse.times(back(cross))
-    left = back([a - b for a, b in zip(cross, rows.d.times(push(u)), strict=True)])
-    return [a + b for a, b in zip(u, rows.inverse.times([a - b for a, b in zip(left, u, strict=True)]), strict=True)]
+    cross = rows.cross.rows
+
+    def pull(x: list[Any]) -> list[Any]:
+        return back([a + b for a, b in zip(cross, rows.d.times(x), strict=True)])
+
+    if about is None:
+        u = rows.inverse.times(back(cross))
+        x = [-a for a in push(u)]
+    else:
+        u = rows.inverse.times(pull(about.rows))
+        x = [a - b for a, b in zip(about.rows, push(u), strict=True)]
+    step = rows.inverse.times([a - b for a, b in zip(pull(x), u, strict=True)])
+    return [a + b for a, b in zip(u, step, strict=True)], [a - b for a, b in zip(x, push(step), strict=True)]
+
+
+def _moved(x: Any, change: Any) -> Any:
+    """x, which is as precise as it can be, with the derivatives of the change."""
+    return jax.lax.stop_gradient(x) + (change - jax.lax.stop_gradient(change))
 
 
 def _read(x: Any, component: np.ndarray) -> Any:

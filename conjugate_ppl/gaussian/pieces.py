@@ -7,7 +7,9 @@ D, K and the estimate split off on the host. At the posterior mean x0 - J e = m 
 
     H = sum_pieces w (K - J)' D (K - J) + U'U,    h = sum_pieces w (K - J)' D (estimate - x0) + U'u0,
 
-the form of Joseph, in which nothing is subtracted but what is as small as that.
+the form of Joseph, in which nothing is subtracted but what is as small as that. Components are taken about what the rest says of
+them where all pieces say the same, x + B e with B as if all weights were one: K less B is then 0 to the last digit, for a shift of
+everything, say, which no data see.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from conjugate_ppl.gaussian.structure import Structure
 __all__ = ["Pieced", "Pieces", "pieces_of", "split_pieces"]
 
 _TURNED = 1e8  # multiplications on the host, for the roots of what is left for the rest
+_ROUNDING = 1e-13  # relative
 _WORK = 4  # times as many multiplications as by subtraction
 
 
@@ -39,7 +42,9 @@ class Pieces:
 
     Attributes:
         component, weight, root, estimate: of each piece its component, weight number, R and estimate.
-        loading: K, shape (2, pieces, width, reach): of elements of the rest as they are, and of those multiplied like the component's.
+        about: B, shape (components, width, reach); None for 0.
+        cross: D (K - B) added up over the pieces of each component, of the same shape; None where that is what they have as they are.
+        loading: K - B, shape (2, pieces, width, reach): of elements of the rest as they are, and of those multiplied like the component's.
         factor: weight numbers of what multiplies the elements of the component, shape (pieces, width).
         within: H and h that are left for the rest: two arrays, or of a rest that is split by its structure.
         squares: what is left for the rest as squares; None where these would be too many.
@@ -50,6 +55,8 @@ class Pieces:
     weight: np.ndarray
     root: np.ndarray
     estimate: np.ndarray
+    about: np.ndarray | None
+    cross: WeightedArray | None
     loading: np.ndarray
     factor: np.ndarray
     within: tuple[WeightedArray, WeightedArray] | Assembly
@@ -129,18 +136,43 @@ def pieces_of(q: Quadratic, s: Structure) -> Pieces | None:
         if squares is None or len(squares.weight) <= len(s.blocks):
             return None
         none, zero = np.zeros((0, width, max(width, reach))), np.zeros(0, np.int64)
-        return Pieces(zero, zero, none[:, :, :width], none[:, :, 0], np.zeros((2, 0, width, reach)), np.zeros((0, width), np.int64),
+        return Pieces(zero, zero, none[:, :, :width], none[:, :, 0], None, None, np.zeros((2, 0, width, reach)), np.zeros((0, width), np.int64),
                       rest_of(q, s, True), squares, *squares.adjustment)
     loaded, of = _estimates(q, s)
     if loaded is None or of is None:
         return None
     loading = np.zeros((2, len(of.weight), width, reach))
     loading[of.links.again.astype(int), of.links.component, :, s.column(s.blocks.reshape(-1)[of.links.column])] = of.links.loading
+    about = None if loaded.factor.any() else _about(of, loaded.pieces.component, loading[0], len(s.components))
+    cross = None
+    if about is not None:
+        loading[0] = _less(of.root, loading[0], about[loaded.pieces.component])
+        seen = of.inner @ loading[0]
+        index = np.nonzero(seen)
+        cross = WeightedArray(about.shape, (loaded.pieces.component[index[0]], *index[1:]), of.weight[index[0]], seen[index])
     left = rest_of(of.within, s, True) if s.upper is None else Assembly(of.within, s.upper.structure)
     squares = Squares.of(of.within, s)
     adjustments = [of.adjustment, *([] if squares is None else [squares.adjustment])]
-    return Pieces(loaded.pieces.component, of.weight, of.root, of.estimate, loading, loaded.factor, left, squares,
+    return Pieces(loaded.pieces.component, of.weight, of.root, of.estimate, about, cross, loading, loaded.factor, left, squares,
                   *(np.concatenate(x) for x in zip(*adjustments, strict=True)))
+
+
+def _about(of: Linked, component: np.ndarray, loading: np.ndarray, count: int) -> np.ndarray | None:
+    """B: K of the pieces of each component together, all of one weight."""
+    inner, cross = np.zeros((count, *of.inner.shape[1:])), np.zeros((count, *loading.shape[1:]))
+    np.add.at(inner, component, of.inner)
+    np.add.at(cross, component, of.inner @ loading)
+    found = estimates(inner)
+    return None if found is None or not cross.any() else found.solve(cross)
+
+
+def _less(root: np.ndarray, loading: np.ndarray, about: np.ndarray) -> np.ndarray:
+    """K - B as far as it is seen: 0 where that is rounding."""
+    back = np.swapaxes(root, 1, 2)
+    seen = back @ (loading - about)
+    seen[np.abs(seen) <= _ROUNDING * (np.abs(back) @ (np.abs(loading) + np.abs(about)))] = 0.0
+    out: np.ndarray = np.linalg.pinv(back) @ seen
+    return out
 
 
 def _estimates(q: Quadratic, s: Structure) -> tuple[Loaded | None, Linked | None]:

@@ -15,7 +15,7 @@ from scipy.linalg.lapack import dpstrf
 
 __all__ = ["Root", "root"]
 
-_ZERO, _RANK = 1e-14, 1e-12  # times the rows: a pivot below the first is rounding, and between them nobody knows
+_ZERO, _RANK = 1e-14, 1e-12  # times the rows: a pivot below the first is rounding, and between them nobody knows if there are such
 
 
 class Root(NamedTuple):
@@ -85,4 +85,6 @@ def _pivots(a: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray] | None:
         order = places[:rank] - 1
         low = np.tril(factor[:rank, :rank])
         squares = np.diagonal(low) ** 2
-    return None if (squares <= _RANK * n).any() or (diagonal < -_RANK * n).any() else (order, low)
+    if (squares <= _RANK * n).any() and len(order) < len(a):
+        return None
+    return None if (diagonal < -_RANK * n).any() else (order, low)

@@ -23,7 +23,7 @@ from scipy.linalg import qr, solve_triangular
 from conjugate_ppl import _compat
 from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.algebra.weighted import DENSE
-from conjugate_ppl.gaussian.axes import ROUNDING, Oblique, applied, axes
+from conjugate_ppl.gaussian.axes import ROUNDING, applied, axes
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
 __all__ = ["Able", "Group", "Rotated", "Rotation", "rotations", "turned_groups"]
@@ -33,6 +33,7 @@ _LARGEST = 2000  # events of a site that is rotated, or elements of a known shap
 _RUNS = 16  # slices that are put together, rather than rows one by one
 _PIECES = 4  # of the parts of a mix
 _WIDEST = 32  # elements of an event of a site that is rotated
+_OWN = 0.05  # of `ROUNDING`, of each number of a mix
 _EQUAL = 1e-9  # eigenvalues that differ by less, relative to the largest, count as one
 
 Group = tuple[np.ndarray, bool]
@@ -63,8 +64,8 @@ class Mix:
 
     @property
     def absolute(self) -> np.ndarray:
-        """|Q|"""
-        out: np.ndarray = np.abs(self.backward(np.eye(len(self.left))))
+        """|Q|, and more: what multiplies `ROUNDING` in products with Q, whose own numbers are those of unit vectors."""
+        out: np.ndarray = np.abs(self.backward(np.eye(len(self.left)))) + _OWN
         return out
 
     def backward(self, x: Any) -> Any:
@@ -85,7 +86,7 @@ class Mix:
             yield self.left[:, k:k + step], self.right[:, k:k + step]
 
 
-Part = tuple[np.ndarray, Mix | Oblique]
+Part = tuple[np.ndarray, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

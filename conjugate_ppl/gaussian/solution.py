@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from conjugate_ppl import _compat
 from conjugate_ppl.gaussian.law import Law
 from conjugate_ppl.gaussian.shares import Components
 
@@ -41,15 +44,24 @@ def refined(width: int, m: Any, linear: Any, proper: Any, push: Map, back: Map, 
     """The posterior mean of u, of so many elements a block, a last step from it, and m + T u after the step.
 
     Vectors are arrays or lists of their elements. `push` and `back` are T and T', `rest` H, `inverse` that of u's
-    precision I + T'HT.
+    precision I + T'HT. Newton steps in the elements themselves, which are small where prior means are far away: there m + T u
+    has lost digits. From any u one step has all derivatives of the solution, so that only the last one has any.
     """
     plus, minus, times_each = (partial(jax.tree.map, f) for f in (operator.add, operator.sub, operator.mul))
-    target = back(minus(linear, rest(m)))
-    mean = inverse(target)
-    if width > 1:  # one number is divided by another to its last digit
-        mean = plus(mean, inverse(minus(target, plus(times_each(proper, mean), back(rest(push(mean)))))))
-    solution = plus(m, push(mean))
-    # A second Newton step in the elements themselves, which are small where prior means are far away: there m + T u
-    # has lost digits. The quadratic is the same to first order, so that this step needs no derivative.
-    step = inverse(minus(back(minus(linear, rest(solution))), times_each(proper, mean)))
-    return mean, jax.lax.stop_gradient(step), plus(solution, push(step))
+
+    def step(u: Any) -> Any:
+        return inverse(minus(back(minus(linear, rest(plus(m, push(u))))), times_each(proper, u)))
+
+    zero = jax.tree.map(jnp.zeros_like, m)
+    number = 2 if width > 1 else 1  # one number is divided by another to its last digit
+    if isinstance(m, list):  # number by number, in one function of the compiler
+        mean = functools.reduce(lambda u, _: plus(u, step(u)), range(number), zero)
+        mean = jax.lax.stop_gradient(mean)
+    else:
+        # A loop's numbers are there but once. Elsewhere compilers compute one anew wherever it is read, and round it otherwise: what
+        # a step so takes for a difference is as large as rounding times the precision.
+        one, read = _compat.hoisted(lambda u: plus(u, step(u)), zero)
+        held = jax.lax.stop_gradient(read)
+        mean = jax.lax.fori_loop(0, number, lambda _, u: one(u, *held), zero)
+    last = step(mean)
+    return mean, last, plus(plus(m, push(mean)), push(last))

@@ -21,9 +21,10 @@ from scipy.sparse.csgraph import connected_components
 
 from conjugate_ppl.algebra.classes import distinct
 
-__all__ = ["Structure", "Upper", "find_structure", "in_tiers", "split"]
+__all__ = ["LARGEST", "Structure", "Upper", "find_structure", "in_tiers", "split"]
 
-_LARGEST = 8  # elements of a component that is always made one
+LARGEST = 8
+"""Elements of a component that is always made one."""
 _WIDEST = 64  # of one that is made so where it saves half of the work
 _PADDED = 1 << 24  # numbers in blocks, or in shares of components, each as wide as the widest
 
@@ -184,7 +185,7 @@ def _chosen(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: np.ndarr
             wide: bool) -> np.ndarray:
     """Which elements are components; `wide` ones, too, where that saves work. Else none joins others, which is for tiers."""
     inside = np.zeros(size, bool)
-    count = 0
+    count, width = 0, 0
 
     def work(inside: np.ndarray) -> float:
         return split(size, inside, rows, columns, absent=absent).work
@@ -196,19 +197,19 @@ def _chosen(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: np.ndarr
         return len(np.unique(_connected(size, rows[keep], columns[keep])[elements]))
 
     for elements, able in sorted(groups, key=lambda g: -len(g[0]) if wide else -parts(g[0])):
-        if not able or len(elements) < 2:
+        if not able or not len(elements) or (len(elements) < 2 and not inside.any()):
             continue
         trial = inside.copy()
         trial[elements] = True
         keep = trial[rows] & trial[columns]
         found = _connected(size, rows[keep], columns[keep])
         widest = int(np.bincount(found[trial]).max())
-        if widest == trial.sum() or widest > _WIDEST:
+        if widest == trial.sum() or widest > _WIDEST or (len(elements) < 2 and widest > width):
             continue
         number = len(np.unique(found[trial]))
-        small = widest <= _LARGEST and (wide or number >= count)
+        small = widest <= LARGEST and (wide or number >= count)
         if small or (wide and 2 * work(trial) < work(inside)):
-            inside, count = trial, number
+            inside, count, width = trial, number, widest
     return inside
 
 

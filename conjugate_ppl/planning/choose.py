@@ -147,6 +147,10 @@ def _best_order(attempt: Attempt) -> Attempt:
     kinds = {attempt.program.sites[n].family in GAUSSIAN for n in again.left}
     if len(kinds) == 2 and not frozenset(again.left) <= frozenset(attempt.collapsed):
         again.run(gaussian_first=False)
+        if again.numbers == attempt.numbers and all(again.program.sites[n].family in GAUSSIAN for n in again.collapsed) and (
+                {*again.collapsed} == {*attempt.collapsed}):
+            again.declined.update(attempt.declined)  # no other site is left that might go; what these are in is written out no further
+            return again
         return again if again.numbers > attempt.numbers else attempt
     return attempt
 

@@ -297,4 +297,12 @@ X42    indices that are traced
        test_sums::test_indices_that_are_traced_below_functions_of_kept_sites
 X43    a prior without a mean, given by Python's own numbers
        test_distributions::test_priors_without_a_mean
+X44    whole numbers: divided by zero, in products of larger ones, added up by NumPy and by JAX
+       test_values::test_whole_numbers_divided_by_zero
+       test_values::test_products_of_small_integers_that_are_asked_for_in_larger_ones
+       test_values::test_sums_of_whole_numbers_of_numpy_and_of_jax
+X45    simplices of 49 cells
+       test_values::test_simplices_whose_cells_are_no_fractions
+X46    nothing compiled
+       test_kernel_options::test_nothing_compiled
 """

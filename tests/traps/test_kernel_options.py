@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
+from numpyro import sample
 from numpyro.infer import MCMC, log_likelihood
 from scipy import stats
 
@@ -33,3 +35,15 @@ def test_mass_matrix_of_a_collapsed_site():
     kernel = cj.Collapsed(schools, inverse_mass_matrix={("tau", "theta"): jnp.eye(5)})
     with pytest.raises(cj.PlanError, match=r"inverse_mass_matrix.*'theta'.*keep="):
         kernel.init(KEY, 10, None, (Y,), {})
+
+
+def test_nothing_compiled():
+    """Who looks for a fault switches compilation off."""
+    def model(y):
+        mu, s = sample("mu", dist.Normal(0.0, 1.0)), sample("s", dist.HalfNormal(1.0))
+        sample("y", dist.Normal(mu, s), obs=y)
+
+    with jax.disable_jit():
+        mcmc = MCMC(cj.Collapsed(model), num_warmup=1, num_samples=1, progress_bar=False)
+        mcmc.run(jax.random.key(0), np.array([0.3, -1.2, 2.0]))
+    assert np.isfinite(mcmc.get_samples()["mu"]).all()

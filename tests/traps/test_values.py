@@ -9,7 +9,7 @@ import pytest
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from numpyro import sample
-from scipy import stats
+from scipy import special, stats
 
 import conjugate_ppl as cj
 from traps.oracles import dense, evidence, gamma_poisson, reason
@@ -239,3 +239,56 @@ def test_order_of_names():
     assert list(cj.explain(model, data).decisions) == ["z", "b", "a"]
     expected = dense(Y, (9 * 2 + 3) * ONES + EYE) + gamma_poisson(data["count"], 2.0, 1.0)
     assert evidence(model, data) == pytest.approx(expected)
+
+
+# -- whole numbers -----------------------------------------------------------------------------------
+
+
+def line(first, second=0.0):
+    """A slope below known numbers, with noise of one."""
+    def model(y, *args):
+        b = sample("b", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(b * (first(*args) + (second(*args) if second else 0.0)), 1.0), obs=y)
+
+    return model
+
+
+def test_whole_numbers_divided_by_zero():
+    """As XLA has it: -1, and the number itself is left, of which JAX makes a floor."""
+    n, k, y = jnp.array([5, -5, 7]), jnp.array([0, 2, -2]), Y[:3]
+    x = np.asarray(n // k + n % k, float)
+    assert x[0] not in (0, 5)
+    assert evidence(line(lambda n, k: n // k, lambda n, k: n % k), y, n, k) == pytest.approx(dense(y, np.outer(x, x) + EYE[:3, :3]), rel=1e-5)
+
+
+def test_products_of_small_integers_that_are_asked_for_in_larger_ones():
+    a, b = jnp.full((4, 3), 100, jnp.int8), jnp.array([2, 1, 1], jnp.int8)
+    model = line(lambda a, b: jnp.dot(a, b, preferred_element_type=jnp.int32) / 400.0)
+    assert evidence(model, Y, a, b) == pytest.approx(dense(Y, ONES + EYE), rel=1e-5)
+
+
+def test_sums_of_whole_numbers_of_numpy_and_of_jax():
+    """The one adds up in 64 bits, the other wraps around: two models, whichever comes first."""
+    x = np.array([2_000_000_000, 1_900_000_000, 5, 6], np.int32)
+    model = line(lambda x: x / x.sum())
+    with jax.enable_x64(False):
+        wrapped = np.asarray(x / np.float32(np.sum(x, dtype=np.int32)), float)
+        for order in ((x, jnp.asarray(x)), (jnp.asarray(x), x)):
+            collapsed = cj.collapse(model)
+            for given in order:
+                z = np.asarray(x / x.sum(), float) if isinstance(given, np.ndarray) else wrapped
+                assert collapsed.log_evidence(Y, given) == pytest.approx(dense(Y, np.outer(z, z) + EYE), rel=1e-5)
+
+
+@pytest.mark.parametrize("cells", [49, 103])
+def test_simplices_whose_cells_are_no_fractions(cells):
+    """Of 49 cells a 49th each is not one in floating point: what is summed is no average."""
+    y = np.arange(12) % cells
+
+    def model(y):
+        p = sample("p", dist.Dirichlet(jnp.ones(cells)))
+        sample("y", dist.Categorical(p).expand([12]).to_event(1), obs=y)
+
+    counts = np.bincount(y, minlength=cells)
+    expected = special.gammaln(cells) - special.gammaln(cells + 12) + special.gammaln(1 + counts).sum()
+    assert evidence(model, y) == pytest.approx(expected, rel=1e-5)
