@@ -181,7 +181,8 @@ class _State:
         return [(e, False) for e in self._free] + able
 
 
-def exchangeable(structure: Structure, sites: Sequence[GaussianSite], units: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+def exchangeable(structure: Structure, sites: Sequence[GaussianSite], units: np.ndarray
+                 ) -> list[tuple[np.ndarray, list[np.ndarray]]]:
     """Of the rest the events with known scales, and those of each factor that multiplies known scales, with their units; 1 for what is
     in units of its own already."""
     kinds: dict[tuple[Any, ...], list[tuple[np.ndarray, np.ndarray]]] = {}

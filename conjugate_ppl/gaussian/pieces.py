@@ -143,13 +143,17 @@ def pieces_of(q: Quadratic, s: Structure) -> Pieces | None:
         return None
     loading = np.zeros((2, len(of.weight), width, reach))
     loading[of.links.again.astype(int), of.links.component, :, s.column(s.blocks.reshape(-1)[of.links.column])] = of.links.loading
-    about = None if loaded.factor.any() else _about(of, loaded.pieces.component, loading[0], len(s.components))
-    cross = None
+    # of what is multiplied in a piece like the component's elements are there
+    own = loaded.factor.any(1).astype(int), np.arange(len(of.weight))
+    about, cross = None, None
+    if width == 1 or not own[0].any():
+        about = _about(of, loaded.pieces.component, loading[own], len(s.components))
     if about is not None:
-        loading[0] = _less(of.root, loading[0], about[loaded.pieces.component])
-        seen = of.inner @ loading[0]
-        index = np.nonzero(seen)
-        cross = WeightedArray(about.shape, (loaded.pieces.component[index[0]], *index[1:]), of.weight[index[0]], seen[index])
+        loading[own] = _less(of.root, loading[own], about[loaded.pieces.component])
+        powers = np.repeat(of.weight[:, None], 3, 1) if loaded.pieces.powers is None else loaded.pieces.powers
+        seen = np.moveaxis(of.inner @ loading, 0, -1)
+        piece, *place, again = np.nonzero(seen)
+        cross = WeightedArray(about.shape, (loaded.pieces.component[piece], *place), powers[piece, 1 + again], seen[piece, *place, again])
     left = rest_of(of.within, s, True) if s.upper is None else Assembly(of.within, s.upper.structure)
     squares = Squares.of(of.within, s)
     adjustments = [of.adjustment, *([] if squares is None else [squares.adjustment])]

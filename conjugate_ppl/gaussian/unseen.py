@@ -1,9 +1,9 @@
 """The rest by the axes of what is said of it once components are taken out.
 
-Of crossed groupings the data see differences between the effects of one only: the components take up a shift of all of them. Beside what is seen
-precisely, what is not seen is lost in sums: 1e7 and 1e-7 of that. By these axes it stands in places of its own, where
-nothing else is added to it but what priors say. They are known ahead as far as the elements' priors are: elements whose scales
-are known but for one factor are exchangeable in units of these, and events that share a scale as they are.
+Of groupings that cross, the data see differences between the effects of one only: the components take up a shift of all of
+them. Beside what is seen precisely, what is not seen is lost in sums: 1e7, and 1e-7 of that. By these axes it stands in
+places of its own, where nothing is added to it but what priors say. They are known ahead as far as the elements' priors
+are: elements whose scales are known but for one factor are exchangeable in units of these.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def by_what_is_seen(q: Quadratic, s: Structure, sites: Sequence[GaussianSite], u
     return Seen(Rotation(tuple(parts), volume, after), q, units) if parts else None
 
 
-def _alike(q: Quadratic, s: Structure, elements: np.ndarray, roots: list[np.ndarray]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+def _alike(q: Quadratic, s: Structure, elements: np.ndarray, roots: list[np.ndarray]
+           ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Those parts of events in which all elements are seen with the same weights, in nearly the same shares, or each with several of
     its own, those of rows: mixed with what is seen much better, with a scale of its own, an element would be lost."""
     own = np.flatnonzero((q.rows == q.columns) & np.isin(q.rows, elements))
@@ -120,7 +121,7 @@ def _alike(q: Quadratic, s: Structure, elements: np.ndarray, roots: list[np.ndar
 
 
 def _left(q: Quadratic, s: Structure) -> np.ndarray | None:
-    """What all weights say of the rest, all the same, once components are taken out: what is not seen then is not seen whatever the weights."""
+    """What is said of the rest once components are taken out, if all weights are one: what is not seen then never is."""
     count, width = s.components.shape
     rest = s.blocks.shape[1]
     if max(count * width * (width + rest), rest**2) > DENSE:
