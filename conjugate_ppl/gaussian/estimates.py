@@ -60,6 +60,7 @@ class Estimates:
     Attributes:
         inner: D, shape (count, width, width); `root` R and `pseudo` the inverse, of the same shape.
         scale: 1 over the root of each diagonal entry, 1 where that is 0; `own` whether it is not.
+        full: whether D has full rank, so that nothing lies outside its range.
     """
 
     inner: np.ndarray
@@ -67,16 +68,17 @@ class Estimates:
     pseudo: np.ndarray
     scale: np.ndarray
     own: np.ndarray
+    full: np.ndarray
 
     def solve(self, part: np.ndarray, owner: np.ndarray | None = None) -> np.ndarray | None:
         """x with D x = part, for vectors of the components `owner` (default: one of each); None where a
         part lies outside the range of D (a factor that is linear in a latent)."""
-        pseudo, inner, scale, own = (x if owner is None else x[owner] for x in (
-            self.pseudo, self.inner, self.scale, self.own))
+        pseudo, inner, scale, own, full = (x if owner is None else x[owner] for x in (
+            self.pseudo, self.inner, self.scale, self.own, self.full))
         columns = part.reshape(*scale.shape, math.prod(part.shape[2:]))
         solution = pseudo @ columns
         solution = solution + pseudo @ (columns - inner @ solution)  # an inverse alone loses digits twice
-        left = np.abs(inner @ solution - columns) * scale[:, :, None]
+        left = np.abs(inner @ solution - columns) * np.where(full[:, None], 0.0, scale)[:, :, None]
         size = np.where(own, scale, 0.0)[:, :, None] * np.abs(columns)
         if left.size and left.max() > _LEFT * size.max():
             return None
@@ -98,7 +100,7 @@ def estimates(inner: np.ndarray) -> Estimates | None:
     reciprocal = np.where(good, 1 / np.where(good, values, 1.0), 0.0)
     pseudo = np.einsum("cik,ck,cjk->cij", vectors * scale[:, :, None], reciprocal,
                        vectors * scale[:, :, None], optimize=True)
-    return Estimates(inner, root, pseudo, scale, own)
+    return Estimates(inner, root, pseudo, scale, own, good.all(1))
 
 
 def patterns(labels: list[np.ndarray], numbers: np.ndarray, sizes: np.ndarray

@@ -185,7 +185,7 @@ def _estimates(q: Quadratic, s: Structure) -> tuple[Loaded | None, Linked | None
     for way in (as_seen, by_loads):
         loaded = way(q, s)
         number = 0 if loaded is None else len(loaded.factor)
-        if loaded is None or number * one > _WORK * (len(q.numbers) + len(s.components) * one) or (
+        if loaded is None or not number or number * one > _WORK * (len(q.numbers) + len(s.components) * one) or (
                 number * s.width * (s.width + s.reach) > DENSE):
             continue
         of = linked(q, s, loaded.pieces)
