@@ -412,7 +412,8 @@ def _record(site: dict[str, Any], notes: dict[str, Any], lines: _Lines,
     if not latent and not notes[name]["auxiliary"] and np.size(value):
         record["value"] = jnp.asarray(value)
         with contextlib.suppress(NotImplementedError, TypeError):
-            record["valid"] = jnp.asarray(fn.support(record["value"]))  # NumPy would not compare it with a latent
+            if inner.support is not constraints.circular:  # angles are what they are whole turns away, in NumPyro's density too
+                record["valid"] = jnp.asarray(fn.support(record["value"]))  # NumPy would not compare it with a latent
     return record
 
 

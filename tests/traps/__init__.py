@@ -305,4 +305,6 @@ X45    simplices of 49 cells
        test_values::test_simplices_whose_cells_are_no_fractions
 X46    nothing compiled
        test_kernel_options::test_nothing_compiled
+X47    angles of a whole turn
+       test_distributions::test_directions_of_a_whole_turn
 """

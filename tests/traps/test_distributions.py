@@ -10,7 +10,7 @@ from numpyro.distributions import constraints, transforms
 from numpyro.infer import init_to_mean, init_to_median
 from numpyro.infer.reparam import TransformReparam
 from numpyro.infer.util import initialize_model, log_density
-from scipy import stats
+from scipy import special, stats
 
 import conjugate_ppl as cj
 from traps.oracles import dense, evidence, reason
@@ -239,3 +239,17 @@ def test_priors_without_a_mean(prior):
     assert collapsed.plan(Y).collapsed == ("a",)
     found = log_density(collapsed, (Y,), {}, {"variance": jnp.asarray(1.3)})[0]
     np.testing.assert_allclose(found, dense(Y, 1.3 * EYE + 4 * ONES) + float(prior.log_prob(1.3)), rtol=1e-9)
+
+
+def test_directions_of_a_whole_turn():
+    """Angles from 0 to 360 degrees are outside of what NumPyro calls the support, and its density is periodic."""
+    def model(y):
+        m = sample("m", dist.VonMises(0.0, 1.0))
+        sample("y", dist.VonMises(m, 2.0), obs=y)
+
+    y = np.array([0.1, 3.5, 6.0])
+    within = (y + np.pi) % (2 * np.pi) - np.pi
+    assert evidence(model, y) == pytest.approx(evidence(model, within), rel=1e-5)
+    size = abs(np.exp(0j) + 2 * np.exp(1j * y).sum())
+    expected = np.log(2 * np.pi * special.i0(size)) - np.log(2 * np.pi * special.i0(1.0)) - 3 * np.log(2 * np.pi * special.i0(2.0))
+    assert evidence(model, y) == pytest.approx(expected, rel=1e-5)
