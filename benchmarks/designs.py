@@ -1,5 +1,5 @@
-"""What a gradient costs where rows do not add up ahead: variances of their own, designs that depend on what is kept, and
-groups with many effects each.
+"""What a gradient costs where rows do not add up ahead, or groups are many: variances of their own, designs that depend on what is
+kept, groups with many effects each, in groups, and across others.
 
     python benchmarks/designs.py [names]
 
@@ -164,6 +164,55 @@ def outcomes(rows: int, columns: int, many: int) -> Design:
     return Design(model, (x, x @ _normal(columns, many) + _normal(rows, many)), rows)
 
 
+def nested(rows: int, classes: int, schools: int, towns: int) -> Design:
+    """Classes in schools in towns."""
+    each, school, town = (RNG.integers(n, size=m) for n, m in ((classes, rows), (schools, classes), (towns, schools)))
+
+    def model(each: Any, school: Any, town: Any, y: Any) -> None:
+        mean, s = sample("mean", dist.Normal(0.0, 5.0)), sample("s", dist.HalfNormal(1.0))
+        scale = sample("scale", dist.HalfNormal(1.0).expand([3]).to_event(1))
+        with numpyro.plate("towns", towns):
+            a = sample("a", dist.Normal(mean, scale[0]))
+        with numpyro.plate("schools", schools):
+            b = sample("b", dist.Normal(a[town], scale[1]))
+        with numpyro.plate("classes", classes):
+            c = sample("c", dist.Normal(b[school], scale[2]))
+        sample("y", dist.Normal(c[each], s).to_event(1), obs=y)
+
+    effects = _normal(towns)[town][school] + _normal(schools)[school] + _normal(classes)
+    return Design(model, (each, school, town, effects[each] + _normal(rows)), rows)
+
+
+def crossed(rows: int, first: int, second: int) -> Design:
+    """Two groupings that cross out of balance."""
+    i, j = RNG.integers(first, size=rows), RNG.integers(second, size=rows)
+
+    def model(i: Any, j: Any, y: Any) -> None:
+        mean, s = sample("mean", dist.Normal(0.0, 5.0)), sample("s", dist.HalfNormal(1.0))
+        scale = sample("scale", dist.HalfNormal(1.0).expand([2]).to_event(1))
+        with numpyro.plate("first", first):
+            a = sample("a", dist.Normal(0.0, scale[0]))
+        with numpyro.plate("second", second):
+            b = sample("b", dist.Normal(0.0, scale[1]))
+        sample("y", dist.Normal(mean + a[i] + b[j], s).to_event(1), obs=y)
+
+    return Design(model, (i, j, _normal(first)[i] + _normal(second)[j] + _normal(rows)), rows)
+
+
+def decay(rows: int, times: int, groups: int) -> Design:
+    """Amplitudes of groups, times a curve."""
+    group, time = RNG.integers(groups, size=rows), np.resize(np.linspace(0, 10, times).astype(np.float32), rows)
+
+    def model(group: Any, time: Any, y: Any) -> None:
+        mean, scale = sample("mean", dist.Normal(0.0, 50.0)), sample("scale", dist.HalfNormal(10.0))
+        rate, s = sample("rate", dist.LogNormal(-1.0, 0.5)), sample("s", dist.HalfNormal(1.0))
+        with numpyro.plate("groups", groups):
+            a = sample("a", dist.Normal(mean, scale))
+        sample("y", dist.Normal(a[group] * jnp.exp(-rate * time), s).to_event(1), obs=y)
+
+    return Design(model, (group, time, (50 + 5 * _normal(groups))[group] * np.exp(-0.3 * time) + _normal(rows)), rows)
+
+
 DESIGNS: dict[str, Callable[[], Design]] = {
     "variances, 5 covariates": lambda: variances(2000, 5), "variances, 20 covariates": lambda: variances(2000, 20),
     "5 correlated effects of 1000 groups": lambda: slopes(20_000, 1000, 5, True),
@@ -172,6 +221,8 @@ DESIGNS: dict[str, Callable[[], Design]] = {
     "line below a process": lambda: trend(100), "500 lines, noise by row": lambda: growth(10_000, 500),
     "2 factors of 8 items": lambda: factors(2000, 8, 2), "covariate with error": lambda: measured(20_000),
     "10 outcomes of 20 covariates": lambda: outcomes(1000, 20, 10),
+    "1000 classes in 200 schools in 20 towns": lambda: nested(6000, 1000, 200, 20),
+    "300 by 40 groups": lambda: crossed(3000, 300, 40), "20 decays at 15 times": lambda: decay(1200, 15, 20),
 }
 
 

@@ -231,10 +231,18 @@ def test_roots() -> None:
 
 @pytest.mark.parametrize("h", [
     np.diag([1.0, -1.0]), np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]),
-    np.array([[1.0, 1.0 - 1e-13], [1.0 - 1e-13, 1.0]])], ids=["negative", "indefinite", "no diagonal", "of unknown rank"])
+    np.array([[1.0, 1.0 - 1e-13, 1.0], [1.0 - 1e-13, 1.0, 1.0 - 1e-13], [1.0, 1.0 - 1e-13, 1.0]])], ids=["negative", "indefinite", "no diagonal", "of unknown rank"])
 def test_no_root(h: np.ndarray) -> None:
-    assert root(h, [np.arange(2)]) is None
-    assert root(h, [np.array([0]), np.array([1])]) is None
+    assert root(h, [np.arange(len(h))]) is None
+    assert root(h, [np.array([k]) for k in range(len(h))]) is None
+
+
+def test_a_root_of_columns_that_differ_in_the_last_digits() -> None:
+    """A small pivot is one where there are no smaller ones."""
+    h = np.array([[1.0, 1.0 - 1e-13], [1.0 - 1e-13, 1.0]])
+    for groups in ([np.arange(2)], [np.array([0]), np.array([1])]):
+        found = root(h, groups)
+        assert found is not None and found.columns.shape == (2, 2)
 
 
 def test_what_is_factored_is_seen() -> None:

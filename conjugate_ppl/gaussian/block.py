@@ -44,6 +44,7 @@ from conjugate_ppl.gaussian.unseen import by_what_is_seen
 __all__ = ["GaussianBlock"]
 
 _WIDE = 8  # elements of a block of the rest from which on rotations are tried
+_ENTRIES = 1 << 16  # of H, of a block without components that is looked at once more
 _DIFFERENTIATED = 4  # work of a factor that is differentiated too, in that of a factorisation and inverse
 
 
@@ -165,7 +166,7 @@ class GaussianBlock:
         """A small block without components with one after all, where that is by pieces: what a kept site multiplies."""
         s, q = self.structure, self._at.quadratic
         able = np.concatenate([np.zeros(0, np.int64), *(elements for elements, able in self._at.groups if able)])
-        if len(s.components) or len(s.blocks) > 1 or not 0 < len(able) <= LARGEST or not q.fixed:
+        if len(s.components) or len(s.blocks) > 1 or not 0 < len(able) <= LARGEST or not q.fixed or len(q.numbers) > _ENTRIES:
             return None
         pairs = self._pairs(q, self._at.scales)
         for element in able:

@@ -50,13 +50,14 @@ def root(h: np.ndarray, groups: Sequence[np.ndarray]) -> Root | None:
     inverse = np.where(there, 1 / np.where(there, unit, 1.0), 0.0)
     scaled = h * inverse[:, None] * inverse
     left, waiting = scaled.copy(), np.ones(n, bool)
-    columns, pivots = [np.zeros((n, 0))], [np.zeros(0, np.int64)]
+    columns, pivots, least = [np.zeros((n, 0))], [np.zeros(0, np.int64)], 1.0
     for group in (g for g in groups if len(g)):
         waiting[group] = False
         found = _pivots(left[np.ix_(group, group)], n)
         if found is None:
             return None
         order, low = found
+        least = min(least, float(((low if low.ndim == 1 else np.diagonal(low))**2).min(initial=1.0)))
         others = np.flatnonzero(waiting)
         at, rows = group[order], np.concatenate([group, others])
         across = left[np.ix_(at, rows)]
@@ -66,25 +67,22 @@ def root(h: np.ndarray, groups: Sequence[np.ndarray]) -> Root | None:
         columns.append(new)
         pivots.append(at)
     r = np.concatenate(columns, 1)
-    if np.abs(scaled - r @ r.T).max(initial=0.0) > _RANK * n:
+    open_rank = least <= _RANK * n and r.shape[1] < there.sum()
+    if open_rank or np.abs(scaled - r @ r.T).max(initial=0.0) > _RANK * n:
         return None
     return Root(unit[:, None] * r, np.concatenate(pivots))
 
 
 def _pivots(a: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Pivots of a matrix whose diagonal was at most one, and the lower factor of their rows and columns (its diagonal
-    alone where that is all); None where rounding leaves open how many there are."""
+    alone where that is all); None where it is not positive semidefinite."""
     diagonal = np.diagonal(a)
     if not (a - np.diag(diagonal)).any():
         order = np.flatnonzero(diagonal > _ZERO * n)
         low = np.sqrt(diagonal[order])
-        squares = diagonal[order]
     else:
         factor, places, rank, _ = dpstrf(a, tol=_ZERO * n, lower=1)
         rank = rank if diagonal.max() > _ZERO * n else 0  # the first pivot it takes in any case
         order = places[:rank] - 1
         low = np.tril(factor[:rank, :rank])
-        squares = np.diagonal(low) ** 2
-    if (squares <= _RANK * n).any() and len(order) < len(a):
-        return None
     return None if (diagonal < -_RANK * n).any() else (order, low)
