@@ -168,8 +168,9 @@ class GaussianBlock:
         able = np.concatenate([np.zeros(0, np.int64), *(elements for elements, able in self._at.groups if able)])
         if len(s.components) or len(s.blocks) > 1 or not 0 < len(able) <= LARGEST or not q.fixed or len(q.numbers) > _ENTRIES:
             return None
-        pairs = self._pairs(q, self._at.scales)
-        for element in able:
+        pairs, t = self._pairs(q, self._at.scales), self._at.scales
+        joined = np.concatenate([t.rows[t.rows != t.columns], t.columns[t.rows != t.columns]])  # by their prior
+        for element in np.setdiff1d(able, joined):
             structure = split(self.size, np.arange(self.size) == element, *pairs)
             found = split_pieces(q, structure)
             if found is not None:
