@@ -197,14 +197,15 @@ def _chosen(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: np.ndarr
         return len(np.unique(_connected(size, rows[keep], columns[keep])[elements]))
 
     for elements, able in sorted(groups, key=lambda g: -len(g[0]) if wide else -parts(g[0])):
-        if not able or not len(elements) or (len(elements) < 2 and not inside.any()):
+        one = len(elements) < 2  # an element by itself joins components where that makes none wider, if it meets others
+        if not able or not len(elements) or (one and not (inside.any() and (columns[rows == elements[0]] != elements[0]).any())):
             continue
         trial = inside.copy()
         trial[elements] = True
         keep = trial[rows] & trial[columns]
         found = _connected(size, rows[keep], columns[keep])
         widest = int(np.bincount(found[trial]).max())
-        if widest == trial.sum() or widest > _WIDEST or (len(elements) < 2 and widest > width):
+        if widest == trial.sum() or widest > _WIDEST or (one and widest > width):
             continue
         number = len(np.unique(found[trial]))
         small = widest <= LARGEST and (wide or number >= count)
