@@ -103,7 +103,7 @@ def fingerprint(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             return None
         if isinstance(leaf, (np.ndarray, jax.Array, np.generic)):
             # NumPy adds up whole numbers in 64 bits, JAX in their own
-            own = leaf.dtype.kind in "iub" and isinstance(leaf, jax.Array)
+            own = isinstance(leaf, jax.Array) and getattr(leaf.dtype, "kind", "key") in "iub"
             parts.append((leaf.shape, str(leaf.dtype), own, digest_of(leaf)))
         elif isinstance(leaf, (float, complex)):
             parts.append((type(leaf).__name__, repr(leaf)))  # 0.0 == -0.0, but not 1 / 0.0
