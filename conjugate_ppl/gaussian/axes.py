@@ -20,7 +20,7 @@ from conjugate_ppl.algebra.term import is_known
 from conjugate_ppl.gaussian.pivoted import Root, root
 from conjugate_ppl.gaussian.products import matmul
 
-__all__ = ["ROUNDING", "Axes", "Oblique", "applied", "axes"]
+__all__ = ["ROUNDING", "Axes", "Known", "Oblique", "applied", "axes"]
 
 ROUNDING = 2e-14
 """Relative to the products of all that is added up."""
@@ -28,19 +28,11 @@ _PROPORTIONAL = 1e-13  # relative difference of matrices that are one, but for a
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Oblique:
-    """Elements by the axes of the likelihood, e = M u.
-
-    Attributes:
-        matrix, inverse_matrix: M and its inverse.
-        root: R, with H = R R' for the likelihood's own matrix of these elements.
-        across: M'R.
-    """
+class Known:
+    """e = M u, for a known matrix M."""
 
     matrix: np.ndarray
     inverse_matrix: np.ndarray
-    root: Root
-    across: np.ndarray
 
     def forward(self, x: Any) -> Any:
         """M^-1 x"""
@@ -49,6 +41,25 @@ class Oblique:
     def backward(self, x: Any) -> Any:
         """M x"""
         return applied(self.matrix, x)
+
+    def coefficients(self, h: np.ndarray) -> np.ndarray:
+        """M'h, without what is rounding alone."""
+        out: np.ndarray = self.matrix.T @ h
+        out[np.abs(out) <= ROUNDING * (np.abs(self.matrix.T) @ np.abs(h))] = 0.0
+        return out
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Oblique(Known):
+    """Elements by the axes of the likelihood, e = M u.
+
+    Attributes:
+        root: R, with H = R R' for the likelihood's own matrix of these elements.
+        across: M'R.
+    """
+
+    root: Root
+    across: np.ndarray
 
     def coefficients(self, h: np.ndarray) -> np.ndarray:
         """M'h, shape (elements, any), without what is rounding alone: of what lies in the range of H, each element has its

@@ -8,15 +8,14 @@ are: elements whose scales are known but for one factor are exchangeable in unit
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import block_diag
 
 from conjugate_ppl.algebra.weighted import DENSE
-from conjugate_ppl.gaussian.axes import ROUNDING, applied
+from conjugate_ppl.gaussian.axes import Known
 from conjugate_ppl.gaussian.collinear import exchangeable
 from conjugate_ppl.gaussian.estimates import estimates
 from conjugate_ppl.gaussian.quadratic import Quadratic
@@ -39,28 +38,6 @@ class Seen(NamedTuple):
     rotation: Rotation
     quadratic: Quadratic
     units: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Known:
-    """e = M u, for a known matrix M."""
-
-    matrix: np.ndarray
-    inverse_matrix: np.ndarray
-
-    def forward(self, x: Any) -> Any:
-        """M^-1 x"""
-        return applied(self.inverse_matrix, x)
-
-    def backward(self, x: Any) -> Any:
-        """M x"""
-        return applied(self.matrix, x)
-
-    def coefficients(self, h: np.ndarray) -> np.ndarray:
-        """M'h, without what is rounding alone."""
-        out: np.ndarray = self.matrix.T @ h
-        out[np.abs(out) <= ROUNDING * (np.abs(self.matrix.T) @ np.abs(h))] = 0.0
-        return out
 
 
 def by_what_is_seen(q: Quadratic, s: Structure, sites: Sequence[GaussianSite], units: np.ndarray, after: Rotation | None
@@ -128,10 +105,8 @@ def _left(q: Quadratic, s: Structure) -> np.ndarray | None:
         return None
     ci, cj = s.component[q.rows], s.component[q.columns]
     inner, cross, own = np.zeros((count, width, width)), np.zeros((count, width, rest)), np.zeros((rest, rest))
-    for table, keep, index in ((inner, (ci >= 0) & (cj >= 0), lambda k: (ci[k], s.place[q.rows[k]], s.place[q.columns[k]])),
-                               (cross, (ci >= 0) & (cj < 0), lambda k: (ci[k], s.place[q.rows[k]], s.place[q.columns[k]])),
-                               (own, (ci < 0) & (cj < 0), lambda k: (s.place[q.rows[k]], s.place[q.columns[k]]))):
-        np.add.at(table, index(keep), q.numbers[keep])
+    for table, keep, first in ((inner, (ci >= 0) & (cj >= 0), (ci,)), (cross, (ci >= 0) & (cj < 0), (ci,)), (own, (ci < 0) & (cj < 0), ())):
+        np.add.at(table, tuple(x[keep] for x in (*first, s.place[q.rows], s.place[q.columns])), q.numbers[keep])
     found = estimates(inner)
     loading = None if found is None else found.solve(cross)
     if loading is None:
