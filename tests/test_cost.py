@@ -316,3 +316,33 @@ def test_means_with_flat_priors_go() -> None:
         numpyro.sample("y", dist.Normal(means[np.arange(280) % 70], numpyro.sample("s", dist.HalfCauchy(1.0))), obs=y)
 
     assert cj.explain(model, np.random.default_rng(0).normal(size=280).astype(np.float32)).collapsed == ("means",)
+
+
+def test_of_rivals_the_larger_goes_or_what_is_required() -> None:
+    """Rates as products: given any two of three sites the third is conjugate. The home advantage, one number, comes last in the
+    model and would go first."""
+    rng = np.random.default_rng(0)
+    home = rng.integers(0, 6, 40)
+    away = (home + rng.integers(1, 6, 40)) % 6
+
+    def model(goals: Any) -> None:
+        shape = numpyro.sample("shape", dist.LogNormal(1.0, 0.3))
+        with numpyro.plate("teams", 6):
+            attack = numpyro.sample("attack", dist.Gamma(shape, shape))
+            defence = numpyro.sample("defence", dist.Gamma(5.0, 5.0))
+        advantage = numpyro.sample("advantage", dist.Gamma(10.0, 8.0))
+        numpyro.sample("home", dist.Poisson(advantage * attack[home] * defence[away]), obs=goals[0])
+        numpyro.sample("away", dist.Poisson(attack[away] * defence[home]), obs=goals[1])
+
+    goals = rng.poisson(1.5, (2, 40))
+    cj.check(model, jax.random.key(0), goals)
+    plan = cj.explain(model, goals)
+    assert plan.collapsed == ("defence",)
+    assert "`defence` could not be, which is larger" in plan["advantage"].reason
+    assert "the marginal of `defence`" in plan["attack"].reason
+    for name in ("attack", "defence", "advantage"):
+        required = cj.collapse(model, require=[name]).plan(goals)
+        assert required.collapsed == (name,)
+    assert "`attack` could not be, which is asked for" in cj.collapse(model, require=["attack"]).plan(goals)["defence"].reason
+    with pytest.raises(cj.PlanError, match="required to be collapsed"):
+        cj.collapse(model, require=["attack", "defence"]).plan(goals)

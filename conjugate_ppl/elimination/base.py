@@ -33,6 +33,7 @@ __all__ = [
     "article",
     "check_coordinates",
     "describe",
+    "marginalised",
     "spoken",
     "whole",
 ]
@@ -155,11 +156,16 @@ class Pool:
                     {**{n: r for n, r in self.remnants.items() if n not in gone}, **(remnants or {})})
 
 
+def marginalised(factor: str) -> list[str]:
+    """The sites that a factor is left of by eliminations, none if it is a site's own."""
+    return factor.removesuffix(MARGINAL).split(", ") if factor.endswith(MARGINAL) else []
+
+
 def spoken(factor: str) -> str:
     """What a factor is called: a site, or what eliminations have left of some."""
-    if not factor.endswith(MARGINAL):
+    sites = marginalised(factor)
+    if not sites:
         return f"`{factor}`"
-    sites = factor.removesuffix(MARGINAL).split(", ")
     return f"{WHAT_IS_LEFT} " + " and ".join(f"`{s}`" for s in sites)
 
 

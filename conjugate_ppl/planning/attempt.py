@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import networkx as nx
 import numpy as np
@@ -33,7 +33,7 @@ from conjugate_ppl.elimination import (
     eliminate_matrix,
     eliminate_statespace,
 )
-from conjugate_ppl.elimination.base import WHAT_IS_LEFT, Beside, article, spoken
+from conjugate_ppl.elimination.base import WHAT_IS_LEFT, Beside, article, marginalised, spoken
 from conjugate_ppl.elimination.conflicts import block_degree, conflicts
 from conjugate_ppl.elimination.mixed import beneath
 from conjugate_ppl.elimination.symbols import start_walk
@@ -44,7 +44,7 @@ from conjugate_ppl.planning.screen import Dependencies
 from conjugate_ppl.planning.validate import check_finite
 from conjugate_ppl.program import Program
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "listed"]
 
 _OF_PRODUCTS = ("log", "sqrt", "rsqrt", "integer_pow", "pow", "square")  # each is a product, or a sum, of those of the factors
 _LONG = 8  # sites that each depend on the one before, and may be steps of a loop
@@ -75,9 +75,24 @@ class Attempt:
         self.pool = Pool({})
 
     @property
-    def numbers(self) -> int:
-        """How many latent numbers are integrated out."""
-        return sum(self.program.sites[n].size for n in self.collapsed)
+    def worth(self) -> tuple[int, int]:
+        """How many of the wanted sites are integrated out, and how many latent numbers altogether."""
+        return len(self.wanted.intersection(self.collapsed)), self._size(self.collapsed)
+
+    @property
+    def rivals(self) -> list[tuple[frozenset[str], frozenset[str]]]:
+        """Sites integrated out together, and those that stay for what is left of them: where these have more elements, or one
+        of them is wanted."""
+        found = []
+        for name, terms in self.pool.factors.items():
+            gone = frozenset(marginalised(name)).intersection(self.collapsed)
+            stay = frozenset().union(*(t.roots for t in terms)) & frozenset(self.declined)
+            if gone and (self._size(stay) > self._size(gone) or not self.wanted.isdisjoint(stay)):
+                found.append((gone, stay))
+        return sorted(found, key=lambda pair: self._size(pair[0]))
+
+    def _size(self, names: Iterable[str]) -> int:
+        return sum(self.program.sites[n].size for n in names)
 
     @property
     def in_the_way(self) -> frozenset[str]:
@@ -239,7 +254,7 @@ class Attempt:
             self._keep(block, given.declined)
             for e in parts.eliminations:
                 sites = list(e.sites)
-                self._accept(e, sites, [], {n: f"given {_listed([f'`{k}`' for k in parts.above])}, "
+                self._accept(e, sites, [], {n: f"given {listed([f'`{k}`' for k in parts.above])}, "
                                             + given.why[n] for n in sites})
             self.family.update(given.family)
         self._accept(elimination, block, touched, {n: elimination.how(n) for n in block})
@@ -391,7 +406,7 @@ class Attempt:
         values = {n: self.values[n] for n in self._touched(sorted(inside)) if n in self.values}
         locations: dict[str, Value] = {}
         scales: dict[str, Value] = {}
-        for name in inside:
+        for name in sorted(inside):
             numbers = program.sites[name].parameters
             for key, number in numbers.items():
                 (value,) = self.walk.run([number])
@@ -450,9 +465,9 @@ class Attempt:
         for name in block:
             family = self.family.get(name) or self.program.sites[name].family
             with_others = [f"`{b}`" for b in block if b != name]
-            joint = f", together with {_listed(with_others)}" if with_others else ""
+            joint = f", together with {listed(with_others)}" if with_others else ""
             what = "quadratic" if family in GAUSSIAN else f"affine in the statistics of {article(family)}"
-            found[name] = f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {what} in it{joint}" \
+            found[name] = f"{listed(names)} {'is' if len(names) == 1 else 'are'} {what} in it{joint}" \
                 if names else f"nothing but its own prior depends on it{joint}"
         return found
 
@@ -462,7 +477,7 @@ class Attempt:
                           if n not in self.program.sites})
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     if len(names) > 4:
         names = [*names[:3], f"{len(names) - 3} more"]
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -16,7 +16,7 @@ from conjugate_ppl.algebra.variables import Variable
 from conjugate_ppl.elimination import Declined, Elimination, Pool, choose_family, eliminate_elementwise
 from conjugate_ppl.elimination.symbols import start_walk
 from conjugate_ppl.families.normal import GAUSSIAN
-from conjugate_ppl.planning.attempt import Attempt
+from conjugate_ppl.planning.attempt import Attempt, listed
 from conjugate_ppl.planning.cost import idle
 from conjugate_ppl.planning.decision import Decision, Plan
 from conjugate_ppl.planning.screen import Dependencies, forward_only, obstacle
@@ -112,7 +112,7 @@ def choose(program: Program, keep: Collection[str], only: Collection[str] | None
     while True:
         best = attempt()
         declined.update(best.declined)
-        best = _with_fewer_candidates(program, best, attempt)
+        best = _with_fewer_candidates(program, best, attempt, wanted)
         declined.update(best.declined)
         more = idle(program, best.eliminations, rows, wanted)
         if not more or {*program.latents} <= {*forward, *best.collapsed}:
@@ -147,34 +147,59 @@ def _best_order(attempt: Attempt) -> Attempt:
     kinds = {attempt.program.sites[n].family in GAUSSIAN for n in again.left}
     if len(kinds) == 2 and not frozenset(again.left) <= frozenset(attempt.collapsed):
         again.run(gaussian_first=False)
-        if again.numbers == attempt.numbers and all(again.program.sites[n].family in GAUSSIAN for n in again.collapsed) and (
+        if again.worth == attempt.worth and all(again.program.sites[n].family in GAUSSIAN for n in again.collapsed) and (
                 {*again.collapsed} == {*attempt.collapsed}):
             again.declined.update(attempt.declined)  # no other site is left that might go; what these are in is written out no further
             return again
-        return again if again.numbers > attempt.numbers else attempt
+        return again if again.worth > attempt.worth else attempt
     return attempt
 
 
-def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[Collection[str]], Attempt]) -> Attempt:
+def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[Collection[str]], Attempt],
+                           wanted: Collection[str]) -> Attempt:
     """The best attempt in which some sites that stay are no candidates from the start.
 
     What is computed from these then counts as known. Other sites may be integrated out for it, where they went through the
     same operation; and the algebra need not look into it.
     """
     out: set[str] = set()
+    reasons = dict(best.declined)
+
+    def better(without: Collection[str]) -> bool:
+        """Whether more is integrated out without some sites, and then goes on from there."""
+        nonlocal best
+        other = attempt(without)
+        if other.worth <= best.worth:
+            return False
+        best = other
+        reasons.update(other.declined)
+        return True
+
     met = sorted(best.in_the_way, key=lambda n: program.sites[n].size)
     scales = {n for n in met if program.sites[n].family not in GAUSSIAN}  # several may stand in the way of one mean
     for names in [n for n in (scales, *({n} for n in met)) if n][:_TRIES]:
-        if names <= out:
-            continue
-        other = attempt(out | names)
-        if other.numbers > best.numbers:
-            best = other
+        if not names <= out and better(out | names):
             out |= names
+    rivals = best.rivals[:_TRIES]
+    instead: dict[str, Declined] = {}
+    while rivals:
+        (names, others), *rivals = rivals
+        if better(out | names):
+            out |= names
+            instead |= {n: _instead(n, others.intersection(best.collapsed), wanted) for n in names}
+            rivals = [r for r in best.rivals if r[0].isdisjoint(out)][:_TRIES]
     if best.looked_into:
         other = attempt(best.declined.keys() | out)
-        best = other if other.numbers >= best.numbers else best
+        best = other if other.worth >= best.worth else best
+    best.declined = reasons | best.declined | instead
     return best
+
+
+def _instead(name: str, others: Collection[str], wanted: Collection[str]) -> Declined:
+    """Why a site stays of which what is left would be in the way of others."""
+    names = listed([f"`{n}`" for n in sorted(others)]) or "others"
+    why = "asked for" if frozenset(others) & frozenset(wanted) else "larger"
+    return Declined(name, f"if it were integrated out, {names} could not be, which {'are' if len(others) > 1 else 'is'} {why}")
 
 
 def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> nx.DiGraph:
