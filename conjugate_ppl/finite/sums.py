@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["LARGEST", "SUM", "Over", "log_sum", "moved", "weights"]
+__all__ = ["LARGEST", "SUM", "Over", "log_sum", "moved", "of_settled", "settled"]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_sum(a: Any, axis: int) -> Any:
     """log sum exp along an axis; terms of -inf have no derivative, and neither has a sum of nothing else."""
-    return _with_shares(a, axis)[0]
+    return of_settled(settled(a), axis)
 
 
-@log_sum.defjvp
-def _(axis: int, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    out, shares = _with_shares(*primals, axis)
-    return out, jnp.sum(moved(shares, *tangents), axis)
+@jax.custom_jvp
+def settled(a: Any) -> Any:
+    """Logarithms as they are; those of zero, whose slopes may be infinite, have none."""
+    return a
 
 
-def _with_shares(a: Any, axis: int) -> tuple[Any, Any]:
-    """The sum, and what share each term has in it, by one exponential a term."""
-    top = jnp.max(a, axis, keepdims=True)
-    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-    terms = jnp.exp(a - top)
-    whole = jnp.sum(terms, axis, keepdims=True)
-    return jnp.squeeze(jnp.log(whole) + top, axis), terms / jnp.where(whole > 0, whole, 1.0)
+@settled.defjvp
+def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    return primals[0], jnp.where(primals[0] == -jnp.inf, 0.0, tangents[0])
 
 
-def weights(a: Any, total: Any) -> Any:
-    """exp(a - total), 0 where a is -inf, whatever the total is."""
-    return jnp.where(a == -jnp.inf, 0.0, jnp.exp(a - jnp.where(jnp.isfinite(total), total, 0.0)))
+def of_settled(a: Any, axis: int) -> Any:
+    """`log_sum` of what is settled, and of sums of such; one exponential a term, backwards too."""
+    top = jax.lax.stop_gradient(jnp.max(a, axis, keepdims=True))
+    whole = jnp.sum(jnp.exp(a - jnp.where(jnp.isfinite(top), top, 0.0)), axis)
+    return jnp.log(jnp.where(whole > 0, whole, 1.0)) + jnp.squeeze(top, axis)
 
 
 def moved(weight: Any, tangent: Any) -> Any:

@@ -183,10 +183,10 @@ def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[C
     rivals = best.rivals[:_TRIES]
     instead: dict[str, Declined] = {}
     while rivals:
-        (names, others), *rivals = rivals
-        if better(out | names):
-            out |= names
-            instead |= {n: _instead(n, others.intersection(best.collapsed), wanted) for n in names}
+        (gone, others), *rivals = rivals
+        if better(out | gone):
+            out |= gone
+            instead |= {n: _instead(n, others.intersection(best.collapsed), wanted) for n in gone}
             rivals = [r for r in best.rivals if r[0].isdisjoint(out)][:_TRIES]
     if best.looked_into:
         other = attempt(best.declined.keys() | out)
