@@ -394,7 +394,7 @@ def _known_spread(scale: Value, record: Site) -> np.ndarray:
 def _origins(program: Program, written: _Written) -> dict[str, np.ndarray]:
     """The point of `_reference` by sites, of those of the block and of kept ones."""
     point, numbers = _reference(program, written)
-    origin = {s: point[first : first + program.sites[s].size] for s, first in numbers.items()}
+    origin = dict(zip(numbers, np.split(point, [*numbers.values()][1:]), strict=True))
     for s in written.sites:  # a site follows those that its location is linear in
         origin[s.name] = single(origin[s.name] + _level(s, point))
     return origin
@@ -423,7 +423,9 @@ def _factors(program: Program, written: _Written, visible: frozenset[str],
 
 
 def _prior_mean(program: Program, walk: Walk, name: str) -> np.ndarray:
-    """The location of a kept site as far as it is known ahead, else 0."""
+    """The location of a kept site as far as it is known ahead, else 0; that of a `param` site."""
+    if name in program.params:
+        return np.zeros(math.prod(program.graph.shapes[program.inputs[name]]))
     site = program.sites[name]
     total = np.zeros(site.shape)
     for value in walk.run([site.parameters[n] for n in ("loc",) if n in site.parameters]):

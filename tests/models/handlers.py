@@ -8,7 +8,7 @@ from numpyro import handlers, plate, sample
 from numpyro.handlers import condition, do, lift, reparam, scope
 from numpyro.infer import reparam as reparams
 
-from models.table import COUNT, EXPOSURE, HOLED, SEEN, YG, G, N, P, X, Y, case
+from models.table import COUNT, EXPOSURE, GROUP, HOLED, SEEN, YG, G, N, P, X, Y, case
 
 # -- Gaussian: masks, weights, handlers ------------------------------------------------------------
 
@@ -110,3 +110,15 @@ def _with_parameter(y):
 
 
 case("mu", Y, name="lift")(lift(_with_parameter, prior={"mu": dist.Normal(0.0, 2.0)}))
+
+
+@case("z", Y, X[:, 1], GROUP)
+def params_in_a_mean(y, x, g):
+    """Of `param` sites one enters as coefficients do, one multiplies what is integrated out."""
+    line = numpyro.param("line", jnp.array([1.0, -0.5]))
+    slope = numpyro.param("slope", 0.4)
+    s = sample("s", dist.HalfNormal(1.0))
+    with plate("g", G):
+        z = sample("z", dist.Normal(line[0], 1.0))
+    with plate("rows", N):
+        sample("y", dist.Normal(z[g] * (1.0 + slope * x) + line[1] * x, s), obs=y)
