@@ -194,7 +194,7 @@ def _chosen(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: np.ndarr
         own = np.zeros(size, bool)
         own[elements] = True
         keep = own[rows] & own[columns]
-        return len(np.unique(_connected(size, rows[keep], columns[keep])[elements]))
+        return int(np.count_nonzero(np.bincount(_connected(size, rows[keep], columns[keep])[elements])))
 
     for elements, able in sorted(groups, key=lambda g: -len(g[0]) if wide else -parts(g[0])):
         one = len(elements) < 2  # an element by itself joins components where that makes none wider, if it meets others
@@ -204,10 +204,11 @@ def _chosen(size: int, groups: Sequence[tuple[np.ndarray, bool]], rows: np.ndarr
         trial[elements] = True
         keep = trial[rows] & trial[columns]
         found = _connected(size, rows[keep], columns[keep])
-        widest = int(np.bincount(found[trial]).max())
+        sizes = np.bincount(found[trial])
+        widest = int(sizes.max())
         if widest == trial.sum() or widest > _WIDEST or (one and widest > width):
             continue
-        number = len(np.unique(found[trial]))
+        number = int(np.count_nonzero(sizes))
         small = widest <= LARGEST and (wide or number >= count)
         if small or (wide and 2 * work(trial) < work(inside)):
             inside, count, width = trial, number, widest
@@ -226,7 +227,8 @@ def split(size: int, inside: np.ndarray, rows: np.ndarray, columns: np.ndarray, 
     components = _table(np.flatnonzero(inside), labels, size, number, place)
     component = number.copy()
     rest = np.flatnonzero(~inside if absent is None else ~inside & ~absent)
-    _, sizes = np.unique(joined[rest], return_counts=True)
+    sizes = np.bincount(joined[rest])
+    sizes = sizes[sizes > 0]
     padded = int(sizes.max(initial=0)) ** 2
     if len(sizes) * padded > len(rest) ** 2 or (
             len(sizes) > 1 and max(len(sizes), len(components)) * padded > _PADDED):

@@ -72,6 +72,7 @@ class Attempt:
         self.why: dict[str, str] = {}
         self.consumed: set[str] = set()
         self.tried: set[tuple[str, str]] = set()  # again, because of which other
+        self.dear: set[str] = set()  # those that could be integrated out, but cost too much
         self.pool = Pool({})
 
     @property
@@ -86,7 +87,7 @@ class Attempt:
         found = []
         for name, terms in self.pool.factors.items():
             gone = frozenset(marginalised(name)).intersection(self.collapsed)
-            stay = frozenset().union(*(t.roots for t in terms)) & frozenset(self.declined)
+            stay = frozenset().union(*(t.roots for t in terms)) & frozenset(self.declined) - self.dear
             if gone and (self._size(stay) > self._size(gone) or not self.wanted.isdisjoint(stay)):
                 found.append((gone, stay))
         return sorted(found, key=lambda pair: self._size(pair[0]))
@@ -310,6 +311,7 @@ class Attempt:
                     elimination, pool = eliminate_gaussian(
                         self.program, block, self.pool, touched, visible, self.concrete, self.wanted)
                     dear = too_dear(self.program, elimination, touched, self.wanted) if self.concrete else []
+                    self.dear.update(problem.site for problem in dear)
                     for problem in dear[1:]:
                         self._stay(problem)
                     if dear:

@@ -79,7 +79,8 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
     """
     block = elimination.block
     whole = best = _dense(block.structure)
-    if whole < _LEAST:
+    model = NUMBER * model_size(program, [n for n in touched if n in program.sites])
+    if whole < _LEAST or whole <= min(_WORTH * _numbers(block), _WORTH_ALL * model):
         return []
     able = [s for s in block.sites if s.size > 1 and s.family != "Flat" and s.name not in wanted
             and (s.width == 1 or _sparse(program, s))]
@@ -95,7 +96,7 @@ def too_dear(program: Program, elimination: GaussianElimination, touched: list[s
         kept.append(min(loose, key=lambda s: s.size))
         able = [s for s in able if s is not kept[-1]]
         if len(kept) == len(block.sites):
-            cost, worth = NUMBER * model_size(program, [n for n in touched if n in program.sites]), _WORTH_ALL
+            cost, worth = model, _WORTH_ALL
         else:
             cost, worth = seconds[kept[-1].name], _WORTH
         if max(cost, _FLOOR) * worth < best:
@@ -142,7 +143,12 @@ def _dense(structure: Structure) -> float:
 
 def _given(block: GaussianBlock, sites: list[GaussianSite]) -> float:
     """Seconds of a gradient with sites kept."""
-    return _dense(block.structure_given(sites)) + _SPARSE * max(1, len(block.plain.numbers))
+    return _dense(block.structure_given(sites)) + _numbers(block)
+
+
+def _numbers(block: GaussianBlock) -> float:
+    """Seconds for the numbers of the quadratic."""
+    return _SPARSE * max(1, len(block.plain.numbers))
 
 
 def _coupling(block: GaussianBlock, site: GaussianSite, others: list[GaussianSite]) -> float:

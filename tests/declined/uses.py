@@ -119,15 +119,15 @@ def flat_start_and_level_of_the_steps(y):
 
 @declines("b", "would have to be carried from step to step", Y, collapsed="x")
 def too_many_coefficients_that_all_steps_share(y):
-    b = sample("b", dist.Normal(0.0, 1.0).expand([70]))  # here
+    b = sample("b", dist.Normal(0.0, 1.0).expand([65]))  # here
 
     def step(carry, seen):
         x, t = carry
-        x = sample("x", dist.Normal(0.5 * x, 1.0))
-        sample("y", dist.Normal(x + jnp.sum(jnp.cos(t * jnp.arange(70.0)) * b), 0.5), obs=seen)
+        x = sample("x", dist.Normal(0.5 * x, 1.0).to_event(1))
+        sample("y", dist.Normal(x[0] + x[11] + jnp.sum(jnp.cos(t * jnp.arange(65.0)) * b), 0.5), obs=seen)
         return (x, t + 1.0), None
 
-    scan(step, (0.0, 0.0), y)
+    scan(step, (jnp.zeros(12), 0.0), y)  # more numbers than coefficients
 
 
 @declines("x0", "how much the steps of a chain say of it depends on kept sites", Y, collapsed="x")
