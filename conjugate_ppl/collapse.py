@@ -118,7 +118,7 @@ class CollapsedModel(MarginalModel):
             reasons = "; ".join(f"`{n}` ({plan[n].reason})" for n in plan.kept)
             raise PlanError(f"A posterior in closed form needs values of what is kept: {reasons}. Give them, "
                             "kept={name: value}.")
-        given = {**execution.params(args, kwargs), **needed(execution, kept or {})}
+        given = needed(execution, kept or {}, args, kwargs)
         execution.values(given)  # looks at their shapes
         prior, part = first_part(self.model, args, kwargs, given)
         return Posterior(prior, (part,))

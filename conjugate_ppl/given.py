@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,10 +27,18 @@ def check_key(rng_key: Any) -> None:
                         "out, and the next argument took its place: give `jax.random.key(0)` there.")
 
 
-def needed(execution: Execution, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the kept sites, and those of `param` sites that are given."""
-    kept = values_of("kept", execution.plan.kept, given)
-    return {**kept, **values_of("kept", [n for n in execution.program.params if n in given], given)}
+def needed(execution: Execution, given: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, Any]:
+    """The values of the kept sites and of `param` sites; of the latter, if none is given, with a warning that which the model
+    begins with."""
+    kept, names = values_of("kept", execution.plan.kept, given), execution.program.params
+    if not names:
+        return kept
+    params = values_of("param", [n for n in names if n in given], given)
+    if len(params) < len(names):
+        begun = listed(n for n in names if n not in params)
+        warnings.warn(f"No value for the `param` site {begun}: what the model begins with is used. If it was optimised since "
+                      "(`SVI`), give that among the values of the kept sites, {**samples, **params}.", stacklevel=4)
+    return {**{n: _array(n, v) for n, v in execution.params(args, kwargs).items()}, **params, **kept}
 
 
 def values_of(what: str, names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:

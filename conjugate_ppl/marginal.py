@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpyro
 from numpyro.infer.util import log_density
@@ -172,8 +171,8 @@ class MarginalModel:
 
         Args:
             rng_key: a key, raw or typed.
-            samples: values of the kept sites with `batch_ndims` leading batch axes; other entries are
-                ignored.
+            samples: values of the kept sites with `batch_ndims` leading batch axes, and of `param` sites with them
+                or without; other entries are ignored.
             *args: the model's arguments.
             num_samples: how many draws, where nothing is kept.
             batch_ndims: number of leading batch axes (2 for `get_samples(group_by_chain=True)`).
@@ -188,7 +187,9 @@ class MarginalModel:
         """
         check_key(rng_key)
         execution = self.execution(args, kwargs)
-        kept = needed(execution, samples)
+        given = needed(execution, samples, args, kwargs)
+        fixed = {n for n in execution.program.params if given[n].shape == execution.program.shape(n)}
+        kept = {n: v for n, v in given.items() if n not in fixed}
         if kept:
             if num_samples is not None:
                 sites = listed(kept)
@@ -201,8 +202,7 @@ class MarginalModel:
                                 f"{num_samples!r} does not say how many to make. Give a whole "
                                 "number.")
             shape = (int(num_samples),)
-        return execution.many_draws(rng_key, {n: jnp.asarray(v) for n, v in kept.items()},
-                                    execution.params(args, kwargs), shape, args, kwargs)
+        return execution.many_draws(rng_key, kept, {n: given[n] for n in fixed}, shape, args, kwargs)
 
     @_compat.one_thread
     def conditional_log_prob(self, values: Mapping[str, Any], kept: Mapping[str, Any], *args: Any,
@@ -224,8 +224,7 @@ class MarginalModel:
         """
         execution = self.execution(args, kwargs)
         drawn = values_of("collapsed", execution.plan.collapsed, values)
-        return execution.log_prob({**execution.params(args, kwargs), **needed(execution, kept), **drawn},
-                                  args, kwargs)
+        return execution.log_prob({**needed(execution, kept, args, kwargs), **drawn}, args, kwargs)
 
     @_compat.one_thread
     def conditionals(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -245,8 +244,7 @@ class MarginalModel:
             DataError: if a value is none, or has the wrong shape.
         """
         execution = self.execution(args, kwargs)
-        given = {**execution.params(args, kwargs), **needed(execution, kept)}
-        return execution.conditionals(given, args, kwargs)
+        return execution.conditionals(needed(execution, kept, args, kwargs), args, kwargs)
 
     @_compat.one_thread
     def mode(self, kept: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -267,7 +265,7 @@ class MarginalModel:
             DataError: if a value is none, or has the wrong shape.
         """
         execution = self.execution(args, kwargs)
-        return execution.mode({**execution.params(args, kwargs), **needed(execution, kept)})
+        return execution.mode(needed(execution, kept, args, kwargs))
 
     @_compat.one_thread
     def log_evidence(self, *args: Any, **kwargs: Any) -> Any:

@@ -232,6 +232,7 @@ X13    states of a sampler with another warm-up
        test_found::test_restart_with_a_longer_warmup test_found::test_warmup_that_is_collected
 X14    `param` sites
        test_found::test_param_whose_value_is_not_known_ahead test_found::test_recovery_beside_a_param
+       test_found::test_a_param_that_was_optimised
 X15    names that the package makes up
        test_found::test_site_named_like_a_marginal
 X16    no derivative in reverse mode

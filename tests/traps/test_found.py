@@ -1,16 +1,20 @@
 """Models that were once collapsed wrongly, or not run at all."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from numpyro import handlers, sample
+from numpyro import handlers, plate, sample
 from numpyro.contrib.control_flow import scan
 from numpyro.distributions import constraints, transforms
-from numpyro.infer import MCMC
+from numpyro.infer import MCMC, SVI, Trace_ELBO
+from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import log_density
+from numpyro.optim import Adam
 
 import conjugate_ppl as cj
 from conjugate_ppl._compat import double_precision
@@ -129,8 +133,33 @@ def test_recovery_beside_a_param():
         a = sample("a", dist.Normal(0.0, 1.0))
         sample("y", dist.Normal(a, numpyro.param("s", 1e-6)), obs=y)
 
-    draws = cj.collapse(model).recover(KEY, {}, np.full(4, 0.7), num_samples=3)["a"]
+    collapsed, y = cj.collapse(model), np.full(4, 0.7)
+    with pytest.warns(UserWarning, match="No value for the `param` site `s`"):
+        draws = collapsed.recover(KEY, {}, y, num_samples=3)["a"]
     np.testing.assert_allclose(draws, 0.7, atol=1e-5)
+    np.testing.assert_allclose(collapsed.recover(KEY, {"s": 1e-6}, y, num_samples=3)["a"], draws)
+    wide = [collapsed.recover(KEY, {"s": s}, y, **more)["a"] for s, more in ((2.0, {"num_samples": 4000}), (np.full(4000, 2.0), {}))]
+    for a in wide:  # the variance of four observations is as large as the prior's
+        assert 0.65 < a.std() < 0.76
+
+
+def test_a_param_that_was_optimised():
+    """Effects' mean and scale by SVI (empirical Bayes): what is recovered follows them, not what they began with."""
+    def model(y):
+        m, tau = numpyro.param("m", 0.0), numpyro.param("tau", 1.0, constraint=dist.constraints.positive)
+        s = sample("s", dist.HalfNormal(1.0))
+        with plate("n", len(y)):
+            sample("y", dist.Normal(sample("a", dist.Normal(m, tau)), s), obs=y)
+
+    y = np.random.default_rng(0).normal(10.0, 0.5, 12)
+    collapsed = cj.collapse(model)
+    guide = AutoNormal(collapsed)
+    fit = SVI(collapsed, guide, Adam(0.05), Trace_ELBO()).run(KEY, 500, y, progress_bar=False)
+    drawn = guide.sample_posterior(KEY, fit.params, y, sample_shape=(500,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = collapsed.recover(KEY, {**drawn, **{n: fit.params[n] for n in ("m", "tau")}}, y)["a"]
+    assert abs(found.mean() - y.mean()) < 0.3  # of what they began with, 0.7
 
 
 def test_site_named_like_a_marginal():
