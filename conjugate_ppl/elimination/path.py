@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csc_array, csr_array, identity
 from scipy.sparse.linalg import lsqr, spsolve
@@ -14,9 +15,10 @@ from conjugate_ppl.algebra.reduce import reduce_terms
 from conjugate_ppl.algebra.term import Term, is_known
 from conjugate_ppl.algebra.variables import Computed, Latent, Variable
 from conjugate_ppl.elimination.coordinates import without_rounding
+from conjugate_ppl.elimination.points import single
 from conjugate_ppl.elimination.typical import at_likely, at_typical, typical
 from conjugate_ppl.elimination.written import Written, variables_of
-from conjugate_ppl.gaussian.reference import explained, reference
+from conjugate_ppl.gaussian.reference import explained, onto, reference
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import quadratic
 from conjugate_ppl.statespace.model import ChainModel
@@ -25,7 +27,7 @@ __all__ = ["path", "points_beside"]
 
 
 def path(program: Program, written: Written) -> np.ndarray:
-    """A point where the likelihood's quadratic is small, in single precision.
+    """A point where the likelihood's quadratic is small, in the model's precision: where data without noise say what an element is, that.
 
     Elements that the likelihood does not reach follow their locations, and those that read them, as far as
     these are known ahead; least squares again. What is positive counts as 1 where it is a weight, as it is of squares of
@@ -70,10 +72,12 @@ def path(program: Program, written: Written) -> np.ndarray:
     matrix = csr_array((q.numbers, (q.rows, q.columns)), shape=(size, size))
     normal = matrix + 1e-6 * scale * (rows.T @ rows) + 1e-12 * scale * identity(size, format="csr")
     right = 1e-6 * scale * (rows.T @ level[whole]) + 1e-12 * scale * point
-    right += explained(matrix, np.bincount(q.places, q.linear, size))
-    better = spsolve(csc_array(normal), right)
-    point = np.where(np.isfinite(better), better, point).astype(np.float32).astype(np.float64)
-    return np.where(np.isfinite(point), point, 0.0)
+    seen = explained(matrix, np.bincount(q.places, q.linear, size))
+    better = spsolve(csc_array(normal), right + seen)
+    # what is drawn to the locations, so little as it is, is much to data without noise
+    better = onto(matrix, seen, np.where(np.isfinite(better), better, point))
+    point = np.where(np.isfinite(better), better, 0.0)
+    return point if jnp.result_type(float) == jnp.float64 else single(point)
 
 
 def _multiplying(term: Term) -> frozenset[Variable]:

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from conjugate_ppl.gaussian.quadratic import Quadratic
 
-__all__ = ["explained", "reference"]
+__all__ = ["explained", "onto", "reference"]
 
 _LEAST = 1e-3  # prior scales smaller than this share of the largest, or unknown, count as so large
 _NOTHING = 1e-7  # share of what is said of an element alone that is next to nothing
@@ -71,6 +71,11 @@ def _nearest(matrix: csr_array, right: np.ndarray, prior_mean: np.ndarray, prior
     # what so many steps have not resolved, and what of a level the start has kept
     point = _descend(matrix, right, point, plain, ~np.isinf(prior_scale), steps)
     return point if np.isfinite(point).all() else np.zeros(len(right))
+
+
+def onto(matrix: csr_array, right: np.ndarray, start: np.ndarray, steps: int = 200) -> np.ndarray:
+    """The solution that is nearest to `start`."""
+    return _descend(matrix, right, start, _plain(matrix.diagonal()), np.zeros(len(right), bool), steps)
 
 
 def _said_little_of(distance: np.ndarray, curvature: np.ndarray, prior_scale: np.ndarray, sites: np.ndarray) -> np.ndarray:

@@ -197,16 +197,19 @@ def quadratic(x: Steps) -> tuple[Any, Any]:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(5, 6))
 def _quadratic(f: Small, noise: Small, m: Small, d: Small, h: Small, many: tuple[int, ...], columns: int
                ) -> tuple[Any, Any]:
-    return _results(_filtered(f, noise, m, d, h, many, columns), h, many, columns)
+    return _results(_filtered(f, noise, m, d, h, many, columns), d, h, many, columns)
 
 
-def _results(at: Filtered, h: Small, many: tuple[int, ...], columns: int) -> tuple[Any, Any]:
+def _results(at: Filtered, d: Small, h: Small, many: tuple[int, ...], columns: int) -> tuple[Any, Any]:
     # h'Ch + 2 h'Jg - g'Kg: what is large in 2 h'g - g'Dg + (h - Dg)'C(h - Dg) is gone
     cross = _gram(h, at.left @ at.guess, many, columns)
     square = _gram(h, at.covariance @ h, many, columns) + cross + cross.T \
         - _gram(at.guess, at.precision @ at.guess, many, columns)
+    volume = -0.5 * _sum(at.logdet, many)
+    for a in jax.tree.leaves(d):  # a root of what is beyond the range is 0, as if nothing were seen
+        volume = jnp.where(jnp.all(jnp.isfinite(a)), volume, jnp.nan)
     # numbers where nothing is observed
-    return jnp.asarray(square), jnp.asarray(-0.5 * _sum(at.logdet, many))
+    return jnp.asarray(square), jnp.asarray(volume)
 
 
 @_quadratic.defjvp
@@ -238,7 +241,7 @@ def _(many: tuple[int, ...], columns: int, primals: tuple[Small, ...], tangents:
     volume = -_sum((n @ before.T).inner(df), many) - 0.5 * (
         _sum(n.inner(dnoise), many) + _sum(spread.inner(dd), many))
     square = change + change.T
-    results = _results(at, h, many, columns)
+    results = _results(at, d, h, many, columns)
     return results, broadcast(results, (square, volume))
 
 
