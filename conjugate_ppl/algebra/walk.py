@@ -83,7 +83,7 @@ class Walk:
         self.candidates = frozenset(candidates)
         self.variables = variables or Variables()
         self._env: dict[int, Any] = dict(inputs)
-        self._given: frozenset[int] = frozenset()  # inputs in whose place stands a known number
+        self._given: frozenset[int] = frozenset()  # inputs in whose place stands a known number, or what others make of one
         self._exactly: dict[int, Any] = {}  # known numbers as JAX computes them
 
     def run(self, numbers: Iterable[int]) -> list[Value]:
@@ -126,8 +126,9 @@ class Walk:
 
     def set(self, number: int, value: Value) -> None:
         """Give the value of an input."""
+        own = getattr(self._env.get(number), "roots", frozenset())
         self._env[number] = value
-        if not value.roots and number in self.graph.inputs:
+        if number in self.graph.inputs and (not value.roots or (own and own.isdisjoint(value.roots))):
             self._given |= self.graph.dependencies[number]
 
     def value(self, number: int) -> Value:

@@ -7,15 +7,19 @@ no part of what is seen, and `start` of the first step alone, not of all. With
 
 the recursion `s[t] = s[t-1] + x[t]` is `e[t] = e[t-1] + w x[t]`, and begins at `w (x[0] + c b)`. Any w and c would do:
 which to take is read off the likelihood's squares, products and linear terms.
+
+The steps of a site are carried with what stands beside them in the same way, w = 1: where `mu + x[t]` is seen, that. The
+location of each then has `mu`, which the data do not see apart from x[t], and no precise datum is divided among the two.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -34,6 +38,7 @@ __all__ = ["Coordinates", "better_coordinates", "without_rounding"]
 
 _ROUNDING = 1e-12  # share of what there was before
 _FEWEST = 3  # elements of a recursion that one of a site must meet
+_WEIGHTS = 16  # of what is seen, with which what rounding leaves of what is beside is no sum of as many numbers
 
 Monomial = dict[tuple[Variable, int], Fraction]
 
@@ -84,10 +89,17 @@ class Coordinates:
 
     def numbers(self, values: Values, s: Any) -> Any:
         """e, given s, at the values of the sites."""
+        return (s + self._shifted(values, s)) * _number(self.weight, values)
+
+    def numbers_back(self, values: Values, e: Any) -> Any:
+        """s, given e, likewise."""
+        return e / _number(self.weight, values) - self._shifted(values, e)
+
+    def _shifted(self, values: Values, like: Any) -> Any:
+        total = jnp.zeros(like.size, like.dtype)
         for x in self.shifts:
-            b = values.site(x.part.site).reshape(-1)[x.element] * values.number(x.number)
-            s = s + (b * _number(x.monomial, values)).reshape(s.shape)
-        return s * _number(self.weight, values)
+            total = total + values.site(x.part.site).reshape(-1)[x.element] * values.number(x.number) * _number(x.monomial, values)
+        return total.reshape(like.shape)
 
 
 def _value(monomial: Monomial, shape: tuple[int, ...]) -> Value:
@@ -103,17 +115,22 @@ def _number(monomial: Monomial, values: Values) -> Any:
     return total
 
 
-def better_coordinates(written: Written) -> dict[int, Coordinates]:
-    """Coordinates for the recursions of a chain, by number; those without are kept as they are."""
-    size = written.elements.size
-    likelihood = reduce_terms(written.bound, lambda v: 0 if v is written.elements else None)
-    found = {}
+def better_coordinates(written: Written, beside: Sequence[Part] = ()) -> dict[int, Coordinates]:
+    """Coordinates for the parts of a chain, by number; those without are kept as they are. What is `beside` it is numbered
+    behind all elements and locations."""
+    numbers: dict[Variable, int] = {written.elements: 0}
+    numbers.update(zip(written.beside, (p.first for p in beside), strict=True))
+    likelihood = reduce_terms(written.bound, numbers.get)
+    found: dict[int, Coordinates] = {}
+    if 2 not in likelihood.entries or likelihood.late:
+        return found
     for part in written.parts:
-        if part.exact and 2 in likelihood.entries and not likelihood.late:
-            chains = _chains(part, written, size)
-            coordinates = _of_part(part, [p for p in written.parts if not p.exact], likelihood, chains)
-            if coordinates.weight or coordinates.shifts:
-                found[part.number] = coordinates
+        chains = _chains(part, written, written.elements.size)
+        coordinates = _of_part(part, [p for p in written.parts if not p.exact] if part.exact else [], likelihood, chains)
+        shared = () if coordinates.weight else _by_what_is_shared(part, beside, likelihood)
+        coordinates = dataclasses.replace(coordinates, shifts=(*coordinates.shifts, *shared))
+        if coordinates.weight or coordinates.shifts:
+            found[part.number] = coordinates
     return found
 
 
@@ -201,6 +218,45 @@ def _shift(site: Part, at: np.ndarray, to: np.ndarray, weight: np.ndarray, numbe
     if not same.all() or (element < 0).any() or monomial is None:
         return None
     return Shift(site, element[chains], ratio[chains], monomial, _largest(likelihood, site))
+
+
+def _by_what_is_shared(part: Part, beside: Sequence[Part], likelihood: Reduced) -> Iterator[Shift]:
+    """The shifts by what is beside a chain, element by element, each times a number of its own for each step; 0 where that is not
+    seen, or not with the same number by all that see it."""
+    two = likelihood.entries[2]
+    i, j = two.positions  # in order
+    own = (i == j) & _in(i, part)
+    if not own.any() or ((i != j) & _in(i, part) & _in(j, part)).any():
+        return
+    many = int(two.weights.max()) + 1
+    order = np.argsort(i[own] * many + two.weights[own])
+    place, squares = i[own][order] - part.first, two.coefficients[own][order]
+    keys = (i[own] * many + two.weights[own])[order]
+    one = np.unique(two.weights[own])
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    for site in beside:
+        for k in range(site.size):
+            met = _in(i, part) & (j == site.first + k)
+            if np.count_nonzero(met) < _FEWEST:
+                continue
+            monomial: Monomial | None = {}
+            at = np.searchsorted(keys, wanted := i[met] * many + two.weights[met])
+            if not np.array_equal(keys[np.minimum(at, len(keys) - 1)], wanted):  # seen with a factor
+                kinds = np.unique(two.weights[met])
+                at = np.searchsorted(place, i[met] - part.first)
+                if len(one) > 1 or len(kinds) > 1 or not np.array_equal(place[np.minimum(at, len(place) - 1)], i[met] - part.first):
+                    continue
+                monomial = _positive(_over(_monomial(likelihood, int(kinds[0])), _monomial(likelihood, int(one[0]))))
+            ratio = np.zeros(len(keys))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                np.add.at(ratio, at, two.coefficients[met] / (2 * squares[at]))
+            low, high = np.minimum.reduceat(ratio, starts), np.maximum.reduceat(ratio, starts)
+            number = np.zeros(part.size)
+            number[place[starts]] = np.where(high - low <= _ROUNDING * np.abs(high), high, 0.0)
+            whole = np.rint(number)  # of a level, which then cancels to the last digit
+            number = np.where(np.abs(number - whole) <= _ROUNDING * np.abs(number), whole, number)
+            if monomial is not None and number.any() and (len(one) <= _WEIGHTS or (number == whole).all()):
+                yield Shift(site, np.full(part.size, k), number, monomial, _largest(likelihood, site))
 
 
 def _kinds(reduced: Reduced) -> np.ndarray:

@@ -30,7 +30,7 @@ from conjugate_ppl.elimination.path import path, points_beside
 from conjugate_ppl.elimination.place import Place, point_of
 from conjugate_ppl.elimination.shared import shared_precision
 from conjugate_ppl.elimination.wordy import too_wide
-from conjugate_ppl.elimination.written import Part, Written, follow, parts_of, write
+from conjugate_ppl.elimination.written import Part, Written, follow, parts_beside, parts_of, write
 from conjugate_ppl.noise import normal
 from conjugate_ppl.program import Program
 from conjugate_ppl.statespace.filter import Steps, log_integral, quadratic
@@ -107,8 +107,11 @@ class StateSpaceElimination:
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
         elements = self._from_origin(values, elements)
-        return {p.site: (elements[p.own] + values.number(self.origin[p.own])).reshape(p.shape)
-                for p in self.parts if not p.exact}
+        found = {}
+        for p in (p for p in self.parts if not p.exact):
+            own = (elements[p.own] + values.number(self.origin[p.own])).reshape(p.shape)
+            found[p.site] = self.moved[p.number].numbers_back(values, own) if p.number in self.moved else own
+        return found
 
     def sample(self, key: Any, values: Values) -> dict[str, Any]:
         if not self.sites:  # those beside are not known yet
@@ -143,9 +146,7 @@ class StateSpaceElimination:
         return (found + values.number(0.5 * np.log(2 * np.pi) * missing)).reshape(-1)
 
     def _part(self, values: Values, part: Part) -> Any:
-        if not part.exact:
-            return values.site(part.site)
-        own = values.evaluate(part.number)
+        own = values.evaluate(part.number) if part.exact else values.site(part.site)
         return self.moved[part.number].numbers(values, own) if part.number in self.moved else own
 
     def laws(self, values: Values) -> dict[str, tuple[Any, Any]]:
@@ -197,7 +198,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     parts, equations = parts_of(program, sites, touched, visible, beside)
     origin = np.zeros(sum(p.size for p in parts))
     written = write(program, parts, equations, touched, visible, origin, points, {})
-    moved, variables = better_coordinates(written), written.walk.variables
+    shared = parts_beside(program, beside, 2 * len(origin)) if concrete else ()
+    moved, variables = better_coordinates(written, shared), written.walk.variables
 
     def rewritten(point: Variable | None = None) -> Written:
         return write(program, parts, equations, touched, visible, origin, points, moved, variables, point)
@@ -226,7 +228,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     name = ", ".join(spoken_of) + MARGINAL
     priors = [(program.roots(r.parameters["loc"]), r.parameters.get("scale", r.parameters.get("scale_tril")))
               for r in (program.sites[n] for n in sites)]
-    priors += [(program.roots(p.number) | moved.get(p.number, Coordinates()).roots, None) for p in parts if p.exact]
+    priors += [(program.roots(p.number) | moved[p.number].roots, None) for p in parts if p.number in moved]
+    priors += [(program.roots(p.number), None) for p in parts if p.exact and p.number not in moved]
     powers = ((n, common_power(program, priors, written.bound, n, visible | frozenset(sites)))
               for n in program.latents if n in visible & roots)
     scaling, q = next(((n, p) for n, p in powers if p is not None), ("", Fraction(0)))
@@ -262,25 +265,25 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
             walk.set(p.number, moved[p.number].back(walk, own) if p.number in moved else own)
         follow(walk, equations)
         terms = [t for v in walk.run([program.sites[n].factor for n in touched]) for t in v.terms]
-        return (*terms, *quadratic_in(marginal, shared(walk), columns, scale(walk)).terms)
+        return (*terms, *quadratic_in(marginal, centred(walk), columns, scale(walk)).terms)
 
-    def shared(walk: Walk) -> list[Value]:
+    def centred(walk: Walk) -> list[Value]:
         return [add(reshape(v, (points[n].size,)), Value.known(-points[n])) for n in beside
                 for v in walk.run([program.inputs[n]])]
 
     def squares(walk: Walk) -> tuple[Term, ...] | None:
         found = precision()
-        return None if found is None else squares_of(shared(walk), found).terms
+        return None if found is None else squares_of(centred(walk), found).terms
 
     given: Callable[[Values], Any] | None = None
     if not sites and not scaling:  # what the model's own loop says, which may carry off any errors (`nu[t] = th * (y - nu)[t-1]`)
         def given(values: Values) -> Any:
             return sum(values.evaluate(program.sites[n].factor) for n in touched)
-    elif written.walk.residuals and sites and not moved and not scaling:
+    elif written.walk.residuals and sites and not any(p.exact for p in parts if p.number in moved) and not scaling:
         with contextlib.suppress(Declined):
             point = point_of(len(origin))
-            placed = write(program, parts, equations, touched, visible - frozenset(beside), origin, {}, {}, variables, point)
-            given = StateSpaceElimination(tuple(sites), chain_of(program, sites, placed), parts, origin, {}, (),
+            placed = write(program, parts, equations, touched, visible - frozenset(beside), origin, {}, moved, variables, point)
+            given = StateSpaceElimination(tuple(sites), chain_of(program, sites, placed), parts, origin, moved, (),
                                           place=Place.of_all(point, placed.free)).log_integral
     own = [Value.of(v, (v.size,)) for v in written.beside]
     left = *written.free, *quadratic_in(marginal, own, columns, scale(written.walk)).terms

@@ -23,7 +23,7 @@ from conjugate_ppl.gaussian.site import BLOCK
 from conjugate_ppl.graph import Equation
 from conjugate_ppl.program import Program
 
-__all__ = ["Part", "Written", "follow", "parts_of", "variables_of", "write"]
+__all__ = ["Part", "Written", "follow", "parts_beside", "parts_of", "variables_of", "write"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,6 +104,15 @@ def parts_of(program: Program, sites: Sequence[str], touched: Sequence[str], vis
             parts.append(Part(number, program.graph.shapes[number], first, speaks, True))
             first += parts[-1].size
     return tuple(parts), tuple(equations)
+
+
+def parts_beside(program: Program, names: Iterable[str], first: int) -> tuple[Part, ...]:
+    """The sites beside a chain, as parts that are numbered from `first` on."""
+    out: list[Part] = []
+    for name in names:
+        out.append(Part(program.inputs[name], program.sites[name].shape, first, name))
+        first += out[-1].size
+    return tuple(out)
 
 
 def write(program: Program, parts: Sequence[Part], equations: Iterable[Equation], touched: Sequence[str],

@@ -24,6 +24,8 @@ from conjugate_ppl.gaussian.structure import Structure
 __all__ = ["Between", "split_between"]
 
 _FEW = 64  # weights whose parts are added one weight at a time
+_MOST = 1 << 26  # multiplications of matrices of which it is looked for what rounding has left
+_ROUNDING = 1e-14  # of the diagonal, times the size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +96,7 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
     within_linear = np.zeros((len(used), number, rest))
     np.add.at(within_linear, (np.searchsorted(used, q.linear_weights[cl < 0]),
                               s.block[q.places[cl < 0]], pl[cl < 0]), q.linear[cl < 0])
+    whole = np.sqrt(np.maximum(np.einsum("kbii->kbi", within), 0.0))
     rooted = np.einsum("cik,cij->ckj", root, loading, optimize=True)
     rooted_estimate = np.einsum("cik,ci->ck", root, estimate)
     if number == 1 and len(used) <= _FEW:
@@ -105,6 +108,7 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
         np.subtract.at(within, (row, s.owner), np.einsum("cki,ckj->cij", rooted, rooted, optimize=True))
         np.subtract.at(within_linear, (row, s.owner), np.einsum("cki,ck->ci", rooted, rooted_estimate))
 
+    within, within_linear = _without_rounding(within, within_linear, whole)
     pattern, first = patterns(
         [weight, s.owner, *prior.scale.reshape(count, -1).T, *prior.alike[s.components].T],
         np.concatenate([inner.reshape(count, -1), loading.reshape(count, -1)], 1),
@@ -124,3 +128,21 @@ def split_between(q: Quadratic, s: Structure, prior: Prior) -> Between | None:
         WeightedArray.from_tables(used, within), WeightedArray.from_tables(used, within_linear),
         np.bincount(row, (rooted_estimate**2).sum(1), len(used)), used,
     )
+
+
+def _without_rounding(left: np.ndarray, linear: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of matrices whose diagonals had the roots `whole`, and of linear parts, without what rounding alone has left: where
+    a weight is 1e16, that is as much as what is seen of all else with a weight of 1."""
+    if left.size * left.shape[-1] > _MOST:
+        return left, linear
+    unit = np.where(whole > 0, 1 / np.where(whole > 0, whole, 1.0), 0.0)
+    values, vectors = np.linalg.eigh(left * unit[..., :, None] * unit[..., None, :])
+    gone = np.abs(values) <= _ROUNDING * left.shape[-1]
+    mixed = (gone & (values != 0)).any(-1)
+    if not mixed.any():
+        return left, linear
+    kept = np.where(gone, 0.0, values)
+    back = vectors * whole[..., :, None]
+    clean = np.einsum("kbir,kbr,kbjr->kbij", back, kept, back, optimize=True)
+    seen = np.einsum("kbir,kbr->kbi", back, np.where(gone, 0.0, np.einsum("kbir,kbi->kbr", vectors * unit[..., :, None], linear)))
+    return np.where(mixed[..., None, None], clean, left), np.where(mixed[..., None], seen, linear)
