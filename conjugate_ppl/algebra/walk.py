@@ -126,7 +126,7 @@ class Walk:
 
     def set(self, number: int, value: Value) -> None:
         """Give the value of an input."""
-        own = getattr(self._env.get(number), "roots", frozenset())
+        own: frozenset[str] = getattr(self._env.get(number), "roots", frozenset())
         self._env[number] = value
         if number in self.graph.inputs and (not value.roots or (own and own.isdisjoint(value.roots))):
             self._given |= self.graph.dependencies[number]

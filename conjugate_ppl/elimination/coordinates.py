@@ -115,7 +115,7 @@ def _number(monomial: Monomial, values: Values) -> Any:
     return total
 
 
-def better_coordinates(written: Written, beside: Sequence[Part] = ()) -> dict[int, Coordinates]:
+def better_coordinates(written: Written, beside: Sequence[Part]) -> dict[int, Coordinates]:
     """Coordinates for the parts of a chain, by number; those without are kept as they are. What is `beside` it is numbered
     behind all elements and locations."""
     numbers: dict[Variable, int] = {written.elements: 0}

@@ -198,8 +198,8 @@ def eliminate_statespace(program: Program, sites: Sequence[str], pool: Pool, tou
     parts, equations = parts_of(program, sites, touched, visible, beside)
     origin = np.zeros(sum(p.size for p in parts))
     written = write(program, parts, equations, touched, visible, origin, points, {})
-    shared = parts_beside(program, beside, 2 * len(origin)) if concrete else ()
-    moved, variables = better_coordinates(written, shared), written.walk.variables
+    moved = better_coordinates(written, parts_beside(program, beside, 2 * len(origin)))
+    variables = written.walk.variables
 
     def rewritten(point: Variable | None = None) -> Written:
         return write(program, parts, equations, touched, visible, origin, points, moved, variables, point)
