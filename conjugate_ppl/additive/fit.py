@@ -44,11 +44,11 @@ def first_part(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     execution = _fit(prior.fixed, args, kwargs)
     program = execution.program
     origins: dict[str, np.ndarray] = {}
-    for elimination in execution.chosen.eliminations:
+    for elimination in reversed(execution.chosen.eliminations):  # what stands beside a chain comes after it
         if isinstance(elimination, GaussianElimination):
             origins.update({s.name: s.reference.reshape(-1) for s in elimination.block.sites})
         elif isinstance(elimination, StateSpaceElimination):
-            origins.update({p.site: elimination.origin[p.own] for p in elimination.parts if not p.exact})
+            origins.update(elimination.points(origins))
     observed = _observed(program, given)
     prior = dataclasses.replace(prior, observed=observed, source=program.sites[observed[0]].source,
                                 latents={n: program.sites[n].shape for n in program.latents}, turns=program.turns,

@@ -85,7 +85,7 @@ def sum_of_events(value: Value, axes: Iterable[int], known: Callable[[Term], Ter
 
 
 def _whole_events(term: Term, shape: tuple[int, ...], axis: int) -> bool:
-    """Whether each row along an axis is one event of a simplex, cell by cell, times what is equal in it."""
+    """Whether each row along an axis is one event of a simplex, its cells in some order, times what is equal in it."""
     varying = [a for a in term.atoms if np.shape(a.selection)[axis] > 1]
     if term.hidden or len(varying) != 1 or any(np.shape(c)[axis] > 1 for c in term.coefficients):
         return False
@@ -95,7 +95,7 @@ def _whole_events(term: Term, shape: tuple[int, ...], axis: int) -> bool:
         return False
     rows = np.moveaxis(atom.selection, axis, -1)
     cells = shape[axis]
-    return bool((rows % cells == np.arange(cells)).all() and (rows // cells == rows[..., :1] // cells).all())
+    return bool((np.sort(rows % cells, -1) == np.arange(cells)).all() and (rows // cells == rows[..., :1] // cells).all())
 
 
 def _without_event(term: Term, axis: int) -> Term:

@@ -15,7 +15,7 @@ location of each then has `mu`, which the data do not see apart from x[t], and n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,10 @@ class Coordinates:
         """s, given e, likewise."""
         return e / _number(self.weight, values) - self._shifted(values, e)
 
+    def point_back(self, e: np.ndarray, sites: Mapping[str, np.ndarray]) -> np.ndarray:
+        """s where e and the sites are given ahead; what is kept counts as 1."""
+        return e - sum((sites[x.part.site][x.element] * x.number for x in self.shifts if x.part.site in sites), np.zeros(()))
+
     def _shifted(self, values: Values, like: Any) -> Any:
         total = jnp.zeros(like.size, like.dtype)
         for x in self.shifts:
@@ -125,8 +129,10 @@ def better_coordinates(written: Written, beside: Sequence[Part]) -> dict[int, Co
     if 2 not in likelihood.entries or likelihood.late:
         return found
     for part in written.parts:
-        chains = _chains(part, written, written.elements.size)
-        coordinates = _of_part(part, [p for p in written.parts if not p.exact] if part.exact else [], likelihood, chains)
+        coordinates = Coordinates()
+        if part.exact:  # a site's own density is of its elements, as they are scaled
+            chains = _chains(part, written, written.elements.size)
+            coordinates = _of_part(part, [p for p in written.parts if not p.exact], likelihood, chains)
         shared = () if coordinates.weight else _by_what_is_shared(part, beside, likelihood)
         coordinates = dataclasses.replace(coordinates, shifts=(*coordinates.shifts, *shared))
         if coordinates.weight or coordinates.shifts:

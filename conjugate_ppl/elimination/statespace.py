@@ -28,6 +28,7 @@ from conjugate_ppl.elimination.coordinates import Coordinates, better_coordinate
 from conjugate_ppl.elimination.covariance import common_power, scaled_terms
 from conjugate_ppl.elimination.path import path, points_beside
 from conjugate_ppl.elimination.place import Place, point_of
+from conjugate_ppl.elimination.points import single
 from conjugate_ppl.elimination.shared import shared_precision
 from conjugate_ppl.elimination.wordy import too_wide
 from conjugate_ppl.elimination.written import Part, Written, follow, parts_beside, parts_of, write
@@ -104,6 +105,11 @@ class StateSpaceElimination:
 
     def _from_origin(self, values: Values, elements: Any) -> Any:
         return elements if self.place is None else elements + values.variable(self.place.point)
+
+    def points(self, beside: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Where the sites are measured from, flat, if those beside the chain are from such points."""
+        found = {p: self.origin[p.own] for p in self.parts if not p.exact}
+        return {p.site: single(self.moved[p.number].point_back(x, beside)) if p.number in self.moved else x for p, x in found.items()}
 
     def _to_sites(self, values: Values, elements: Any) -> dict[str, Any]:
         elements = self._from_origin(values, elements)

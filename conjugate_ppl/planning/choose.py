@@ -198,8 +198,8 @@ def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[C
 def _instead(name: str, others: Collection[str], wanted: Collection[str]) -> Declined:
     """Why a site stays of which what is left would be in the way of others."""
     names = listed([f"`{n}`" for n in sorted(others)]) or "others"
-    why = "asked for" if frozenset(others) & frozenset(wanted) else "larger"
-    return Declined(name, f"if it were integrated out, {names} could not be, which {'are' if len(others) > 1 else 'is'} {why}")
+    verb, why = "are" if len(others) > 1 else "is", "asked for" if frozenset(others) & frozenset(wanted) else "larger"
+    return Declined(name, f"if it were integrated out, {names} could not be, which {verb} {why}")
 
 
 def _graph(program: Program, deps: Dependencies, collapsed: Collection[str]) -> nx.DiGraph:

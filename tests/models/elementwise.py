@@ -309,6 +309,14 @@ def dirichlet_categorical(y):
 
 
 @case("phi", OUTCOME, GROUP)
+def dirichlet_in_another_order(y, g):
+    with plate("g", G):
+        phi = sample("phi", dist.Dirichlet(jnp.array([1.0, 2.0, 0.5])))
+    with plate("rows", N):
+        sample("y", dist.Categorical(phi[:, jnp.array([2, 0, 1])][g]), obs=y)
+
+
+@case("phi", OUTCOME, GROUP)
 def dirichlet_rows(y, g):
     size = sample("size", dist.LogNormal(0.0, 0.5))
     with plate("g", G):
