@@ -211,11 +211,9 @@ def _placeholder(site: dict[str, Any]) -> Any:
     fn = site["fn"]
     shape = fn.shape(site["kwargs"].get("sample_shape", ()))
     if fn.support is not None and fn.support.is_discrete:
-        with contextlib.suppress(TypeError):  # NumPyro draws no counts with totals of 32 bits in double precision
-            struct = jax.eval_shape(lambda k: fn.sample(k, site["kwargs"].get("sample_shape", ())),
-                                    _compat.a_key())
-            return jnp.zeros(struct.shape, struct.dtype)
-        return jnp.zeros(shape, int)
+        struct = jax.eval_shape(lambda k: fn.sample(k, site["kwargs"].get("sample_shape", ())),
+                                _compat.a_key())
+        return jnp.zeros(struct.shape, struct.dtype)
     # a bound given as a whole number must not make the site one
     return jnp.asarray(fn.support.feasible_like(jnp.zeros(shape)), jnp.result_type(float))
 

@@ -244,16 +244,3 @@ def test_counts_without_values():
     law = posterior.predictive("y", exposure[:2], None)
     expected = stats.nbinom(6.0, 4.5 / (4.5 + exposure[:2]))
     np.testing.assert_allclose(law.log_prob(np.array([2, 0])), expected.logpmf([2, 0]), rtol=1e-9)
-
-
-def test_totals_of_32_bits():
-    """In double precision NumPyro draws no counts of these; the law needs none."""
-    def model(n, y):
-        p = sample("p", dist.Beta(2.0, 0.5))
-        with plate("rows", len(n)):
-            sample("y", dist.Binomial(n, p), obs=y)
-
-    n, y = np.array([5, 4, 3, 9], np.int32), np.array([0, 0, 3, 1], np.int32)
-    law = cj.collapse(model).posterior(n, y).predictive("y", np.array([5], np.int32), None)
-    expected = stats.betabinom(5, 2.0 + y.sum(), 0.5 + (n - y).sum())
-    np.testing.assert_allclose(law.log_prob(np.array([2])), expected.logpmf([2]), rtol=1e-9)

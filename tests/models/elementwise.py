@@ -316,6 +316,12 @@ def dirichlet_in_another_order(y, g):
         sample("y", dist.Categorical(phi[:, jnp.array([2, 0, 1])][g]), obs=y)
 
 
+@case("phi", OUTCOME)
+def dirichlet_backwards(y):
+    phi = sample("phi", dist.Dirichlet(jnp.array([1.0, 2.0, 0.5])))
+    sample("y", dist.Categorical(phi[::-1]), obs=y)
+
+
 @case("phi", OUTCOME, GROUP)
 def dirichlet_rows(y, g):
     size = sample("size", dist.LogNormal(0.0, 0.5))

@@ -122,3 +122,14 @@ def params_in_a_mean(y, x, g):
         z = sample("z", dist.Normal(line[0], 1.0))
     with plate("rows", N):
         sample("y", dist.Normal(z[g] * (1.0 + slope * x) + line[1] * x, s), obs=y)
+
+
+@case("z", Y, GROUP)
+def params_of_a_prior(y, g):
+    """Empirical Bayes: mean and scale of effects."""
+    mean, spread = numpyro.param("mean", 0.3), numpyro.param("spread", 1.5, constraint=dist.constraints.positive)
+    s = sample("s", dist.HalfNormal(1.0))
+    with plate("g", G):
+        z = sample("z", dist.Normal(mean, spread))
+    with plate("rows", N):
+        sample("y", dist.Normal(z[g], s), obs=y)
