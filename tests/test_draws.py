@@ -38,6 +38,7 @@ def kept_values(collapsed, args):
     return jax.tree.map(jnp.asarray, evaluated(values)(jax.random.key(2)))
 
 
+@pytest.mark.filterwarnings("ignore:No value for the `param` site:UserWarning")  # those that the models begin with
 @pytest.mark.parametrize("name", TABLE)
 def test_draws_and_conditionals(name):
     compare(name, compiled=name in BY_XLA)

@@ -2,7 +2,8 @@
 
 Latents that nothing depends on go first, drawn from their own priors. The others are candidates, given or not given
 discrete ones, if nothing is against them that can be seen of one site alone. Of two orders (`attempt.py`), Gaussian
-sites first or last, the one that integrates out more numbers is taken (Gaussian first if equal).
+sites first or last, the one that integrates out more numbers is taken (Gaussian first if equal). Where what is left of
+some is in the way of others that are larger, or required, it is tried without them.
 """
 
 from __future__ import annotations
