@@ -13,6 +13,7 @@ from numpyro.infer.util import log_density
 
 import conjugate_ppl as cj
 from conjugate_ppl._compat import double_precision
+from conjugate_ppl.elimination.statespace import StateSpaceElimination
 
 STEPS = 12
 Y = np.random.default_rng(3).normal(size=STEPS).cumsum().astype(np.float32)
@@ -143,3 +144,24 @@ def test_draws_of_what_stands_beside_a_chain(x64):
     variance = 1 / (1 / 9 + ones @ precision @ ones)
     np.testing.assert_allclose(drawn["mean"].std(), variance**0.5, rtol=0.05)
     np.testing.assert_allclose(drawn["mean"].mean(), variance * (ones @ precision @ Y.astype(float)), atol=0.05)
+
+
+@pytest.mark.parametrize("also", [True, False])
+def test_what_one_sensor_alone_sees_is_not_carried(also, x64):
+    """Two sensors: a mean that both see is carried with the steps, the bias of one is not, nor a mean that one alone has."""
+    def model(y):
+        noise, mean, bias = (sample(n, d) for n, d in (
+            ("noise", dist.HalfNormal(1.0)), ("mean", dist.Normal(0.0, 3.0)), ("bias", dist.Normal(0.0, 1.0))))
+
+        def step(x, seen):
+            x = sample("x", dist.Normal(0.7 * x, 1.0))
+            sample("y", dist.Normal(mean + x, noise), obs=seen)
+            sample("z", dist.Normal(also * mean + bias + x, 0.5 + noise), obs=seen + 1.0)
+            return x, None
+
+        scan(step, 0.0, y)
+
+    y = jnp.asarray(Y)
+    chain = next(e for e in cj.collapse(model).execution((y,), {}).chosen.eliminations if isinstance(e, StateSpaceElimination))
+    assert {s.part.site for c in chain.moved.values() for s in c.shifts} == ({"mean"} if also else set())
+    cj.check(model, jax.random.key(0), y)

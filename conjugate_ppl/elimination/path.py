@@ -107,5 +107,5 @@ def points_beside(program: Program, model: ChainModel, written: Written, zeros: 
         root = np.sqrt(np.maximum(np.diagonal(matrix), 0.0))  # of covariates in all units, and such that are not centred
         unit = np.where(root > 0, 1 / np.where(root > 0, root, 1.0), 0.0)
         best = unit * np.linalg.lstsq(unit[:, None] * matrix * unit, unit * right, rcond=1e-6)[0]
-    best = best.astype(np.float32).astype(np.float64)
+    best = single(best)
     return {n: best[k: k + z.size] for (n, z), k in zip(zeros.items(), size, strict=False)}

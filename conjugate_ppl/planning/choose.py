@@ -182,17 +182,17 @@ def _with_fewer_candidates(program: Program, best: Attempt, attempt: Callable[[C
         if not names <= out and better(out | names):
             out |= names
     rivals = best.rivals[:_TRIES]
-    instead: dict[str, Declined] = {}
+    instead: dict[str, frozenset[str]] = {}
     while rivals:
         (gone, others), *rivals = rivals
         if better(out | gone):
             out |= gone
-            instead |= {n: _instead(n, others.intersection(best.collapsed), wanted) for n in gone}
+            instead |= dict.fromkeys(gone, others)
             rivals = [r for r in best.rivals if r[0].isdisjoint(out)][:_TRIES]
     if best.looked_into:
         other = attempt(best.declined.keys() | out)
         best = other if other.worth >= best.worth else best
-    best.declined = reasons | best.declined | instead
+    best.declined = reasons | best.declined | {n: _instead(n, others.intersection(best.collapsed), wanted) for n, others in instead.items()}
     return best
 
 
